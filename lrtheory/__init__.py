@@ -1,0 +1,1 @@
+"""lrtheory: a JAX laboratory for the regularisation effect of an initially large learning rate."""

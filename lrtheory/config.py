@@ -1,0 +1,187 @@
+"""Everything that determines a run, as one value: checked, written and read as JSON.
+
+Lives here: `Config`, checks that cross concepts, JSON. Lives elsewhere: named configurations (presets) and the
+fields of each part, beside the functions that use them.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from lrtheory.network import Network
+from lrtheory.problem import GROUP_DRAWS, Problem
+from lrtheory.spec import ConfigError, require, require_choice, spec, static
+from lrtheory.timescales import stability_bound
+from lrtheory.training import Training
+
+EngineName = Literal["dense", "reduced", "decoupled"]
+
+
+@spec
+class Config:
+    """A run of several algorithms over several seeds; a run's randomness depends on its seed alone."""
+
+    name: str = static("custom")
+    """what to call the run"""
+    note: str = static("")
+    """what the reader of its results must know"""
+    problem: Problem = dataclasses.field(default_factory=Problem, metadata={"static": False})
+    network: Network = dataclasses.field(default_factory=Network, metadata={"static": False})
+    training: Training = dataclasses.field(default_factory=Training, metadata={"static": False})
+    engine: EngineName = static("decoupled")
+    """dense: (m, d) weights, plain; reduced: the same network, exactly, faster; decoupled: gates from the noise part"""
+    algorithms: tuple[str, ...] = static(("L-S", "S"))
+    """which of L-S, S and S+noise to train"""
+    seeds: int = static(8)
+    """number of seeds an algorithm"""
+    first_seed: int = static(0)
+    """seeds are first_seed, first_seed + 1, ..."""
+    records: int = static(200)
+    """number of records after the initial one; record k lies at step steps (k/records)^2, close together early"""
+    n_test: int = static(4096)
+    """number of test points"""
+    required_ratio: float = static(2.0)
+    """the verdict asks for a test error on P of S at least this many times that of L-S"""
+
+    def check(self) -> "Config":
+        """Return self, or raise `ConfigError` with the first thing that is wrong."""
+        self.problem.check()
+        require_choice("problem.groups", self.problem.groups, GROUP_DRAWS)
+        self.network.check()
+        self.training.check(self.problem.n_train)
+        require_choice("engine", self.engine, get_args(EngineName))
+        require(len(self.algorithms) > 0, "algorithms", self.algorithms, "at least one", "for example L-S S")
+        require(len(set(self.algorithms)) == len(self.algorithms), "algorithms", self.algorithms,
+                "different from each other", "name each once")
+        for name in self.algorithms:
+            self.training.algorithm(name)
+            require(name != "S+noise" or self.training.activation_noise_form is not None,
+                    "training.activation_noise_form", None, "set for the algorithm S+noise",
+                    "choose example, direction or shared")
+        require(self.seeds >= 1, "seeds", self.seeds, "at least 1", "2 or more give standard errors")
+        require(0 <= self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "in [0, 2^31 - seeds)",
+                "choose another")
+        require(1 <= self.records <= self.training.steps, "records", self.records,
+                f"between 1 and training.steps = {self.training.steps}", "record less often or train longer")
+        require(self.n_test >= 1, "n_test", self.n_test, "at least 1", "4096 resolve an error of 0.5%")
+        require(self.required_ratio >= 1, "required_ratio", self.required_ratio, "at least 1", "2 asks for twice")
+        bound = stability_bound(self.problem)
+        require(self.training.eta1 < bound, "training.eta1", self.training.eta1,
+                f"below the stability bound 2/lambda_max = {bound:.4g} of this problem",
+                "lower the rate or problem.z_norm")
+        require(self.training.step_time < bound, "training.step_time", self.training.step_time,
+                f"below the stability bound 2/lambda_max = {bound:.4g} of this problem (K eta is one gradient step)",
+                "lower it; 0 takes K = 1")
+        return self
+
+    def replace(self, **changes: Any) -> "Config":
+        """A copy with fields changed; dotted names reach into parts.
+
+        >>> from lrtheory import preset
+        >>> config = preset("quick").replace(seeds=2, **{"problem.r": 0.03})
+        >>> config.seeds, config.problem.r
+        (2, 0.03)
+        """
+        parts: dict[str, dict[str, Any]] = {}
+        own: dict[str, Any] = {}
+        for name, value in changes.items():
+            head, _, rest = name.partition(".")
+            if rest:
+                parts.setdefault(head, {})[rest] = value
+            else:
+                own[head] = value
+        try:
+            for head, inner in parts.items():
+                own[head] = dataclasses.replace(own.get(head, getattr(self, head)), **inner)
+            return dataclasses.replace(self, **own)
+        except (TypeError, AttributeError):
+            unknown = [n for n in changes if n not in field_names(self)]
+            raise ConfigError(f"unknown config field {', '.join(unknown)}: must be one of "
+                              f"{', '.join(field_names(self))}") from None
+
+
+def field_names(config: Config) -> list[str]:
+    """Dotted names of all fields, parts included."""
+    names = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        names.append(field.name)
+        if dataclasses.is_dataclass(value):
+            names += [f"{field.name}.{inner.name}" for inner in dataclasses.fields(value)]
+    return names
+
+
+def to_json(config: Config) -> str:
+    """The config as strict JSON text; infinite numbers become the string "inf"."""
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, tuple):
+            return list(value)
+        if isinstance(value, float) and math.isinf(value):
+            return "inf" if value > 0 else "-inf"
+        return value
+
+    return json.dumps(plain(config), indent=2, allow_nan=False) + "\n"
+
+
+def from_json(text: str, source: str = "config") -> Config:
+    """Read a config; every field must be known and of its type, missing ones take their defaults.
+
+    Raises `ConfigError` naming the source, the field and the remedy; the numbers themselves are judged by `check`.
+    """
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{source}: not valid JSON at line {error.lineno} ({error.msg}), maybe truncated; "
+                          "write it anew or start from --preset") from None
+    return _build(Config, tree, source, "")
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a config file. Raises `ConfigError` for a file that cannot be read."""
+    path = Path(path)
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ConfigError(f"--config {path}: cannot be read ({reason}); give a config.json that a run wrote") from None
+    return from_json(text, str(path))
+
+
+def _build(cls: type, tree: Any, source: str, prefix: str) -> Any:
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source}: {prefix or 'the whole file'} must be a JSON object, not {type(tree).__name__}")
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]
+    unknown = [key for key in tree if key not in known]
+    if unknown:
+        raise ConfigError(f"{source}: unknown key {prefix}{unknown[0]}; known keys here are {', '.join(known)}")
+    return cls(**{key: _convert(hints[key], value, source, prefix + key) for key, value in tree.items()})
+
+
+def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
+    """`value` as the type `hint`, or `ConfigError`."""
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, source, name + ".")
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        hint = next(a for a in args if a is not type(None))
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and value in ("inf", "-inf"):
+        return float(value)
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if (hint is str or origin is Literal) and isinstance(value, str):
+        return value
+    wanted = "text" if origin is Literal else getattr(hint, "__name__", str(hint))
+    raise ConfigError(f"{source}: {name} = {json.dumps(value)}: must be {wanted}; correct it or leave it out")

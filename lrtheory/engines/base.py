@@ -1,0 +1,122 @@
+"""What an engine is: functions that prepare, start, evaluate and advance a network on one training set.
+
+Lives here: the interface, and the state and step that all engines with neurons share. Lives elsewhere: each way of
+computing outputs and gradients (one file an engine); schedules, thresholds and records (simulate).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from lrtheory import noise
+from lrtheory.config import Config
+from lrtheory.network import Weights, gates
+from lrtheory.noise import Move
+from lrtheory.problem import Data
+
+Pullback = Callable[[Array], Any]
+
+
+class Perturbation(NamedTuple):
+    """Pre-activation noise of one step."""
+
+    level: Array  # () standard deviation in units of the pre-activation's own scale, tau0 |z| or tau0
+    key: Array
+
+
+class State(NamedTuple):
+    """Weights U = Ubar + Utilde as signal and noise parts, each one (inputs, neurons) matrix a half.
+
+    Utilde is the decayed sum of initialisation and injected noise, Ubar that of gradients. Source: section 3 of
+    Li, Wei & Ma (2019). Keeping the parts, not U, costs nothing and keeps the digits of the small one.
+    """
+
+    signal: Weights
+    noise: Weights
+
+    @property
+    def weights(self) -> Weights:
+        """U = Ubar + Utilde."""
+        return tuple(s + n for s, n in zip(self.signal, self.noise, strict=True))
+
+
+class Readout(NamedTuple):
+    """What the network says at test points."""
+
+    f1: Array  # (n_test,) output on x1 alone
+    g: Array  # (3,) output on the directions z, z + zeta, z - zeta of Q
+
+
+class Diagnostics(NamedTuple):
+    """Scalars of the decomposition, one entry a half (W or the x1 rows, V or the x2 rows)."""
+
+    noise_variance: Array  # (2,) mean square of Utilde's entries over tau0^2
+    gate_agreement: Array  # (2,) share of gates 1[U x >= 0] = 1[Utilde x >= 0], on training x1 and on Q's directions
+    signal_norm: Array  # (2,) Frobenius norm of Ubar
+    noise_norm: Array  # (2,) Frobenius norm of Utilde
+
+
+class Engine(NamedTuple):
+    """Pure functions; `inputs`, `state` and gradients are pytrees that only the engine reads.
+
+    prepare(config, data) -> inputs: what the engine needs of the training set.
+    init(config, inputs, key) -> state.
+    forward(config, inputs, state, perturbation or None) -> f (N,) and a function from dL/df (N,) to the gradient.
+    draw(key, state) -> standard normals for one step (None where there is nothing to inject).
+    advance(config, state, gradient, move, normals) -> state after K micro-steps.
+    read(config, inputs, state, test) -> Readout.
+    diagnose(config, inputs, state) -> Diagnostics.
+    """
+
+    prepare: Callable[[Config, Data], Any]
+    init: Callable[[Config, Any, Array], Any]
+    forward: Callable[[Config, Any, Any, Perturbation | None], tuple[Array, Pullback]]
+    draw: Callable[[Array, Any], Any]
+    advance: Callable[[Config, Any, Any, Move, Any], Any]
+    read: Callable[[Config, Any, Any, Data], Readout]
+    diagnose: Callable[[Config, Any, Any], Diagnostics]
+
+
+def draw(key: Array, state: State) -> Weights:
+    """Standard normals in the shape of the weights."""
+    return noise.draw(key, state.noise)
+
+
+def advance(config: Config, state: State, gradient: Weights, move: Move, normals: Weights) -> State:
+    """K micro-steps of both parts: Ubar <- a Ubar - drift grad L, Utilde <- a Utilde + kick tau0 N(0, I)."""
+    signal = tuple(u + (move.shrink * u - move.drift * g) for u, g in zip(state.signal, gradient, strict=True))
+    refreshed = tuple(u + (move.shrink * u + move.kick * tau * xi)
+                      for u, tau, xi in zip(state.noise, config.network.scales, normals, strict=True))
+    return State(signal, refreshed)
+
+
+def diagnostics(config: Config, state: State, x1: Array, x2: Array) -> Diagnostics:
+    """`Diagnostics` of a state, gates compared on the rows x1 (for W or U) and x2 (for V or U)."""
+    first, last = 0, -1
+    weights = state.weights
+    halves = ((first, x1), (last, x2))
+    scales = config.network.scales
+
+    def norm(matrix: Array) -> Array:
+        return jnp.sqrt(jnp.sum(matrix**2))
+
+    return Diagnostics(
+        noise_variance=jnp.stack([jnp.mean(state.noise[k] ** 2) / scales[k] ** 2 for k, _ in halves]),
+        gate_agreement=jnp.stack([jnp.mean((gates(weights[k], x) == gates(state.noise[k], x)).astype(x.dtype))
+                                  for k, x in halves]),
+        signal_norm=jnp.stack([norm(state.signal[k]) for k, _ in halves]),
+        noise_norm=jnp.stack([norm(state.noise[k]) for k, _ in halves]))
+
+
+def pre_activation_noise(perturbation: Perturbation, shared: bool, shapes: list[tuple[int, int]],
+                         scales: list[Array]) -> list[Array]:
+    """Noise for pre-activations of the given (rows, neurons) shapes: level * scale (rows,) * N(0, 1).
+
+    shared: one normal a neuron, the same for all rows; else one a neuron and row.
+    """
+    keys = jax.random.split(perturbation.key, len(shapes))
+    return [perturbation.level * scale[:, None] * jax.random.normal(key, (1, shape[1]) if shared else shape)
+            for key, shape, scale in zip(keys, shapes, scales, strict=True)]

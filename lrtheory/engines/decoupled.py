@@ -1,0 +1,21 @@
+"""Decoupled dynamics, f(x) = N_{Utilde}(u, Ubar; x): gates from the noise part alone, output from the signal part.
+
+The surrogate of the full network for m -> infinity (Li, Wei & Ma 2019, section 3: 1[U x] ~ 1[Utilde x] at large m).
+Free of tau0, because gates do not see the scale; the full network approaches it as 1/sqrt(m).
+"""
+
+import jax.numpy as jnp
+from jax import Array
+
+from lrtheory.engines import rows
+from lrtheory.engines.base import State
+from lrtheory.network import matmul
+
+
+def activity(state: State, half: int, x: Array, extra: Array | None) -> tuple[Array, Array]:
+    """Gates 1[Utilde x + noise >= 0] and values Ubar x."""
+    pre = matmul(x, state.noise[half])
+    return jnp.greater_equal(pre if extra is None else pre + extra, 0), matmul(x, state.signal[half])
+
+
+DECOUPLED = rows.make(activity)

@@ -1,0 +1,95 @@
+"""The plain reference: first-layer matrices in the ambient space, every example, gradient by autodiff.
+
+It does what section 3 of Li, Wei & Ma (2019) says and nothing clever; the other engines are tested against it. The
+paper's U in R^{m x 2d} is block diagonal in the block variant, so its blocks W and V (d rows each) are stored.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from lrtheory.config import Config
+from lrtheory.engines.base import (
+    Diagnostics,
+    Engine,
+    Perturbation,
+    Pullback,
+    Readout,
+    State,
+    advance,
+    diagnostics,
+    draw,
+    pre_activation_noise,
+)
+from lrtheory.network import Weights, initial_weights, matmul, second_layer
+from lrtheory.problem import P_ONLY, Q_ONLY, Data, directions, x2_of
+
+
+class Inputs(NamedTuple):
+    x1: Array  # (N, d)
+    x2: Array  # (N, d)
+    has_x1: Array  # (N,) 1.0 where the example carries x1
+    has_x2: Array  # (N,)
+    directions: Array  # (3, d) z, z + zeta, z - zeta
+
+
+def prepare(config: Config, data: Data) -> Inputs:
+    """Both halves of every example, in the ambient space."""
+    dtype = data.x1.dtype
+    return Inputs(x1=data.x1, x2=x2_of(config.problem, data), has_x1=(data.group != Q_ONLY).astype(dtype),
+                  has_x2=(data.group != P_ONLY).astype(dtype), directions=directions(config.problem) @ data.basis[1:])
+
+
+def init(config: Config, inputs: Inputs, key: Array) -> State:
+    """All of U_0 is noise; the signal starts at 0."""
+    d = inputs.x1.shape[-1]
+    start = initial_weights(config.network, (d,) * len(config.network.widths), key)
+    return State(signal=jax.tree.map(jnp.zeros_like, start), noise=start)
+
+
+def _outputs(config: Config, inputs: Inputs, weights: Weights, perturbation: Perturbation | None) -> Array:
+    """f (N,), with noise added to the pre-activations of the halves that an example has."""
+    sides = ((0, inputs.x1, inputs.has_x1), (-1, inputs.x2, inputs.has_x2))
+    pre = [matmul(x, weights[k]) for k, x, _ in sides]
+    if perturbation is not None:
+        scales = [config.network.scales[0] * inputs.has_x1,
+                  config.network.scales[-1] * config.problem.z_norm * inputs.has_x2]
+        extra = pre_activation_noise(perturbation, config.training.activation_noise_form == "shared",
+                                     [h.shape for h in pre], scales)
+        pre = [h + e for h, e in zip(pre, extra, strict=True)]
+    return sum((matmul(jnp.where(h >= 0, h, 0.0), second_layer(h.shape[-1])) for h in pre), jnp.zeros(()))
+
+
+def forward(config: Config, inputs: Inputs, state: State,
+            perturbation: Perturbation | None) -> tuple[Array, Pullback]:
+    """f(x_i) for every training example and the gradient by `jax.vjp`."""
+    f, vjp = jax.vjp(lambda weights: _outputs(config, inputs, weights, perturbation), state.weights)
+    return f, lambda df: vjp(df)[0]
+
+
+def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
+    """Outputs on test x1 alone and on the three directions of Q alone."""
+    def alone(x1: Array, x2: Array) -> Array:
+        ones = jnp.ones(x1.shape[0])
+        return _outputs(config, Inputs(x1, x2, ones, ones, inputs.directions), state.weights, None)
+
+    return Readout(f1=alone(test.x1, 0 * test.x1), g=alone(0 * inputs.directions, inputs.directions))
+
+
+def diagnose(config: Config, inputs: Inputs, state: State) -> Diagnostics:
+    """`Diagnostics`; signal and noise of V are measured in the plane of z and zeta, where alone they matter.
+
+    Orthogonal to that plane V's signal is 0 and its noise never reaches the output.
+    """
+    rows = inputs.x1[config.problem.p_rows]
+    if config.network.variant == "conv":
+        return diagnostics(config, state, rows, inputs.directions)
+    z, plus = inputs.directions[0], inputs.directions[1] - inputs.directions[0]
+    plane = jnp.stack([z / jnp.linalg.norm(z), plus / jnp.linalg.norm(plus)])
+    planar = State(signal=(state.signal[0], plane @ state.signal[1]), noise=(state.noise[0], plane @ state.noise[1]))
+    return diagnostics(config, planar, rows, inputs.directions @ plane.T)
+
+
+DENSE = Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read, diagnose=diagnose)

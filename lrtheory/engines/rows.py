@@ -1,0 +1,138 @@
+"""The exact reductions: the network evaluated on the few rows that matter, with a hand-written gradient.
+
+* V lives in the plane of z and zeta, so 2 coordinates a neuron do (block variant).
+* relu is positively homogeneous, so f2(x2) = alpha g(direction): 3 rows do for Q, whatever N is.
+* Only rows that carry x1 enter the product with W.
+
+Both engines built on this differ in one function, the activity of a half: its gates and its values on rows.
+Derived for this project; equal to `dense` path by path.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from lrtheory.config import Config
+from lrtheory.engines.base import (
+    Diagnostics,
+    Engine,
+    Perturbation,
+    Pullback,
+    Readout,
+    State,
+    advance,
+    diagnostics,
+    draw,
+    pre_activation_noise,
+)
+from lrtheory.network import initial_weights, matmul, second_layer
+from lrtheory.problem import P_ONLY, Data, directions
+
+Activity = Callable[[State, int, Array, Array | None], tuple[Array, Array]]
+"""(state, half, rows x (n, k), pre-activation noise (n, m) or None) -> gates (n, m) of bool, values (n, m)."""
+
+
+class Inputs(NamedTuple):
+    """Rows on which the network is evaluated, and how examples are made of them."""
+
+    p_rows: Array  # (n_P, d) x1 of the examples that carry one
+    q_rows: Array  # (3, k) directions of Q, or (n_Q, k) x2 of the examples that carry one; k = 2 (block) or d (conv)
+    q_mix: Array | None  # (3, N) alpha where the example lies on the direction; None: q_rows are examples
+    directions: Array  # (3, k)
+
+
+def prepare(config: Config, data: Data) -> Inputs:
+    """Rows of a training set; pre-activation noise a neuron and example needs Q's examples one by one."""
+    points = directions(config.problem)
+    if config.network.variant == "conv":
+        points = points @ data.basis[1:]
+    if config.training.activation_noise_form in ("example", "shared"):
+        keep = config.problem.q_rows
+        q_rows, q_mix = data.alpha[keep, None] * points[data.direction[keep]], None
+    else:
+        on = (data.direction == jnp.arange(3)[:, None]) & (data.group != P_ONLY)
+        q_rows, q_mix = points, jnp.where(on, data.alpha, 0.0)
+    return Inputs(p_rows=data.x1[config.problem.p_rows], q_rows=q_rows, q_mix=q_mix, directions=points)
+
+
+def init(config: Config, inputs: Inputs, key: Array) -> State:
+    """All of U_0 is noise; the signal starts at 0."""
+    sizes = (inputs.p_rows.shape[-1], inputs.q_rows.shape[-1])[: len(config.network.widths)]
+    start = initial_weights(config.network, sizes, key)
+    return State(signal=jax.tree.map(jnp.zeros_like, start), noise=start)
+
+
+def _halves(config: Config, inputs: Inputs) -> list[tuple[int, Array]]:
+    """(index of the weights, rows they read): W reads x1 and V reads x2, or U reads all."""
+    if config.network.variant == "conv":
+        return [(0, jnp.concatenate([inputs.p_rows, inputs.q_rows]))]
+    return [(0, inputs.p_rows), (1, inputs.q_rows)]
+
+
+def _noise_scales(config: Config, inputs: Inputs) -> list[Array]:
+    """Scale of the pre-activations of each half's rows: tau0 on x1, tau0 |z| on x2."""
+    tau = config.network.scales
+    ones = [jnp.ones(inputs.p_rows.shape[0]), jnp.full(inputs.q_rows.shape[0], config.problem.z_norm)]
+    if config.network.variant == "conv":
+        return [tau[0] * jnp.concatenate(ones)]
+    return [tau[0] * ones[0], tau[1] * ones[1]]
+
+
+def _to_examples(config: Config, inputs: Inputs, f_rows: Array) -> Array:
+    """f (N,) from outputs on rows (P rows first)."""
+    problem = config.problem
+    n, n_p = problem.n_train, inputs.p_rows.shape[0]
+    f1, f2 = f_rows[:n_p], f_rows[n_p:]
+    f1 = jnp.pad(f1, (0, n - n_p))
+    return f1 + (jnp.pad(f2, (n - f2.shape[0], 0)) if inputs.q_mix is None else matmul(f2, inputs.q_mix))
+
+
+def _to_rows(config: Config, inputs: Inputs, df: Array) -> Array:
+    """dL/df on rows from dL/df (N,) on examples: the transpose of `_to_examples`."""
+    problem = config.problem
+    return jnp.concatenate([df[problem.p_rows],
+                            df[problem.q_rows] if inputs.q_mix is None else matmul(inputs.q_mix, df)])
+
+
+def make(activity: Activity) -> Engine:
+    """The engine whose halves respond to rows by `activity`."""
+
+    def forward(config: Config, inputs: Inputs, state: State,
+                perturbation: Perturbation | None) -> tuple[Array, Pullback]:
+        """f (N,) and dL/df -> gradient: dL/dU_j = u_j sum_rows 1[gate] (dL/df_row) x_row."""
+        halves = _halves(config, inputs)
+        extra: list[Array | None] = [None] * len(halves)
+        if perturbation is not None:
+            shapes = [(x.shape[0], config.network.widths[k]) for k, x in halves]
+            extra = list(pre_activation_noise(perturbation, config.training.activation_noise_form == "shared",
+                                              shapes, _noise_scales(config, inputs)))
+        active = [activity(state, k, x, e) for (k, x), e in zip(halves, extra, strict=True)]
+        f_rows = jnp.concatenate([matmul(jnp.where(on, h, 0.0), second_layer(h.shape[-1])) for on, h in active])
+
+        def pullback(df: Array) -> tuple[Array, ...]:
+            df_rows, gradient, start = _to_rows(config, inputs, df), [], 0
+            for (_, x), (on, _) in zip(halves, active, strict=True):
+                part = df_rows[start : start + x.shape[0], None]
+                gradient.append(matmul(x.T, jnp.where(on, part, 0.0)) * second_layer(on.shape[-1]))
+                start += x.shape[0]
+            return tuple(gradient)
+
+        return _to_examples(config, inputs, f_rows), pullback
+
+    def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
+        """Outputs on test x1 alone and on the three directions of Q alone."""
+        def output(half: int, x: Array) -> Array:
+            on, h = activity(state, half, x, None)
+            return matmul(jnp.where(on, h, 0.0), second_layer(h.shape[-1]))
+
+        return Readout(f1=output(0, test.x1), g=output(-1, inputs.directions))
+
+    def diagnose(config: Config, inputs: Inputs, state: State) -> Diagnostics:
+        """`Diagnostics` on training x1 and on Q's directions."""
+        return diagnostics(config, state, inputs.p_rows, inputs.directions)
+
+    return Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read,
+                  diagnose=diagnose)

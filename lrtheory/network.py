@@ -1,0 +1,108 @@
+"""Two-layer ReLU networks with a fixed second layer: N_A(u, U; x), gates, the two variants, initialisation.
+
+Lives here: what the network computes from weights. Lives elsewhere: how weights move (noise, update) and the
+cheaper ways of computing the same thing (engines).
+"""
+
+import math
+from functools import partial
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from lrtheory.spec import require, require_choice, require_positive, spec, static, swept
+
+Variant = Literal["block", "conv"]
+Init = Literal["antisymmetric", "plain"]
+Weights = tuple[Array, ...]
+"""First-layer matrices, each (inputs, neurons): (W, V) for block, (U,) for conv. The paper's U is their transpose:
+neurons come last because accelerators pad the last axis to 128."""
+
+# Float32 products mean TF32 on recent GPUs and bfloat16 on TPUs unless asked otherwise.
+matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+
+@spec
+class Network:
+    """f(x) = N_W(w, W; x1) + N_V(v, V; x2) (block), or sum_j u_j (relu(U_j x1) + relu(U_j x2)) (conv).
+
+    Second layers are fixed at +-1/sqrt(neurons of that half), half of them each sign. The paper draws all of U_0
+    from N(0, tau0^2); here each half has its own tau0, because at finite size the V half needs a larger one
+    (`lrtheory.timescales`, condition F). Source: section 3 and appendix F of Li, Wei & Ma (2019).
+    """
+
+    variant: Variant = static("block")
+    """block: W reads x1 and V reads x2; conv: all m_w + m_v neurons read both halves with shared weights"""
+    m_w: int = static(128)
+    """number of neurons that read x1"""
+    m_v: int = static(2048)
+    """number of neurons that read x2"""
+    init: Init = static("antisymmetric")
+    """antisymmetric: pairs of equal rows with opposite u, so that f = 0 at the start; plain: i.i.d. rows"""
+    tau_w: float = swept(1.0)
+    """tau0 of W, and of the shared U of the conv variant"""
+    tau_v: float = swept(1.0)
+    """tau0 of V (not used by the conv variant)"""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Neurons of each first-layer matrix: (m_w, m_v), or (m_w + m_v,) for conv."""
+        return (self.m_w, self.m_v) if self.variant == "block" else (self.m_w + self.m_v,)
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """tau0 of each first-layer matrix."""
+        return (self.tau_w, self.tau_v) if self.variant == "block" else (self.tau_w,)
+
+    def check(self) -> None:
+        """Raise `ConfigError` for a network that cannot be built."""
+        require_choice("network.variant", self.variant, get_args(Variant))
+        require_choice("network.init", self.init, get_args(Init))
+        for name in ("m_w", "m_v"):
+            value = getattr(self, name)
+            require(value >= 2 and value % 2 == 0, f"network.{name}", value, "an even number of at least 2",
+                    "half of the neurons carry +1/sqrt(m), half -1/sqrt(m)")
+        require_positive("network.tau_w", self.tau_w)
+        require_positive("network.tau_v", self.tau_v)
+
+
+def second_layer(width: int) -> Array:
+    """u (width,): +1/sqrt(width) for the first half of the neurons, -1/sqrt(width) for the second."""
+    return jnp.repeat(jnp.array([1.0, -1.0]), width // 2) / math.sqrt(width)
+
+
+def gates(weights: Array, x: Array) -> Array:
+    """Activation pattern 1[U x >= 0]: weights (k, m), x (n, k) -> (n, m) of bool."""
+    return matmul(x, weights) >= 0
+
+
+def pattern_network(u: Array, gate_weights: Array, weights: Array, x: Array) -> Array:
+    """N_A(u, U; x) = u^T (1[A x >= 0] * U x): the output of U under the activation pattern of A.
+
+    u (m,), A and U (k, m), x (n, k) -> (n,). The network itself is N_U(u, U; x). Source: section 3.
+    """
+    return matmul(jnp.where(gates(gate_weights, x), matmul(x, weights), 0.0), u)
+
+
+def apply(network: Network, weights: Weights, x1: Array, x2: Array) -> Array:
+    """Network output f(x) for x1 and x2 (n, d) with first-layer matrices (d, m): (n,)."""
+    if network.variant == "block":
+        w, v = weights
+        return (pattern_network(second_layer(network.m_w), w, w, x1)
+                + pattern_network(second_layer(network.m_v), v, v, x2))
+    (shared,) = weights
+    u = second_layer(shared.shape[-1])
+    return pattern_network(u, shared, shared, x1) + pattern_network(u, shared, shared, x2)
+
+
+def initial_weights(network: Network, inputs: tuple[int, ...], key: Array) -> Weights:
+    """U_0 ~ N(0, tau0^2) i.i.d., or antisymmetric pairs of it: one (inputs_b, m_b) matrix a half."""
+    def draw(key: Array, k: int, width: int, tau: float) -> Array:
+        if network.init == "plain":
+            return tau * jax.random.normal(key, (k, width))
+        return tau * jnp.tile(jax.random.normal(key, (k, width // 2)), (1, 2))
+
+    keys = jax.random.split(key, len(inputs))
+    return tuple(draw(*args) for args in zip(keys, inputs, network.widths, network.scales, strict=True))

@@ -1,0 +1,78 @@
+"""Injected noise: its balanced strength, what K micro-steps do to it, its variance, and draws.
+
+Lives here: the scalar moments of the update U <- U - eta (grad L_lambda + xi). Lives elsewhere: the gradient
+(engines) and the optax form (update).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+
+def log_decay(rate: ArrayLike, weight_decay: ArrayLike, micro_steps: ArrayLike = 1.0) -> Array:
+    """log a = K log(1 - eta lambda), accurate where eta lambda is below float32's resolution of 1."""
+    return jnp.asarray(micro_steps * jnp.log1p(-rate * weight_decay))
+
+
+def balanced_noise(rate: ArrayLike, weight_decay: ArrayLike) -> Array:
+    """tau_xi / tau0 that keeps the noise part at variance tau0^2 under the large rate.
+
+    (1 - eta1 lambda)^2 tau0^2 + eta1^2 tau_xi^2 = tau0^2. Source: assumption 3.1 of Li, Wei & Ma (2019), section 3.
+    """
+    return jnp.sqrt(-jnp.expm1(2 * log_decay(rate, weight_decay))) / rate
+
+
+class Move(NamedTuple):
+    """Moments of K micro-steps: U <- U + shrink U - drift grad L + kick tau0 N(0, I)."""
+
+    shrink: Array  # () a - 1 = (1 - eta lambda)^K - 1, added as a product so that float32 keeps its digits
+    drift: Array  # () (1 - a)/lambda
+    kick: Array  # () standard deviation of the injected noise, in units of tau0
+
+
+def micro_steps(rate: ArrayLike, count: ArrayLike, weight_decay: ArrayLike, tau_xi: ArrayLike) -> Move:
+    """K = `count` updates at rate eta with the gradient held fixed, as one move (derived here, exact).
+
+    a = (1 - eta lambda)^K;  U <- a U - ((1 - a)/lambda) grad L + s N(0, I),
+    s^2 = eta^2 tau_xi^2 (1 - a^2) / (1 - (1 - eta lambda)^2), tau_xi in units of tau0. K = 1 is the algorithm
+    itself: a = 1 - eta lambda, drift = eta, s = eta tau_xi. For lambda = 0: drift = K eta, s^2 = K eta^2 tau_xi^2.
+    The only error is the frozen gradient, O(K eta).
+    """
+    rate, weight_decay, count = (jnp.asarray(v, jnp.result_type(float)) for v in (rate, weight_decay, count))
+    decays = weight_decay > 0
+    safe = jnp.where(decays, weight_decay, 1.0)
+    one, all_ = log_decay(rate, safe), log_decay(rate, safe, count)
+    shrink = jnp.where(decays, jnp.expm1(all_), 0.0)
+    drift = jnp.where(decays, -jnp.expm1(all_) / safe, count * rate)
+    steps = jnp.where(decays, jnp.expm1(2 * all_) / jnp.expm1(2 * one), count)  # effective number of noise draws
+    return Move(shrink=shrink, drift=drift, kick=rate * tau_xi * jnp.sqrt(steps))
+
+
+def micro_step_count(rate: ArrayLike, step_time: ArrayLike) -> Array:
+    """K = max(1, round(step_time / eta)): micro-steps that cover `step_time` units of time; 0 gives K = 1."""
+    return jnp.maximum(1.0, jnp.round(step_time / rate))
+
+
+def variance(v: ArrayLike, move: Move) -> Array:
+    """Variance of the noise part after a move, v <- a^2 v + s^2, in units of tau0^2."""
+    return (1 + move.shrink) ** 2 * v + move.kick**2
+
+
+def variance_after(time: ArrayLike, v0: ArrayLike, rate: ArrayLike, weight_decay: ArrayLike, tau_xi: ArrayLike) -> Array:
+    """Variance of the noise part `time` units of time after it was v0, at a constant rate, in units of tau0^2.
+
+    v_t = v_inf + (v0 - v_inf) (1 - eta lambda)^(2 t/eta), v_inf = eta^2 tau_xi^2 / (1 - (1 - eta lambda)^2): 1 at
+    eta = eta1 with balanced noise, close to eta2/eta1 after annealing. Derived here.
+    """
+    v_inf = (rate * tau_xi) ** 2 / -jnp.expm1(2 * log_decay(rate, weight_decay))
+    return v_inf + (v0 - v_inf) * jnp.exp(2 * log_decay(rate, weight_decay, time / rate))
+
+
+def draw(key: Array, like: Any) -> Any:
+    """Standard normals in the shape of a pytree, from one key (one draw of all of them: fewer, larger calls)."""
+    flat, unravel = ravel_pytree(jax.tree.map(jnp.zeros_like, like))
+    return unravel(jax.random.normal(key, flat.shape, flat.dtype))

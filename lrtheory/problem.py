@@ -1,0 +1,192 @@
+"""The provable data distribution: its numbers, its samples, and the closed-form test error on Q.
+
+Lives here: `Problem` (Li, Wei & Ma 2019, section 3), training sets with exact or i.i.d. groups, test points.
+Lives elsewhere: networks that read the data, and time scales derived from it.
+"""
+
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from lrtheory.spec import ConfigError, require, require_nonnegative, require_positive, spec, static, swept
+
+P_ONLY, MIXED, Q_ONLY = 0, 1, 2
+"""Group codes, in the order in which a training set holds its examples."""
+
+GroupDraw = Literal["exact", "iid"]
+
+
+@spec
+class Problem:
+    """The data distribution of Li, Wei & Ma (2019), section 3; an example is (x1, x2, y), x1 and x2 in R^d.
+
+    P (y): x1 = y gamma0 w* + xi given y <w*, xi> >= 0, xi ~ N(0, I/d), |w*| = 1 (hard to generalise, easy to fit).
+    Q (+1): x2 = alpha z;  Q (-1): x2 = alpha (z + b zeta), b = +-1, alpha ~ U[alpha_min, 1], |zeta| = r |z|, zeta
+    orthogonal to z (easy to generalise, hard to fit). P-only with probability p0, Q-only with q0, else both.
+
+    The paper has |z| = 1, alpha_min = 0, gamma0 = d^-1/2, r = d^-3/4, p0 = kappa^2/2, N = d/kappa^2; `z_norm` and
+    `alpha_min` are fields because at reachable d the effect needs other constants (see `lrtheory.timescales`).
+    `z_norm` scales all of Q, so that r stays the angle between z and z + zeta (up to r^3/3).
+    """
+
+    d: int = static(64)
+    """dimension of x1 and of x2"""
+    kappa: float | None = static(None)
+    """sqrt(d/N); give kappa or N, not both"""
+    N: int | None = static(None)
+    """number of training examples; give kappa or N, not both"""
+    p0: float = static(0.05)
+    """probability of a P-only example"""
+    q0: float = static(0.25)
+    """probability of a Q-only example"""
+    groups: GroupDraw = static("exact")
+    """exact: round(p0 N), round(q0 N) and the rest, as the theorems condition on; iid: each example draws its group"""
+    r: float = swept(0.02)
+    """|zeta|/|z|, the angle that separates Q's classes (paper: d^-3/4)"""
+    z_norm: float = swept(1.0)
+    """length of z (paper: 1)"""
+    alpha_min: float = swept(0.0)
+    """least scale of an x2: alpha ~ U[alpha_min, 1] (paper: 0)"""
+    gamma0: float = swept(0.125)
+    """half the distance between P's classes (paper: d^-1/2)"""
+
+    @property
+    def n_train(self) -> int:
+        """Number N of training examples, given or d/kappa^2 rounded."""
+        if self.N is not None:
+            return self.N
+        assert self.kappa is not None, "check() admits exactly one of N and kappa"
+        return round(self.d / self.kappa**2)
+
+    @property
+    def group_sizes(self) -> tuple[int, int, int]:
+        """Exact group sizes (P-only, mixed, Q-only): round(p0 N), the rest, round(q0 N)."""
+        n_p, n_q = round(self.p0 * self.n_train), round(self.q0 * self.n_train)
+        return n_p, self.n_train - n_p - n_q, n_q
+
+    @property
+    def p_rows(self) -> slice:
+        """Examples of a training set that can carry x1 (all of them where groups are i.i.d.)."""
+        return slice(0, self.n_train - self.group_sizes[Q_ONLY] if self.groups == "exact" else self.n_train)
+
+    @property
+    def q_rows(self) -> slice:
+        """Examples of a training set that can carry x2 (all of them where groups are i.i.d.)."""
+        return slice(self.group_sizes[P_ONLY] if self.groups == "exact" else 0, self.n_train)
+
+    def check(self) -> None:
+        """Raise `ConfigError` for numbers that describe no distribution."""
+        require(self.d >= 2, "problem.d", self.d, "at least 2", "z and zeta need two dimensions")
+        if (self.N is None) == (self.kappa is None):
+            raise ConfigError(f"problem.N = {self.N} and problem.kappa = {self.kappa}: give exactly one; "
+                              "set the other to None (N = d/kappa^2)")
+        if self.kappa is not None:
+            require_positive("problem.kappa", self.kappa)
+        for name in ("p0", "q0"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"problem.{name}", value, "a probability in [0, 1]", "lower or raise it")
+        require(self.p0 + self.q0 <= 1, "problem.p0 + problem.q0", self.p0 + self.q0, "at most 1",
+                "the groups P-only and Q-only cannot exceed all examples; lower one")
+        sizes = self.group_sizes
+        for name, size, share in zip(("P-only", "mixed", "Q-only"), sizes,
+                                     (self.p0, 1 - self.p0 - self.q0, self.q0), strict=True):
+            require(size >= 1 or share < 1e-9, "problem.N", self.n_train,
+                    f"large enough to give the {name} group (share {share:.3g}) at least one example",
+                    f"use N >= {int(1 / max(share, 1e-9)) + 1}, a smaller kappa, or share 0")
+        require(min(sizes) >= 0, "problem.N", self.n_train, "large enough for its rounded groups", "raise N")
+        require_positive("problem.r", self.r)
+        require_positive("problem.z_norm", self.z_norm)
+        require_nonnegative("problem.gamma0", self.gamma0)
+        require(0 <= self.alpha_min <= 1, "problem.alpha_min", self.alpha_min, "in [0, 1]", "alpha ~ U[alpha_min, 1]")
+
+
+class Data(NamedTuple):
+    """Labelled examples, with x2 in the coordinates in which it lives.
+
+    x2_i = alpha_i * directions(problem)[direction_i] @ (z_hat, zeta_hat), and x1_i, x2_i are 0 where absent.
+    """
+
+    x1: Array  # (n, d), zero rows in Q-only
+    alpha: Array  # (n,), 0 in P-only
+    direction: Array  # (n,) int: 0 = z, 1 = z + zeta, 2 = z - zeta
+    y: Array  # (n,), +1.0 or -1.0
+    group: Array  # (n,) int: P_ONLY, MIXED or Q_ONLY
+    basis: Array  # (3, d): unit vectors w*, z/|z|, zeta/|zeta|
+
+
+def directions(problem: Problem) -> Array:
+    """The three directions of Q, z, z + zeta and z - zeta, in coordinates along (z/|z|, zeta/|zeta|): (3, 2)."""
+    one, r = jnp.ones_like(jnp.asarray(problem.r)), jnp.asarray(problem.r)
+    return problem.z_norm * jnp.stack([jnp.stack([one, 0 * r]), jnp.stack([one, r]), jnp.stack([one, -r])])
+
+
+def x2_of(problem: Problem, data: Data) -> Array:
+    """Second halves in the ambient space, x2 = alpha (z + b zeta): (n, d)."""
+    return data.alpha[:, None] * (directions(problem)[data.direction] @ data.basis[1:])
+
+
+def _basis(problem: Problem, key: Array) -> Array:
+    """Unit vectors (w*, z/|z|, zeta/|zeta|), uniform; the last two orthogonal: (3, d)."""
+    w, z, zeta = jax.random.normal(key, (3, problem.d))
+    z = z / jnp.linalg.norm(z)
+    zeta = zeta - (zeta @ z) * z
+    return jnp.stack([w / jnp.linalg.norm(w), z, zeta / jnp.linalg.norm(zeta)])
+
+
+def _examples(problem: Problem, basis: Array, group: Array, key: Array) -> Data:
+    """Draw y, x1 ~ P_y and x2 ~ Q_y for each entry of `group` (n,) and blank out the absent halves."""
+    n = group.shape[0]
+    key_y, key_x1, key_alpha, key_b = jax.random.split(key, 4)
+    y = jax.random.rademacher(key_y, (n,), dtype=jnp.result_type(float))
+    w_star = basis[0]
+    xi = jax.random.normal(key_x1, (n, problem.d)) / jnp.sqrt(problem.d)
+    along = xi @ w_star
+    # Reflecting xi through w*'s hyperplane where the sign is wrong draws from N(0, I/d) given y <w*, xi> >= 0.
+    x1 = xi + ((y * (jnp.abs(along) + problem.gamma0)) - along)[:, None] * w_star
+    alpha = jax.random.uniform(key_alpha, (n,), minval=problem.alpha_min, maxval=1.0)
+    b = jax.random.bernoulli(key_b, 0.5, (n,))
+    direction = jnp.where(y > 0, 0, jnp.where(b, 1, 2))
+    return Data(x1=jnp.where((group != Q_ONLY)[:, None], x1, 0.0), alpha=jnp.where(group != P_ONLY, alpha, 0.0),
+                direction=direction, y=y, group=group, basis=basis)
+
+
+def sample(problem: Problem, key: Array) -> Data:
+    """Draw a training set of N examples, ordered P-only, mixed, Q-only.
+
+    Groups are exact (the sizes the theorems condition on) or i.i.d. with probabilities (p0, 1 - p0 - q0, q0),
+    as `problem.groups` says. Source: section 3. Pure in (problem, key): vmap over either.
+    """
+    key_basis, key_group, key_examples = jax.random.split(key, 3)
+    if problem.groups == "exact":
+        group = jnp.repeat(jnp.arange(3), jnp.array(problem.group_sizes), total_repeat_length=problem.n_train)
+    else:
+        shares = jnp.array([problem.p0, 1 - problem.p0 - problem.q0, problem.q0])
+        group = jnp.sort(jax.random.choice(key_group, 3, (problem.n_train,), p=shares))
+    return _examples(problem, _basis(problem, key_basis), group, key_examples)
+
+
+def sample_test(problem: Problem, data: Data, n: int, key: Array) -> Data:
+    """Draw n fresh examples that carry both halves, in the basis of `data`.
+
+    Reading only x1, only x2 or both gives test points of P, Q and the mixed group alike.
+    """
+    return _examples(problem, data.basis, jnp.full((n,), MIXED), key)
+
+
+def q_test_error(g: Array) -> Array:
+    """Test error on Q-only examples, in closed form (derived here: f2 is positively homogeneous).
+
+    (1/2) 1[g(z) <= 0] + (1/4) 1[g(z + zeta) >= 0] + (1/4) 1[g(z - zeta) >= 0], for g (..., 3).
+    """
+    wrong = jnp.stack([g[..., 0] <= 0, g[..., 1] >= 0, g[..., 2] >= 0], -1)
+    return wrong @ jnp.array([0.5, 0.25, 0.25])
+
+
+def contrast(g: Array) -> Array:
+    """g(z + zeta) + g(z - zeta) - 2 g(z), for g (..., 3): how far the network tells Q's classes apart (below 0: right)."""
+    return g[..., 1] + g[..., 2] - 2 * g[..., 0]
+
+
+GROUP_DRAWS: tuple[str, ...] = get_args(GroupDraw)

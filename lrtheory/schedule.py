@@ -1,0 +1,140 @@
+"""Numbers that change while training: learning rates and activation-noise levels, over time or by the loss.
+
+Lives here: the staircase `Schedule`, its constructors, and the algorithms L-S and S as pairs of schedules.
+Lives elsewhere: what a rate does to the weights (noise, update). Any training loop can use it; nothing here
+knows the two-layer network.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from lrtheory.spec import spec, swept
+
+
+@spec
+class Schedule:
+    """A staircase: stage k has `values[k]` and ends when the clock or the training loss says so, for good.
+
+    Stage k ends once clock >= boundaries[k] or (running mean of the loss) <= thresholds[k], whichever comes first;
+    it never returns (once annealed, annealed). The clock is whatever the caller counts in: units of time (sum of
+    rates), steps or epochs. All fields are traced numbers, so schedules vmap, stack and never recompile.
+    """
+
+    values: Array = swept()
+    """(stages,) value in each stage"""
+    boundaries: Array = swept()
+    """(stages - 1,) clock at which each stage ends; inf: never by the clock"""
+    thresholds: Array = swept()
+    """(stages - 1,) training loss at which each stage ends; -inf: never by the loss"""
+    smoothing: ArrayLike = swept()
+    """() time constant, in units of the clock, of the running mean of the loss; 0: the loss itself, as in the paper"""
+
+    def init(self) -> "ScheduleState":
+        """State before the first update."""
+        never = jnp.array(-jnp.inf, self.values.dtype)
+        return ScheduleState(stage=jnp.array(0), mean_loss=jnp.zeros_like(never), clock=never)
+
+    def update(self, state: "ScheduleState", clock: ArrayLike, loss: ArrayLike) -> tuple[Array, "ScheduleState"]:
+        """Value for the step that starts at `clock` with training loss `loss`, and the new state."""
+        elapsed = clock - state.clock
+        weight = jnp.where(self.smoothing > 0, -jnp.expm1(-elapsed / jnp.maximum(self.smoothing, 1e-30)), 1.0)
+        mean_loss = jnp.where(weight < 1, state.mean_loss + weight * (loss - state.mean_loss), loss)
+        stage = jnp.maximum(state.stage, jnp.sum(clock >= self.boundaries))
+        thresholds = jnp.append(self.thresholds, -jnp.inf)  # the last stage has no end
+        stage = stage + (mean_loss <= thresholds[stage])
+        return self.values[stage], ScheduleState(stage, mean_loss, jnp.asarray(clock, state.clock.dtype))
+
+    def __call__(self, count: ArrayLike) -> Array:
+        """Value at clock `count`, without loss triggers: an optax schedule when the clock counts steps."""
+        return self.values[jnp.sum(jnp.asarray(count)[..., None] >= self.boundaries, axis=-1)]
+
+
+class ScheduleState(NamedTuple):
+    stage: Array  # () int, index into values
+    mean_loss: Array  # () running mean of the training loss
+    clock: Array  # () clock at the last update, -inf before the first
+
+
+def constant(value: ArrayLike) -> Schedule:
+    """value_t = value."""
+    return step_decay([value], [])
+
+
+def step_decay(values: ArrayLike, boundaries: ArrayLike) -> Schedule:
+    """value_t = values[k] for boundaries[k-1] <= t < boundaries[k], in units of the clock."""
+    values = jnp.asarray(values, jnp.result_type(float))
+    boundaries = jnp.asarray(boundaries, values.dtype)
+    return Schedule(values=values, boundaries=boundaries, thresholds=jnp.full(boundaries.shape, -jnp.inf),
+                    smoothing=jnp.zeros(()))
+
+
+def anneal_at_loss(before: ArrayLike, after: ArrayLike, threshold: ArrayLike, *, latest: ArrayLike = jnp.inf,
+                   smoothing: ArrayLike = 0.0) -> Schedule:
+    """value_t = before until the training loss first reaches `threshold` (or the clock `latest`), then after.
+
+    Source: algorithm L-S, section 3, with threshold = eps1 + q log 2. `smoothing` > 0 compares a running mean of
+    the loss instead (a deviation: it keeps the jitter of a finite network from pulling the trigger).
+    """
+    return Schedule(values=jnp.stack([jnp.asarray(v, jnp.result_type(float)) for v in (before, after)]),
+                    boundaries=jnp.asarray(latest, jnp.result_type(float))[None],
+                    thresholds=jnp.asarray(threshold, jnp.result_type(float))[None],
+                    smoothing=jnp.asarray(smoothing, jnp.result_type(float)))
+
+
+def stack(schedules: list[Schedule]) -> Schedule:
+    """One schedule with a leading axis, for vmap; shorter ones get stages that are never entered."""
+    stages = max(s.values.shape[0] for s in schedules)
+
+    def pad(s: Schedule) -> Schedule:
+        extra = stages - s.values.shape[0]
+        return Schedule(values=jnp.append(s.values, jnp.repeat(s.values[-1:], extra)),
+                        boundaries=jnp.append(s.boundaries, jnp.full(extra, jnp.inf)),
+                        thresholds=jnp.append(s.thresholds, jnp.full(extra, -jnp.inf)),
+                        smoothing=jnp.asarray(s.smoothing, s.values.dtype))
+
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(pad, schedules))
+
+
+class Algorithm(NamedTuple):
+    """What tells L-S, S and the mitigation apart: two schedules."""
+
+    rate: Schedule
+    activation_noise: Schedule
+
+
+class ScaleByRateState(NamedTuple):
+    count: Array  # () int, steps taken
+    schedule: ScheduleState
+
+
+def scale_by_rate(schedule: Schedule, steps_per_clock: float = 1.0) -> optax.GradientTransformationExtraArgs:
+    """Multiply updates by -value_t, as the last link of an optax chain; loss triggers read `value=`.
+
+    updates <- -schedule_t * updates, with clock = steps taken / steps_per_clock (steps an epoch: clock in epochs).
+
+    >>> import jax.numpy as jnp, optax
+    >>> from lrtheory.schedule import anneal_at_loss, scale_by_rate
+    >>> optimiser = optax.chain(optax.trace(0.9, nesterov=True), scale_by_rate(anneal_at_loss(0.1, 0.004, 0.5)))
+    >>> state = optimiser.init(jnp.ones(2))
+    >>> for loss in (0.7, 0.4, 0.7):  # anneals at 0.4 and stays annealed
+    ...     updates, state = optimiser.update(jnp.zeros(2), state, value=loss)
+    >>> float(state[-1].schedule.stage)
+    1.0
+    """
+    def init(params: optax.Params) -> ScaleByRateState:
+        del params
+        return ScaleByRateState(count=jnp.array(0), schedule=schedule.init())
+
+    def update(updates, state, params=None, *, value: ArrayLike = np.inf, **extra):
+        del params, extra
+        rate, inner = schedule.update(state.schedule, state.count / steps_per_clock, value)
+        scaled = jax.tree.map(lambda g: -rate.astype(g.dtype) * g, updates)
+        return scaled, ScaleByRateState(state.count + 1, inner)
+
+    return optax.GradientTransformationExtraArgs(init, update)

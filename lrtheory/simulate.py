@@ -1,0 +1,177 @@
+"""One run: the step, its events, and the trajectory of measurements, as pure functions of (config, algorithm, seed).
+
+Lives here: the order of things within a step. Lives elsewhere: how outputs are computed (engines), moments of the
+noise (noise), rates (schedule), many runs at once (batch).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from lrtheory import noise
+from lrtheory.config import Config
+from lrtheory.engines import ENGINES
+from lrtheory.engines.base import Perturbation
+from lrtheory.measure import loss_gradient, losses, measurements
+from lrtheory.problem import Data, sample, sample_test
+from lrtheory.schedule import Algorithm, ScheduleState
+
+DIVERGED_LOSS = 100.0
+"""A training loss above this, or not finite, ends a run as diverged."""
+
+
+class Sum(NamedTuple):
+    """A running sum that keeps the digits float32 would drop (Kahan)."""
+
+    value: Array  # ()
+    lost: Array  # ()
+
+    def add(self, x: Array) -> "Sum":
+        """The sum plus x."""
+        x = x - self.lost
+        value = self.value + x
+        return Sum(value, (value - self.value) - x)
+
+
+class Setting(NamedTuple):
+    """What stays fixed over a run, drawn from its seed alone."""
+
+    data: Data
+    test: Data
+    inputs: Any  # the engine's own view of the training set
+    noise_key: Array
+
+
+class Run(NamedTuple):
+    """What moves over a run; times are sums of rates, inf while something has not happened."""
+
+    network: Any  # the engine's state
+    rate: ScheduleState
+    activation_noise: ScheduleState
+    time: Sum
+    iterations: Sum
+    noise_variance: Array  # () v, in units of tau0^2, by its recursion
+    initial_losses: Array  # (3,) of each group
+    half_times: Array  # (3,) of each group
+    annealed_at: Array  # ()
+    threshold_at: Array  # ()
+    stopped_at: Array  # ()
+    diverged_at: Array  # ()
+
+
+def begin(config: Config, algorithm: Algorithm, seed: Array) -> tuple[Setting, Run]:
+    """Draw data, test points and weights from the seed, and start the clock."""
+    engine = ENGINES[config.engine]
+    data_key, test_key, weights_key, noise_key = jax.random.split(jax.random.key(seed), 4)
+    data = sample(config.problem, data_key)
+    test = sample_test(config.problem, data, config.n_test, test_key)
+    inputs = engine.prepare(config, data)
+    network = engine.init(config, inputs, weights_key)
+    f, _ = engine.forward(config, inputs, network, None)
+    zero = jnp.zeros(())
+    never = jnp.full((), jnp.inf)
+    run = Run(network=network, rate=algorithm.rate.init(), activation_noise=algorithm.activation_noise.init(),
+              time=Sum(zero, zero), iterations=Sum(zero, zero), noise_variance=jnp.ones(()),
+              initial_losses=losses(data, f).each, half_times=jnp.full((3,), jnp.inf), annealed_at=never,
+              threshold_at=never, stopped_at=never, diverged_at=never)
+    return Setting(data, test, inputs, noise_key), run
+
+
+def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, run: Run) -> Run:
+    """K iterations: U <- U - eta (grad L_lambda(U) + xi), eta and the activation noise chosen by L(U) and time.
+
+    `index` is the step's number; it alone, with the seed, decides the step's random numbers.
+    """
+    engine, training, data = ENGINES[config.engine], config.training, setting.data
+    key_noise, key_activation, key_batch = jax.random.split(jax.random.fold_in(setting.noise_key, index), 3)
+    time = run.time.value
+
+    # The loss of the network as it is, without activation noise, decides what happens.
+    f, pullback = engine.forward(config, setting.inputs, run.network, None)
+    loss = losses(data, f)
+    excess = loss.total - jnp.log(2.0) * jnp.mean(data.group == 2)  # over q log 2, q the empirical share of Q-only
+    diverged_at = _first(run.diverged_at, time, ~(loss.total < DIVERGED_LOSS))
+    stopped_at = _first(run.stopped_at, time, loss.total <= training.stop_loss)
+    going = jnp.isinf(diverged_at) & jnp.isinf(stopped_at)
+    eta, rate_state = algorithm.rate.update(run.rate, time, excess)
+    level, noise_state = algorithm.activation_noise.update(run.activation_noise, time, excess)
+    crossed = _reached(algorithm, excess)
+    annealed = (rate_state.stage > 0) | (noise_state.stage > 0)
+
+    if training.activation_noise_form is not None:
+        f, pullback = engine.forward(config, setting.inputs, run.network, Perturbation(level, key_activation))
+    df = loss_gradient(data, f)
+    if training.batch_size is not None:
+        df = df * _batch_weights(key_batch, df.shape[0], training.batch_size)
+
+    count = noise.micro_step_count(eta, training.step_time)
+    move = noise.micro_steps(eta, count, training.weight_decay, training.tau_xi)
+    count = jnp.where(going, count, 0.0)
+    move = noise.Move(*(jnp.where(going, m, 0.0) for m in move))  # a finished run is frozen
+    normals = engine.draw(key_noise, run.network)
+    return Run(
+        network=engine.advance(config, run.network, pullback(df), move, normals),
+        rate=rate_state, activation_noise=noise_state,
+        time=run.time.add(count * eta), iterations=run.iterations.add(count),
+        noise_variance=noise.variance(run.noise_variance, move), initial_losses=run.initial_losses,
+        half_times=_first(run.half_times, time, loss.each <= run.initial_losses / 2),
+        annealed_at=_first(run.annealed_at, time, annealed), threshold_at=_first(run.threshold_at, time, crossed),
+        stopped_at=stopped_at, diverged_at=diverged_at)
+
+
+def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run) -> dict[str, Array]:
+    """All measurements of a run at one moment, as scalars."""
+    engine = ENGINES[config.engine]
+    f, _ = engine.forward(config, setting.inputs, run.network, None)
+    return measurements(config, setting.data, setting.test, f, engine.read(config, setting.inputs, run.network, setting.test),
+                        engine.diagnose(config, setting.inputs, run.network)) | {
+        "time": run.time.value, "iterations": run.iterations.value,
+        "learning_rate": algorithm.rate.values[run.rate.stage],
+        "activation_noise": algorithm.activation_noise.values[run.activation_noise.stage],
+        "phase": run.rate.stage + run.activation_noise.stage, "noise_variance_theory": run.noise_variance}
+
+
+def events(run: Run) -> dict[str, Array]:
+    """What happened once in a run, as times; inf: never."""
+    p, mixed, q = run.half_times
+    return {"time_p_half": p, "time_mixed_half": mixed, "time_q_half": q, "annealed_at": run.annealed_at,
+            "threshold_at": run.threshold_at, "stopped_at": run.stopped_at, "diverged_at": run.diverged_at}
+
+
+def record_steps(config: Config) -> np.ndarray:
+    """Number of steps done at each record: 0, then steps (k/records)^2, at least one step apart: (records + 1,)."""
+    k = np.arange(config.records + 1)
+    done = np.round(config.training.steps * (k / config.records) ** 2).astype(np.int64)
+    return np.maximum(done, k)
+
+
+def trajectory(config: Config, algorithm: Algorithm, setting: Setting, run: Run,
+               bounds: Array) -> tuple[Run, dict[str, Array]]:
+    """Run from step bounds[0] through bounds[-1], observing at bounds[1:]; the record axis comes first.
+
+    Bounds are traced and must not be batched: all runs of a vmapped call are observed at the same steps.
+    """
+    def segment(run: Run, ends: tuple[Array, Array]) -> tuple[Run, dict[str, Array]]:
+        run = jax.lax.fori_loop(*ends, lambda index, r: step(config, algorithm, setting, index, r), run)
+        return run, observe(config, algorithm, setting, run)
+
+    return jax.lax.scan(segment, run, (bounds[:-1], bounds[1:]))
+
+
+def _first(when: Array, now: Array, happens: Array) -> Array:
+    """`when` if it has happened before, else `now` if it happens, else inf."""
+    return jnp.where(jnp.isinf(when) & happens, now, when)
+
+
+def _reached(algorithm: Algorithm, loss: Array) -> Array:
+    """Whether the loss is at the first threshold of either schedule, whatever their stages."""
+    first = [s.thresholds[:1] for s in algorithm]
+    return jnp.any(loss <= jnp.concatenate(first))
+
+
+def _batch_weights(key: Array, n: int, batch: int) -> Array:
+    """N/B on B examples drawn without replacement, 0 on the others: unbiased for the full gradient."""
+    return jnp.where(jax.random.permutation(key, n) < batch, n / batch, 0.0)

@@ -1,0 +1,102 @@
+"""The numbers of an algorithm and its named forms: L-S, S and the mitigation, as pairs of schedules.
+
+Lives here: rates, decay, noise levels, thresholds, micro-steps, and which schedules they make. Lives elsewhere:
+schedules as such (schedule), and the step that uses them (simulate).
+"""
+
+import math
+from typing import Literal, get_args
+
+import jax.numpy as jnp
+from jax import Array
+
+from lrtheory import noise
+from lrtheory.schedule import Algorithm, anneal_at_loss, constant
+from lrtheory.spec import ConfigError, require, require_choice, require_nonnegative, require_positive, spec, static, swept
+
+ActivationNoise = Literal["example", "direction", "shared"]
+AlgorithmName = Literal["L-S", "S", "S+noise"]
+ALGORITHMS: tuple[str, ...] = get_args(AlgorithmName)
+
+
+@spec
+class Training:
+    """SGD with weight decay and balanced injected noise: U <- U - eta_t (grad L_lambda(U) + xi_t).
+
+    Time is the sum of rates, sum_t eta_t. L-S anneals from eta1 to eta2 = eta_ratio eta1 when L <= eps1 + q log 2;
+    S has eta2 throughout. Source: section 3 of Li, Wei & Ma (2019); micro-steps and activation noise in units of
+    the pre-activation's own scale are this project's.
+    """
+
+    eta1: float = swept(0.02)
+    """large learning rate"""
+    eta_ratio: float = swept(1e-4)
+    """eta2/eta1, small over large rate"""
+    weight_decay: float = swept(4.6e-4)
+    """lambda of L + (lambda/2)|U|^2 (paper: d^-5/4)"""
+    noise_level: float = swept(1.0)
+    """tau_xi over its balanced value (assumption 3.1); 1: as in the paper, 0: no injected noise"""
+    eps1: float = swept(0.15)
+    """anneal once the training loss is at most eps1 + q log 2"""
+    loss_smoothing: float = swept(0.0)
+    """time constant of the running mean of the loss that triggers annealing; 0: the loss itself, as in the paper"""
+    anneal_time: float = swept(math.inf)
+    """anneal at this time at the latest; inf: by the loss alone, as in the paper"""
+    stop_loss: float = swept(0.0)
+    """a run stops (its state is frozen) once its training loss is at most this; 0: never"""
+    activation_noise: float = swept(0.3)
+    """S+noise: std of the pre-activation noise before annealing, in units of the pre-activation's own scale at the
+    start, tau0 |z| for x2 and tau0 for x1"""
+    activation_noise_after: float = swept(0.0)
+    """S+noise: the same after annealing"""
+    activation_noise_form: ActivationNoise | None = static(None)
+    """fresh each step: example: a draw for each neuron and example; shared: one for each neuron, the same for all
+    examples; direction: for each neuron and P example, and for each neuron and direction of Q (times alpha), which
+    is cheaper and has the same law of each example's gate when alpha = 1; None: no algorithm has activation noise"""
+    step_time: float = swept(0.02)
+    """time a step covers: K = max(1, round(step_time/eta)) micro-steps with the gradient frozen; 0: K = 1, literal"""
+    steps: int = static(24_000)
+    """number of steps; K times as many iterations"""
+    batch_size: int | None = static(None)
+    """examples in the gradient of a step, drawn without replacement; None: all of them, as in the paper"""
+
+    @property
+    def tau_xi(self) -> Array:
+        """Standard deviation of the injected noise, in units of tau0: noise_level times its balanced value."""
+        return self.noise_level * noise.balanced_noise(self.eta1, self.weight_decay)
+
+    def algorithm(self, name: str) -> Algorithm:
+        """Schedules of algorithm `name`; their clock is time and their loss is the excess L - q log 2."""
+        def annealed(before, after):
+            return anneal_at_loss(before, after, self.eps1, latest=self.anneal_time, smoothing=self.loss_smoothing)
+
+        eta2 = self.eta1 * jnp.asarray(self.eta_ratio)
+        if name == "L-S":
+            return Algorithm(rate=annealed(self.eta1, eta2), activation_noise=constant(0.0))
+        if name == "S":
+            return Algorithm(rate=constant(eta2), activation_noise=constant(0.0))
+        if name == "S+noise":
+            return Algorithm(rate=constant(eta2),
+                             activation_noise=annealed(self.activation_noise, self.activation_noise_after))
+        raise ConfigError(f"algorithms = {name!r}: must be one of {', '.join(ALGORITHMS)}; choose one of these")
+
+    def check(self, n_train: int) -> None:
+        """Raise `ConfigError` for numbers no run can have."""
+        require_positive("training.eta1", self.eta1)
+        require(0 < self.eta_ratio <= 1, "training.eta_ratio", self.eta_ratio, "in (0, 1]",
+                "eta2 = eta_ratio * eta1 is the small rate")
+        for name in ("weight_decay", "noise_level", "loss_smoothing", "stop_loss", "activation_noise",
+                     "activation_noise_after", "step_time"):
+            require_nonnegative(f"training.{name}", getattr(self, name))
+        require(self.eta1 * self.weight_decay < 1, "training.eta1 * training.weight_decay",
+                self.eta1 * self.weight_decay, "below 1", "the decay would overshoot zero; lower either")
+        require(not math.isnan(self.eps1), "training.eps1", self.eps1, "a number", "give the excess loss to anneal at")
+        require(self.anneal_time > 0, "training.anneal_time", self.anneal_time, "positive", "give a time, or inf")
+        require(self.steps >= 1, "training.steps", self.steps, "at least 1", "give the number of steps")
+        if self.activation_noise_form is not None:
+            require_choice("training.activation_noise_form", self.activation_noise_form, get_args(ActivationNoise))
+        if self.batch_size is not None:
+            require(1 <= self.batch_size <= n_train, "training.batch_size", self.batch_size,
+                    f"between 1 and N = {n_train}", "or None for the full batch")
+            require(self.step_time <= self.eta1 * self.eta_ratio, "training.step_time", self.step_time,
+                    "0 with minibatches", "K micro-steps would share one batch; set training.step_time 0")
