@@ -16,7 +16,7 @@ from lrtheory.network import Network
 from lrtheory.problem import GROUP_DRAWS, Problem
 from lrtheory.spec import ConfigError, require, require_choice, spec, static
 from lrtheory.timescales import stability_bound
-from lrtheory.training import Training
+from lrtheory.training import AlgorithmName, Training
 
 EngineName = Literal["dense", "reduced", "decoupled"]
 
@@ -34,7 +34,7 @@ class Config:
     training: Training = dataclasses.field(default_factory=Training, metadata={"static": False})
     engine: EngineName = static("decoupled")
     """dense: (m, d) weights, plain; reduced: the same network, exactly, faster; decoupled: gates from the noise part"""
-    algorithms: tuple[str, ...] = static(("L-S", "S"))
+    algorithms: tuple[AlgorithmName, ...] = static(("L-S", "S"))
     """which of L-S, S and S+noise to train"""
     seeds: int = static(8)
     """number of seeds an algorithm"""
@@ -170,7 +170,7 @@ def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
         return _build(typing.cast(type, hint), value, source, name + ".")
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return tuple(value)
+        return tuple(_convert(args[0], item, source, name) for item in value)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None

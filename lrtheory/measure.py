@@ -26,7 +26,7 @@ class Groups(NamedTuple):
 
 def group_means(data: Data, per_example: Array) -> Groups:
     """Mean of per_example (N,) over all examples and over each group."""
-    member = (data.group == jnp.arange(3)[:, None]).astype(per_example.dtype)
+    member = (data.group[None] == jnp.arange(3)[:, None]).astype(per_example.dtype)
     return Groups(total=jnp.mean(per_example), each=member @ per_example / jnp.sum(member, -1))
 
 

@@ -27,7 +27,7 @@ def balanced_noise(rate: ArrayLike, weight_decay: ArrayLike) -> Array:
 
 
 class Move(NamedTuple):
-    """Moments of K micro-steps: U <- U + shrink U - drift grad L + kick tau0 N(0, I)."""
+    """Moments of K micro-steps: U <- U + shrink U - drift grad L - kick tau0 xi, xi ~ N(0, I)."""
 
     shrink: Array  # () a - 1 = (1 - eta lambda)^K - 1, added as a product so that float32 keeps its digits
     drift: Array  # () (1 - a)/lambda
@@ -37,7 +37,7 @@ class Move(NamedTuple):
 def micro_steps(rate: ArrayLike, count: ArrayLike, weight_decay: ArrayLike, tau_xi: ArrayLike) -> Move:
     """K = `count` updates at rate eta with the gradient held fixed, as one move (derived here, exact).
 
-    a = (1 - eta lambda)^K;  U <- a U - ((1 - a)/lambda) grad L + s N(0, I),
+    a = (1 - eta lambda)^K;  U <- a U - ((1 - a)/lambda) grad L - s xi, xi ~ N(0, I),
     s^2 = eta^2 tau_xi^2 (1 - a^2) / (1 - (1 - eta lambda)^2), tau_xi in units of tau0. K = 1 is the algorithm
     itself: a = 1 - eta lambda, drift = eta, s = eta tau_xi. For lambda = 0: drift = K eta, s^2 = K eta^2 tau_xi^2.
     The only error is the frozen gradient, O(K eta).

@@ -144,7 +144,7 @@ def _examples(problem: Problem, basis: Array, group: Array, key: Array) -> Data:
     xi = jax.random.normal(key_x1, (n, problem.d)) / jnp.sqrt(problem.d)
     along = xi @ w_star
     # Reflecting xi through w*'s hyperplane where the sign is wrong draws from N(0, I/d) given y <w*, xi> >= 0.
-    x1 = xi + ((y * (jnp.abs(along) + problem.gamma0)) - along)[:, None] * w_star
+    x1 = xi + jnp.outer(y * (jnp.abs(along) + problem.gamma0) - along, w_star)
     alpha = jax.random.uniform(key_alpha, (n,), minval=problem.alpha_min, maxval=1.0)
     b = jax.random.bernoulli(key_b, 0.5, (n,))
     direction = jnp.where(y > 0, 0, jnp.where(b, 1, 2))

@@ -52,7 +52,7 @@ class Schedule:
 
     def __call__(self, count: ArrayLike) -> Array:
         """Value at clock `count`, without loss triggers: an optax schedule when the clock counts steps."""
-        return self.values[jnp.sum(jnp.asarray(count)[..., None] >= self.boundaries, axis=-1)]
+        return self.values[jnp.searchsorted(self.boundaries, jnp.asarray(count, self.boundaries.dtype), side="right")]
 
 
 class ScheduleState(NamedTuple):

@@ -60,7 +60,7 @@ def noisy_sgd(schedule: Schedule, *, weight_decay: ArrayLike, tau_xi: ArrayLike,
         move = noise.micro_steps(rate, count, weight_decay, tau_xi)
         key_now, key_next = jax.random.split(state.key)
         moved = jax.tree.map(
-            lambda g, u, xi: (move.shrink * u - move.drift * g + move.kick * xi).astype(u.dtype),
+            lambda g, u, xi: (move.shrink * u - move.drift * g - move.kick * xi).astype(u.dtype),
             updates, params, noise.draw(key_now, params))
         return moved, NoisySGDState(key_next, state.time + count * rate, inner)
 

@@ -86,9 +86,9 @@ def draw(key: Array, state: State) -> Weights:
 
 
 def advance(config: Config, state: State, gradient: Weights, move: Move, normals: Weights) -> State:
-    """K micro-steps of both parts: Ubar <- a Ubar - drift grad L, Utilde <- a Utilde + kick tau0 N(0, I)."""
+    """K micro-steps of both parts: Ubar <- a Ubar - drift grad L, Utilde <- a Utilde - kick tau0 xi, xi ~ N(0, I)."""
     signal = tuple(u + (move.shrink * u - move.drift * g) for u, g in zip(state.signal, gradient, strict=True))
-    refreshed = tuple(u + (move.shrink * u + move.kick * tau * xi)
+    refreshed = tuple(u + (move.shrink * u - move.kick * tau * xi)
                       for u, tau, xi in zip(state.noise, config.network.scales, normals, strict=True))
     return State(signal, refreshed)
 

@@ -53,8 +53,8 @@ def prepare(config: Config, data: Data) -> Inputs:
         keep = config.problem.q_rows
         q_rows, q_mix = data.alpha[keep, None] * points[data.direction[keep]], None
     else:
-        on = (data.direction == jnp.arange(3)[:, None]) & (data.group != P_ONLY)
-        q_rows, q_mix = points, jnp.where(on, data.alpha, 0.0)
+        on = (data.direction[None] == jnp.arange(3)[:, None]) & (data.group != P_ONLY)[None]
+        q_rows, q_mix = points, jnp.where(on, data.alpha[None], 0.0)
     return Inputs(p_rows=data.x1[config.problem.p_rows], q_rows=q_rows, q_mix=q_mix, directions=points)
 
 
@@ -116,7 +116,7 @@ def make(activity: Activity) -> Engine:
             df_rows, gradient, start = _to_rows(config, inputs, df), [], 0
             for (_, x), (on, _) in zip(halves, active, strict=True):
                 part = df_rows[start : start + x.shape[0], None]
-                gradient.append(matmul(x.T, jnp.where(on, part, 0.0)) * second_layer(on.shape[-1]))
+                gradient.append(matmul(x.T, jnp.where(on, part, 0.0)) * second_layer(on.shape[-1])[None])
                 start += x.shape[0]
             return tuple(gradient)
 

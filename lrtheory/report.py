@@ -1,0 +1,162 @@
+"""What a person reads on the terminal: progress while running, and the table and verdict at the end.
+
+Lives here: words and layout. Lives elsewhere: every number (results).
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from rich.console import Console, Group
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lrtheory import batch
+from lrtheory.config import Config
+from lrtheory.timescales import p_time, q_time
+
+
+def opening(config: Config) -> str:
+    """Two lines on what is about to run and what the theory expects of it."""
+    p, n = config.problem, config.network
+    sizes = ", ".join(f"{k} {name}" for k, name in zip(p.group_sizes, ("P-only", "mixed", "Q-only"), strict=True))
+    return (f"{config.name}: {' and '.join(config.algorithms)} from {config.seeds} seeds, {config.engine} engine, "
+            f"{n.variant} network with {n.m_w} + {n.m_v} neurons, d = {p.d}, N = {p.n_train} ({sizes}), "
+            f"{config.training.steps:,} steps.\n"
+            f"Time is the sum of learning rates. T_Q = {q_time(p):.3g}, T_P = {p_time(p):.3g}.")
+
+
+@contextmanager
+def progress(console: Console, config: Config) -> Iterator[batch.Progress]:
+    """A live bar on a terminal, a line every tenth of the run elsewhere."""
+    started = time.perf_counter()
+
+    def state(last: dict[str, np.ndarray]) -> str:
+        losses = (f"{name} P {last['loss_p'][k].mean():.2f} Q {last['loss_q'][k].mean():.2f}"
+                  for k, name in enumerate(config.algorithms))
+        return f"time {last['time'].max():.4g}, losses: " + "; ".join(losses)
+
+    if not console.is_terminal:
+        console.print("compiling ...")
+        shown = [0]
+
+        def plain(done: int, total: int, last: dict[str, np.ndarray]) -> None:
+            if done * 10 // total > shown[0]:
+                shown[0] = done * 10 // total
+                console.print(f"{done:,} of {total:,} steps, {time.perf_counter() - started:.0f} s, {state(last)}")
+
+        yield plain
+        return
+    bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.percentage:>3.0f}%"),
+                   TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[state]}"),
+                   console=console)
+    with bar:
+        task = bar.add_task("compiling", total=config.training.steps, state="")
+
+        def live(done: int, total: int, last: dict[str, np.ndarray]) -> None:
+            bar.update(task, description="training", completed=done, total=total, state=state(last))
+
+        yield live
+
+
+def closing(summary: dict[str, Any]) -> Group:
+    """The table and the verdict of a run."""
+    return Group(_table(summary), *verdict_lines(summary))
+
+
+def verdict_lines(summary: dict[str, Any]) -> list[str]:
+    """The verdict in sentences, one a line."""
+    verdict, lines = summary["verdict"], []
+    missing = [c for c in verdict["conditions"] if not c["holds"]]
+    if verdict["expected"]:
+        lines.append("Theory: the conditions for a gap between L-S and S hold at this size.")
+    else:
+        lines.append("Theory: no clear gap is expected at this size: "
+                     + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}" for c in missing)
+                     + ".")
+    if verdict["error_ratio"] is not None:
+        lines.append(_ratio_line("L-S", verdict["error_ratio"]))
+    if verdict["learning_order"] is not None:
+        order = verdict["learning_order"]
+        lines.append(_mark(order["holds"]) + " learning order: S fits Q before P in "
+                     f"{order['S']['seeds']} of {order['S']['of']} seeds, L-S fits P before Q in "
+                     f"{order['L-S']['seeds']} of {order['L-S']['of']}.")
+    if verdict.get("mitigation") is not None:
+        lines.append(_ratio_line("S+noise", verdict["mitigation"]))
+    for name, entry in summary["algorithms"].items():
+        if entry["diverged_seeds"]:
+            lines.append(f"NO  diverged: {name}, seeds {', '.join(map(str, entry['diverged_seeds']))}; left out of every "
+                         "mean. Lower training.eta1 or training.step_time.")
+    if summary["note"]:
+        lines.append("Note: " + summary["note"])
+    return lines
+
+
+def _ratio_line(other: str, found: dict[str, Any]) -> str:
+    ratio = "undefined" if found["ratio"] is None else f"{found['ratio']:.1f}"
+    return (_mark(found["holds"]) + f" test error on P: S {_value(found['S'])} against {other} {_value(found[other])}, "
+            f"ratio {ratio} (asked: {found['required_ratio']:g}), intervals of 2 standard errors "
+            + ("apart." if found["intervals_apart"] else "not apart."))
+
+
+def _table(summary: dict[str, Any]) -> Table:
+    """Rows of quantities, a column an algorithm; mean and standard error over seeds."""
+    table = Table(title=f"{summary['name']}: mean ± standard error over {len(summary['seeds'])} seeds")
+    table.add_column("")
+    names = list(summary["algorithms"])
+    for name in names:
+        table.add_column(name, justify="right")
+
+    def row(label: str, cells: list[str], section: bool = False) -> None:
+        table.add_row(label, *cells, end_section=section)
+
+    entries = [summary["algorithms"][name] for name in names]
+    row("fitted first (seeds)", [_fitted_first(e) for e in entries])
+    if summary["verdict"]["expected"]:
+        row("the theory predicts", [{"L-S": "P, then Q", "S": "Q, then P", "S+noise": "P, then Q"}.get(n, "") for n in names])
+    else:
+        row("the theory predicts", ["no difference"] * len(names))
+    for label, metric in (("P's loss halved at time", "time_p_half"), ("Q's loss halved at time", "time_q_half"),
+                          ("annealed at time", "annealed_at"), ("loss first at threshold", "threshold_at")):
+        row(label, [_time(e[metric], e["diverged_seeds"]) for e in entries], section=metric == "threshold_at")
+    for label, metric in (("test error on P", "test_error_p"), ("test error on Q", "test_error_q"),
+                          ("test error on mixed", "test_error_mixed"), ("test error", "test_error"),
+                          ("training loss", "train_loss"), ("contrast", "contrast")):
+        row(label, [_value(e[metric]) for e in entries])
+    return table
+
+
+def _fitted_first(entry: dict[str, Any]) -> str:
+    """How many seeds fitted P, Q or neither first."""
+    counts = {"P": 0, "Q": 0, "neither": 0}
+    for p, q in zip(entry["time_p_half"]["per_seed"], entry["time_q_half"]["per_seed"], strict=True):
+        p, q = (float("inf") if t is None else t for t in (p, q))
+        counts["P" if p < q else "Q" if q < p else "neither"] += 1
+    counts["neither"] -= len(entry["diverged_seeds"])
+    return ", ".join(f"{name} ({count})" for name, count in counts.items() if count > 0)
+
+
+def _time(found: dict[str, Any], diverged: list[int]) -> str:
+    """A time as mean and error, or how many seeds reached it."""
+    reached = [t for t in found["per_seed"] if t is not None]
+    of = len(found["per_seed"]) - len(diverged)
+    if not reached:
+        return "never"
+    return _value(found) if len(reached) == of else f"{min(reached):.4g} or later, {len(reached)} of {of} seeds"
+
+
+def _value(found: dict[str, Any]) -> str:
+    """Mean and standard error with digits that the error supports."""
+    mean, sem = found["mean"], found["sem"]
+    if mean is None:
+        return "-"
+    if not sem:
+        return f"{mean:.4g}"
+    digits = max(0, 1 - int(np.floor(np.log10(sem))))
+    return f"{mean:.{digits}f} ± {sem:.{digits}f}"
+
+
+def _mark(holds: bool) -> str:
+    return "YES" if holds else "NO "

@@ -1,0 +1,152 @@
+"""What a batch of runs says: the summary over seeds, the verdict, and the folder on disk.
+
+Lives here: statistics over seeds, the two comparisons the theory predicts, writing and reading. Lives elsewhere:
+computing (batch), drawing (figures), printing (report).
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lrtheory.config import Config, from_json, to_json
+from lrtheory.spec import ConfigError
+from lrtheory.timescales import conditions
+
+FINAL = ("test_error_p", "test_error_q", "test_error_mixed", "test_error", "train_loss", "contrast")
+"""Measurements summarised at the last record."""
+TIMES = ("time_p_half", "time_mixed_half", "time_q_half", "annealed_at", "threshold_at", "stopped_at")
+"""Times summarised; one that was never reached is null and counts as later than any."""
+
+
+def config_of(results: xr.Dataset) -> Config:
+    """The config that made a dataset."""
+    return from_json(results.attrs["config"], "results")
+
+
+def estimate(values: np.ndarray) -> dict[str, float | None]:
+    """Mean over seeds and its standard error; null where a seed has no value or, for the error, seeds are under 2."""
+    mean = float(np.mean(values)) if values.size else math.nan
+    sem = float(np.std(values, ddof=1) / math.sqrt(values.size)) if values.size > 1 and math.isfinite(mean) else math.nan
+    return {"mean": _finite(mean), "sem": _finite(sem)}
+
+
+def summarise(results: xr.Dataset) -> dict[str, Any]:
+    """Everything a reader wants in one tree: per algorithm and metric mean, sem and per_seed, and the verdict.
+
+    Diverged seeds are named, have null in per_seed, and enter no mean.
+    """
+    algorithms: dict[str, Any] = {}
+    for name in results["algorithm"].values.tolist():
+        runs = results.sel(algorithm=name)
+        good = np.isinf(runs["diverged_at"].values)
+        entry: dict[str, Any] = {}
+        for metric in FINAL + TIMES:
+            values = runs[metric].values if metric in TIMES else runs[metric].isel(record=-1).values
+            entry[metric] = estimate(values[good]) | {
+                "per_seed": [_finite(v) if ok else None for v, ok in zip(values.tolist(), good, strict=True)]}
+        entry["diverged_seeds"] = runs["seed"].values[~good].tolist()
+        algorithms[str(name)] = entry
+    config = config_of(results)
+    return {"name": config.name, "note": config.note, "algorithms": algorithms, "verdict": verdict(results),
+            "seeds": results["seed"].values.tolist(),
+            "environment": {k: _plain(v) for k, v in results.attrs.items() if k != "config"}}
+
+
+def verdict(results: xr.Dataset) -> dict[str, Any]:
+    """Whether the runs show what the theory predicts, with the numbers; null where an algorithm is missing.
+
+    error_ratio: S's test error on P at least `required_ratio` times L-S's, intervals of 2 standard errors apart.
+    learning_order: Q's loss halves before P's under S, and after it under L-S: the share of seeds that do, less 2
+    standard errors, is above one half. mitigation: the first comparison with S+noise in the place of L-S.
+    expected: whether conditions A to F of `lrtheory.timescales` hold, so that the theory predicts a gap at all.
+    """
+    config = config_of(results)
+    names = results["algorithm"].values.tolist()
+    found = conditions(config.problem, config.training, config.network, full=config.engine != "decoupled")
+    both = "S" in names and "L-S" in names
+    tree: dict[str, Any] = {
+        "expected": all(c.holds for c in found),
+        "conditions": [c._asdict() for c in found],
+        "error_ratio": compare_errors(results, "L-S", config.required_ratio) if both else None,
+        "learning_order": compare_orders(results) if both else None,
+    }
+    if "S" in names and "S+noise" in names:
+        tree["mitigation"] = compare_errors(results, "S+noise", config.required_ratio)
+    return tree
+
+
+def compare_errors(results: xr.Dataset, other: str, required: float) -> dict[str, Any]:
+    """Final test error on P of S against `other`: ratio of means, and intervals of 2 standard errors."""
+    sides: dict[str, Any] = {}
+    for name in (other, "S"):
+        runs = results.sel(algorithm=name)
+        good = np.isinf(runs["diverged_at"].values)
+        side = estimate(runs["test_error_p"].isel(record=-1).values[good])
+        if side["mean"] is not None and side["sem"] is not None:
+            side |= {"low": side["mean"] - 2 * side["sem"], "high": side["mean"] + 2 * side["sem"]}
+        sides[name] = side
+    mean_s, mean_other = sides["S"]["mean"], sides[other]["mean"]
+    known = mean_s is not None and mean_other is not None
+    apart = "low" in sides["S"] and "high" in sides[other] and sides["S"]["low"] > sides[other]["high"]
+    ratio = mean_s / mean_other if known and mean_other > 0 else None
+    large = known and mean_s > 0 and mean_s >= required * mean_other
+    return {"holds": bool(large and apart), "ratio": ratio, "required_ratio": required, "intervals_apart": bool(apart),
+            **sides}
+
+
+def compare_orders(results: xr.Dataset) -> dict[str, Any]:
+    """Share of seeds whose losses halve in the predicted order: Q before P under S, P before Q under L-S."""
+    sides: dict[str, Any] = {}
+    for name, (first, second) in {"S": ("q", "p"), "L-S": ("p", "q")}.items():
+        runs = results.sel(algorithm=name)
+        good = np.isinf(runs["diverged_at"].values)
+        right = (runs[f"time_{first}_half"].values < runs[f"time_{second}_half"].values)[good]
+        side = estimate(right.astype(float))
+        mean, sem = side["mean"], side["sem"]
+        holds = mean is not None and sem is not None and mean - 2 * sem > 0.5
+        sides[name] = {"first": first.upper(), "holds": holds, "share": mean, "sem": sem, "seeds": int(right.sum()),
+                       "of": int(right.size)}
+    return {"holds": all(side["holds"] for side in sides.values()), **sides}
+
+
+def prepare_folder(folder: Path, config: Config) -> None:
+    """Create the folder of a run with its resolved config.json, before anything is computed.
+
+    Raises `ConfigError` if it exists and is not empty, or cannot be written; nothing is overwritten.
+    """
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; "
+                              "choose another or remove it")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(to_json(config))
+    except OSError as error:
+        raise ConfigError(f"--out {folder}: cannot be written ({error.strerror}); choose another folder") from None
+
+
+def save(results: xr.Dataset, folder: Path) -> dict[str, Any]:
+    """Write results.zarr and summary.json into a folder made by `prepare_folder`; return the summary."""
+    summary = summarise(results)
+    results.to_zarr(folder / "results.zarr", mode="w-", consolidated=False)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    return summary
+
+
+def load(folder: str | Path) -> xr.Dataset:
+    """The labelled results of a run folder. Raises `ConfigError` if there are none."""
+    store = Path(folder) / "results.zarr"
+    if not store.is_dir():
+        raise ConfigError(f"{folder}: no results.zarr in it; give a folder that `lrtheory run` finished")
+    return xr.open_zarr(store, consolidated=False).load()
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,39 @@
+"""One strict session: two fake devices, no silent rank promotion, warnings are errors (pyproject.toml)."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+from lrtheory.config import Config  # noqa: E402
+from lrtheory.network import Network  # noqa: E402
+from lrtheory.problem import Problem  # noqa: E402
+from lrtheory.training import Training  # noqa: E402
+
+
+@pytest.fixture
+def small() -> Config:
+    """A configuration in which everything happens and nothing takes long."""
+    return Config(
+        problem=Problem(d=8, N=40, p0=0.1, q0=0.25, r=0.3, z_norm=2.0, alpha_min=0.2, gamma0=0.3),
+        network=Network(m_w=16, m_v=32, tau_w=0.7, tau_v=1.3),
+        training=Training(eta1=0.2, eta_ratio=0.1, weight_decay=0.02, eps1=0.2, step_time=0.2, steps=60),
+        seeds=3, records=6, n_test=64)
+
+
+@pytest.fixture
+def float64():
+    """Double precision for exact relations."""
+    with jax.enable_x64(True):
+        yield
+
+
+def vary(config: Config, **changes) -> Config:
+    """`Config.replace` with double underscores for dots."""
+    return config.replace(**{name.replace("__", "."): value for name, value in changes.items()})
+
