@@ -66,8 +66,6 @@ def run(config: Config, *, algorithms: dict[str, Algorithm] | None = None, progr
         return jax.jit(jax.shard_map(f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False))
 
     begin = spread_over_devices(begin, (everywhere, everywhere, spread), (spread, crossed))
-    observe = jax.vmap(jax.vmap(simulate.observe, in_axes=(None, None, 0, 0)), in_axes=(None, 0, None, 0))
-    observe = spread_over_devices(observe, (everywhere, everywhere, spread, crossed), crossed)
     follow = spread_over_devices(follow, (everywhere, everywhere, spread, crossed, everywhere), (crossed, crossed))
 
     def placed(tree):
@@ -76,37 +74,36 @@ def run(config: Config, *, algorithms: dict[str, Algorithm] | None = None, progr
     started = time.perf_counter()
     config_, stacked = placed(jax.tree.map(jnp.asarray, config)), placed(stacked)
     setting, state = begin(config_, stacked, jax.device_put(jnp.asarray(seeds), NamedSharding(mesh, spread)))
-    first = jax.device_get(observe(config_, stacked, setting, state))
-    bounds = simulate.record_steps(config)
-    pieces = _pieces(len(bounds) - 1)
-    compiled = follow.lower(config_, stacked, setting, state, placed(jnp.asarray(_bounds(bounds, *pieces[0])))).compile()
+    steps = simulate.record_steps(config)
+    pieces = _pieces(steps)
+    compiled = follow.lower(config_, stacked, setting, state, placed(jnp.asarray(pieces[0]))).compile()
     compile_seconds = time.perf_counter() - started
-    taken = [{name: values[:, :, None] for name, values in first.items()}]
-    for start, stop in pieces:
-        state, records = compiled(config_, stacked, setting, state, placed(jnp.asarray(_bounds(bounds, start, stop))))
-        taken.append({name: values[:, :, : stop - start] for name, values in jax.device_get(records).items()})
+    taken: list[dict[str, np.ndarray]] = []
+    for ends in pieces:
+        state, records = compiled(config_, stacked, setting, state, placed(jnp.asarray(ends)))
+        taken.append(jax.device_get(records))
         if progress is not None:
-            progress(int(bounds[stop]), int(bounds[-1]), {n: v[:, : config.seeds, -1] for n, v in taken[-1].items()})
+            progress(int(ends[-1]), int(steps[-1]), {n: v[:, : config.seeds, -1] for n, v in taken[-1].items()})
     happened = jax.device_get(jax.vmap(jax.vmap(simulate.events))(state))
     wall_seconds = time.perf_counter() - started
 
-    over_time = {name: np.concatenate([t[name] for t in taken], axis=2)[:, : config.seeds] for name in taken[0]}
+    over_time = {name: np.concatenate([t[name] for t in taken], axis=2)[:, : config.seeds, : len(steps)]
+                 for name in taken[0]}
     once = {name: values[:, : config.seeds] for name, values in happened.items()}
-    return _label(config, list(named), bounds, over_time, once,
+    return _label(config, list(named), steps, over_time, once,
                   environment() | {"compile_seconds": round(compile_seconds, 3),
                                    "wall_seconds": round(wall_seconds, 3), "devices_used": mesh.size})
 
 
-def _pieces(records: int) -> list[tuple[int, int]]:
-    """Cut the records into calls of equal length; the last may hold fewer."""
-    length = -(-records // SEGMENTS)
-    return [(start, min(start + length, records)) for start in range(0, records, length)]
+def _pieces(steps: np.ndarray) -> list[np.ndarray]:
+    """Cut the record steps into calls of equal length: [previous end, ends ...] for each.
 
-
-def _bounds(bounds: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Step numbers at which records start..stop end, repeated at the end to the length of every piece (no steps)."""
-    length = -(-(len(bounds) - 1) // SEGMENTS)
-    return np.pad(bounds[start : stop + 1], (0, length - (stop - start)), mode="edge").astype(np.int32)
+    The first record is that of step 0, after no steps; the last call repeats the last end (no steps either).
+    """
+    length = -(-len(steps) // SEGMENTS)
+    count = -(-len(steps) // length)
+    padded = np.pad(steps, (1, count * length - len(steps)), mode="edge").astype(np.int32)
+    return [padded[k * length : (k + 1) * length + 1] for k in range(count)]
 
 
 def _label(config: Config, names: list[str], steps: np.ndarray, over_time: dict[str, np.ndarray],

@@ -5,7 +5,6 @@ cheaper ways of computing the same thing (engines).
 """
 
 import math
-from functools import partial
 from typing import Literal, get_args
 
 import jax
@@ -20,8 +19,11 @@ Weights = tuple[Array, ...]
 """First-layer matrices, each (inputs, neurons): (W, V) for block, (U,) for conv. The paper's U is their transpose:
 neurons come last because accelerators pad the last axis to 128."""
 
-# Float32 products mean TF32 on recent GPUs and bfloat16 on TPUs unless asked otherwise.
-matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+
+def matmul(a: Array, b: Array) -> Array:
+    """a @ b at full precision: float32 products mean TF32 on recent GPUs and bfloat16 on TPUs unless asked otherwise."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
 
 
 @spec

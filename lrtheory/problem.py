@@ -138,16 +138,16 @@ def _basis(problem: Problem, key: Array) -> Array:
 def _examples(problem: Problem, basis: Array, group: Array, key: Array) -> Data:
     """Draw y, x1 ~ P_y and x2 ~ Q_y for each entry of `group` (n,) and blank out the absent halves."""
     n = group.shape[0]
-    key_y, key_x1, key_alpha, key_b = jax.random.split(key, 4)
-    y = jax.random.rademacher(key_y, (n,), dtype=jnp.result_type(float))
+    key_normal, key_uniform = jax.random.split(key)
     w_star = basis[0]
-    xi = jax.random.normal(key_x1, (n, problem.d)) / jnp.sqrt(problem.d)
+    xi = jax.random.normal(key_normal, (n, problem.d)) / jnp.sqrt(problem.d)
+    for_y, for_b, for_alpha = jax.random.uniform(key_uniform, (3, n))
+    y = jnp.where(for_y < 0.5, -1.0, 1.0)
     along = xi @ w_star
     # Reflecting xi through w*'s hyperplane where the sign is wrong draws from N(0, I/d) given y <w*, xi> >= 0.
     x1 = xi + jnp.outer(y * (jnp.abs(along) + problem.gamma0) - along, w_star)
-    alpha = jax.random.uniform(key_alpha, (n,), minval=problem.alpha_min, maxval=1.0)
-    b = jax.random.bernoulli(key_b, 0.5, (n,))
-    direction = jnp.where(y > 0, 0, jnp.where(b, 1, 2))
+    alpha = problem.alpha_min + (1 - problem.alpha_min) * for_alpha
+    direction = jnp.where(y > 0, 0, jnp.where(for_b < 0.5, 1, 2))
     return Data(x1=jnp.where((group != Q_ONLY)[:, None], x1, 0.0), alpha=jnp.where(group != P_ONLY, alpha, 0.0),
                 direction=direction, y=y, group=group, basis=basis)
 
