@@ -113,7 +113,8 @@ def _label(config: Config, names: list[str], steps: np.ndarray, over_time: dict[
     variables |= {name: (("algorithm", "seed"), values) for name, values in once.items()}
     results = xr.Dataset(
         variables,
-        coords={"algorithm": names, "seed": config.first_seed + np.arange(config.seeds),
+        coords={"algorithm": np.array(names, np.dtypes.StringDType()),  # zarr 3 stores no other strings stably
+                "seed": config.first_seed + np.arange(config.seeds),
                 "step": ("record", steps, {"units": "1", "long_name": "steps done, each of K iterations"})},
         attrs={"config": to_json(config)} | facts)
     for name in variables:

@@ -61,7 +61,7 @@ class Config:
             self.training.algorithm(name)
             require(name != "S+noise" or self.training.activation_noise_form is not None,
                     "training.activation_noise_form", None, "set for the algorithm S+noise",
-                    "choose example, direction or shared")
+                    "choose example or shared")
         require(self.seeds >= 1, "seeds", self.seeds, "at least 1", "2 or more give standard errors")
         require(0 <= self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "in [0, 2^31 - seeds)",
                 "choose another")
@@ -137,8 +137,8 @@ def from_json(text: str, source: str = "config") -> Config:
     try:
         tree = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{source}: not valid JSON at line {error.lineno} ({error.msg}), maybe truncated; "
-                          "write it anew or start from --preset") from None
+        raise ConfigError(f"{source}: not valid JSON at line {error.lineno} ({error.msg}); must be a whole config.json, "
+                          "this one may be truncated; write it anew or start from --preset") from None
     return _build(Config, tree, source, "")
 
 
@@ -169,12 +169,12 @@ def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, source, name + ".")
     origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
+    if origin is tuple and isinstance(value, list):
         return tuple(_convert(args[0], item, source, name) for item in value)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        hint = next(a for a in args if a is not type(None))
+        return _convert(next(a for a in args if a is not type(None)), value, source, name)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if hint is float and value in ("inf", "-inf"):

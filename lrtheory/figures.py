@@ -4,6 +4,7 @@ Lives here: one function a figure, each taking a dataset and returning a matplot
 numbers (results), tables (report).
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,17 @@ RC = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spin
       "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 200, "lines.linewidth": 1.6}
 
 
+def _styled(draw: Callable[[xr.Dataset], Figure]) -> Callable[[xr.Dataset], Figure]:
+    """Draw under the house style without changing the user's."""
+    @functools.wraps(draw)
+    def styled(results: xr.Dataset) -> Figure:
+        with matplotlib.rc_context(RC):
+            return draw(results)
+
+    return styled
+
+
+@_styled
 def learning_order(results: xr.Dataset) -> Figure:
     """Training loss of each group against time, a panel an algorithm; bands from the least to the largest seed."""
     names = results["algorithm"].values.tolist()
@@ -43,8 +55,10 @@ def learning_order(results: xr.Dataset) -> Figure:
     return figure
 
 
+@_styled
 def test_error_on_p(results: xr.Dataset) -> Figure:
-    """Test error on P against time for every algorithm; bands of 2 standard errors over seeds."""
+    """Test error on P against time for every algorithm, from the first step on; bands of 2 standard errors over seeds."""
+    results = results.isel(record=slice(1, None))  # at the start f = 0, an error everywhere by convention
     figure, (axis,) = _panels(1)
     for name in results["algorithm"].values.tolist():
         colour, line = _algorithm_style(results, name)
@@ -52,11 +66,15 @@ def test_error_on_p(results: xr.Dataset) -> Figure:
         _curve(axis, runs, "test_error_p", colour, line, name, band="error")
         _mark_annealing(axis, runs, colour)
     axis.set_ylabel("test error on P")
-    axis.set_ylim(bottom=0)
+    axis.set_yscale("log")
+    error = results["test_error_p"].mean("seed").values
+    if np.any(error > 0):
+        axis.set_ylim(0.3 * error[error > 0].min(), min(2.0, 2.5 * np.max(error[:, error.shape[1] // 20 :])))
     _legend_above(figure, axis)
     return figure
 
 
+@_styled
 def directions(results: xr.Dataset) -> Figure:
     """g at the three directions of Q, a panel an algorithm, and the contrast of all algorithms in the last panel."""
     names = results["algorithm"].values.tolist()
@@ -69,8 +87,9 @@ def directions(results: xr.Dataset) -> Figure:
         axis.axhline(0, color=GREY, lw=0.6)
         _mark_annealing(axis, runs)
         axis.set_title(name)
-    for axis in axes[1 : len(names)]:
-        axis.sharey(axes[0])
+    limits = [axis.get_ylim() for axis in axes[: len(names)]]
+    for axis in axes[: len(names)]:
+        axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
     axes[0].set_ylabel("output on a direction of Q")
     for name in names:
         colour, line = _algorithm_style(results, name)
@@ -81,6 +100,7 @@ def directions(results: xr.Dataset) -> Figure:
     return figure
 
 
+@_styled
 def noise_and_signal(results: xr.Dataset) -> Figure:
     """Noise against signal: norms of both parts of W and of V, the noise variance with its law, and gate agreement."""
     figure, axes = _panels(4, columns=2)
@@ -105,7 +125,7 @@ def noise_and_signal(results: xr.Dataset) -> Figure:
     axes[2].set_title("variance of the noise part")
     axes[2].set_ylabel("mean square / τ₀²")
     axes[2].legend(fontsize=7, loc="lower left")
-    axes[3].set_title("gates shared by U and its noise part")
+    axes[3].set_title("gates: U against its noise part")
     axes[3].set_ylabel("share of gates")
     axes[3].legend(fontsize=7, loc="lower left")
     return figure
@@ -129,9 +149,8 @@ def _panels(count: int, columns: int | None = None, sharey: bool = False) -> tup
     """A figure with `count` panels, its time axes on a square-root scale (early and late are both to be seen)."""
     columns = columns or count
     rows = -(-count // columns)
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(max(3.6 * columns, 4.8), 3.1 * rows + 0.3), layout="constrained")
-        axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False).ravel().tolist()
+    figure = Figure(figsize=(max(3.6 * columns, 4.8), 3.1 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False).ravel().tolist()
     for axis in axes:
         axis.set_xscale("function", functions=(lambda t: np.sqrt(np.maximum(t, 0)), lambda s: s**2))
     for axis in axes[-columns:]:

@@ -80,7 +80,7 @@ UNITS: dict[str, tuple[str, str]] = {
     "time": ("sum of rates", "training time, sum over iterations of the learning rate"),
     "iterations": ("1", "iterations of the algorithm, K for a step of K micro-steps"),
     "learning_rate": ("sum of rates an iteration", "rate of the next step unless the loss changes it"),
-    "activation_noise": ("pre-activation scale at the start", "std of the pre-activation noise"),
+    "activation_noise": ("tau0 |x|", "std of the pre-activation noise on x"),
     "phase": ("1", "stage of the algorithm: 0 before annealing, 1 after"),
     "train_loss": ("nat", "logistic training loss L, without weight decay and without activation noise"),
     "accuracy": ("1", "training accuracy"),

@@ -77,7 +77,12 @@ def second_layer(width: int) -> Array:
 
 def gates(weights: Array, x: Array) -> Array:
     """Activation pattern 1[U x >= 0]: weights (k, m), x (n, k) -> (n, m) of bool."""
-    return matmul(x, weights) >= 0
+    return active(matmul(x, weights))
+
+
+def active(pre_activation: Array) -> Array:
+    """1[h >= 0], and true where h is not a number: a closed gate would turn a diverged output into 0."""
+    return ~(pre_activation < 0)
 
 
 def pattern_network(u: Array, gate_weights: Array, weights: Array, x: Array) -> Array:

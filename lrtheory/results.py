@@ -122,8 +122,10 @@ def prepare_folder(folder: Path, config: Config) -> None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; "
                               "choose another or remove it")
+        text = to_json(config)
+        assert from_json(text) == config, "a config that cannot be read back would lose the run"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(to_json(config))
+        (folder / "config.json").write_text(text)
     except OSError as error:
         raise ConfigError(f"--out {folder}: cannot be written ({error.strerror}); choose another folder") from None
 

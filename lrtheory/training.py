@@ -14,7 +14,7 @@ from lrtheory import noise
 from lrtheory.schedule import Algorithm, anneal_at_loss, constant
 from lrtheory.spec import ConfigError, require, require_choice, require_nonnegative, require_positive, spec, static, swept
 
-ActivationNoise = Literal["example", "direction", "shared"]
+ActivationNoise = Literal["example", "shared"]
 AlgorithmName = Literal["L-S", "S", "S+noise"]
 ALGORITHMS: tuple[str, ...] = get_args(AlgorithmName)
 
@@ -45,14 +45,13 @@ class Training:
     stop_loss: float = swept(0.0)
     """a run stops (its state is frozen) once its training loss is at most this; 0: never"""
     activation_noise: float = swept(0.3)
-    """S+noise: std of the pre-activation noise before annealing, in units of the pre-activation's own scale at the
-    start, tau0 |z| for x2 and tau0 for x1"""
+    """S+noise: std of the pre-activation noise on x before annealing, in units of the pre-activation's own standard
+    deviation at the start, tau0 |x|"""
     activation_noise_after: float = swept(0.0)
     """S+noise: the same after annealing"""
     activation_noise_form: ActivationNoise | None = static(None)
     """fresh each step: example: a draw for each neuron and example; shared: one for each neuron, the same for all
-    examples; direction: for each neuron and P example, and for each neuron and direction of Q (times alpha), which
-    is cheaper and has the same law of each example's gate when alpha = 1; None: no algorithm has activation noise"""
+    examples, which is cheaper; None: no algorithm has activation noise"""
     step_time: float = swept(0.02)
     """time a step covers: K = max(1, round(step_time/eta)) micro-steps with the gradient frozen; 0: K = 1, literal"""
     steps: int = static(24_000)

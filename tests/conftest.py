@@ -22,7 +22,7 @@ def small() -> Config:
     return Config(
         problem=Problem(d=8, N=40, p0=0.1, q0=0.25, r=0.3, z_norm=2.0, alpha_min=0.2, gamma0=0.3),
         network=Network(m_w=16, m_v=32, tau_w=0.7, tau_v=1.3),
-        training=Training(eta1=0.2, eta_ratio=0.1, weight_decay=0.02, eps1=0.2, step_time=0.2, steps=60),
+        training=Training(eta1=0.5, eta_ratio=0.1, weight_decay=2e-3, eps1=0.3, step_time=0.5, steps=60),
         seeds=3, records=6, n_test=64)
 
 

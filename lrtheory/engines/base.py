@@ -23,7 +23,7 @@ Pullback = Callable[[Array], Any]
 class Perturbation(NamedTuple):
     """Pre-activation noise of one step."""
 
-    level: Array  # () standard deviation in units of the pre-activation's own scale, tau0 |z| or tau0
+    level: Array  # () standard deviation in units of the pre-activation's own at the start, tau0 |x|
     key: Array
 
 
@@ -111,12 +111,16 @@ def diagnostics(config: Config, state: State, x1: Array, x2: Array) -> Diagnosti
         noise_norm=jnp.stack([norm(state.noise[k]) for k, _ in halves]))
 
 
-def pre_activation_noise(perturbation: Perturbation, shared: bool, shapes: list[tuple[int, int]],
-                         scales: list[Array]) -> list[Array]:
-    """Noise for pre-activations of the given (rows, neurons) shapes: level * scale (rows,) * N(0, 1).
+def pre_activation_noise(config: Config, perturbation: Perturbation, halves: list[tuple[int, Array]]) -> list[Array]:
+    """Noise (n, m) on the pre-activations of each (index of the weights, rows x (n, k)): level tau0 |x| N(0, 1).
 
-    shared: one normal a neuron, the same for all rows; else one a neuron and row.
+    Shared form: one normal a neuron, the same for all rows; else one a neuron and row. Noise proportional to |x| keeps
+    the network positively homogeneous, so that the shared form is exact on the three directions of Q.
     """
-    keys = jax.random.split(perturbation.key, len(shapes))
-    return [perturbation.level * scale[:, None] * jax.random.normal(key, (1, shape[1]) if shared else shape)
-            for key, shape, scale in zip(keys, shapes, scales, strict=True)]
+    network, shared = config.network, config.training.activation_noise_form == "shared"
+    noises = []
+    for key, (k, x) in zip(jax.random.split(perturbation.key, len(halves)), halves, strict=True):
+        normals = jax.random.normal(key, (1 if shared else x.shape[0], network.widths[k]))
+        normals = jax.lax.optimization_barrier(normals)  # else XLA draws them anew for each row and algorithm
+        noises.append(perturbation.level * network.scales[k] * jnp.linalg.norm(x, axis=-1)[:, None] * normals)
+    return noises

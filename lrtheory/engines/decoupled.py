@@ -4,18 +4,17 @@ The surrogate of the full network for m -> infinity (Li, Wei & Ma 2019, section 
 Free of tau0, because gates do not see the scale; the full network approaches it as 1/sqrt(m).
 """
 
-import jax.numpy as jnp
 from jax import Array
 
 from lrtheory.engines import rows
 from lrtheory.engines.base import State
-from lrtheory.network import matmul
+from lrtheory.network import active, matmul
 
 
 def activity(state: State, half: int, x: Array, extra: Array | None) -> tuple[Array, Array]:
     """Gates 1[Utilde x + noise >= 0] and values Ubar x."""
     pre = matmul(x, state.noise[half])
-    return jnp.greater_equal(pre if extra is None else pre + extra, 0), matmul(x, state.signal[half])
+    return active(pre if extra is None else pre + extra), matmul(x, state.signal[half])
 
 
 DECOUPLED = rows.make(activity)

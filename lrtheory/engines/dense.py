@@ -23,23 +23,19 @@ from lrtheory.engines.base import (
     draw,
     pre_activation_noise,
 )
-from lrtheory.network import Weights, initial_weights, matmul, second_layer
-from lrtheory.problem import P_ONLY, Q_ONLY, Data, directions, x2_of
+from lrtheory.network import Weights, active, initial_weights, matmul, second_layer
+from lrtheory.problem import Data, directions, x2_of
 
 
 class Inputs(NamedTuple):
     x1: Array  # (N, d)
     x2: Array  # (N, d)
-    has_x1: Array  # (N,) 1.0 where the example carries x1
-    has_x2: Array  # (N,)
     directions: Array  # (3, d) z, z + zeta, z - zeta
 
 
 def prepare(config: Config, data: Data) -> Inputs:
     """Both halves of every example, in the ambient space."""
-    dtype = data.x1.dtype
-    return Inputs(x1=data.x1, x2=x2_of(config.problem, data), has_x1=(data.group != Q_ONLY).astype(dtype),
-                  has_x2=(data.group != P_ONLY).astype(dtype), directions=directions(config.problem) @ data.basis[1:])
+    return Inputs(x1=data.x1, x2=x2_of(config.problem, data), directions=directions(config.problem) @ data.basis[1:])
 
 
 def init(config: Config, inputs: Inputs, key: Array) -> State:
@@ -50,16 +46,12 @@ def init(config: Config, inputs: Inputs, key: Array) -> State:
 
 
 def _outputs(config: Config, inputs: Inputs, weights: Weights, perturbation: Perturbation | None) -> Array:
-    """f (N,), with noise added to the pre-activations of the halves that an example has."""
-    sides = ((0, inputs.x1, inputs.has_x1), (-1, inputs.x2, inputs.has_x2))
-    pre = [matmul(x, weights[k]) for k, x, _ in sides]
+    """f (N,), with or without noise on the pre-activations."""
+    halves = [(0, inputs.x1), (len(weights) - 1, inputs.x2)]
+    pre = [matmul(x, weights[k]) for k, x in halves]
     if perturbation is not None:
-        scales = [config.network.scales[0] * inputs.has_x1,
-                  config.network.scales[-1] * config.problem.z_norm * inputs.has_x2]
-        extra = pre_activation_noise(perturbation, config.training.activation_noise_form == "shared",
-                                     [h.shape for h in pre], scales)
-        pre = [h + e for h, e in zip(pre, extra, strict=True)]
-    return sum((matmul(jnp.where(h >= 0, h, 0.0), second_layer(h.shape[-1])) for h in pre), jnp.zeros(()))
+        pre = [h + e for h, e in zip(pre, pre_activation_noise(config, perturbation, halves), strict=True)]
+    return sum((matmul(jnp.where(active(h), h, 0.0), second_layer(h.shape[-1])) for h in pre), jnp.zeros(()))
 
 
 def forward(config: Config, inputs: Inputs, state: State,
@@ -72,8 +64,7 @@ def forward(config: Config, inputs: Inputs, state: State,
 def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
     """Outputs on test x1 alone and on the three directions of Q alone."""
     def alone(x1: Array, x2: Array) -> Array:
-        ones = jnp.ones(x1.shape[0])
-        return _outputs(config, Inputs(x1, x2, ones, ones, inputs.directions), state.weights, None)
+        return _outputs(config, Inputs(x1, x2, inputs.directions), state.weights, None)
 
     return Readout(f1=alone(test.x1, 0 * test.x1), g=alone(0 * inputs.directions, inputs.directions))
 

@@ -1,18 +1,17 @@
 """The full network, f(x) = N_U(u, U; x), on the rows that matter: the default for the full network."""
 
-import jax.numpy as jnp
 from jax import Array
 
 from lrtheory.engines import rows
 from lrtheory.engines.base import State
-from lrtheory.network import matmul
+from lrtheory.network import active, matmul
 
 
 def activity(state: State, half: int, x: Array, extra: Array | None) -> tuple[Array, Array]:
     """Gates 1[U x + noise >= 0] and values U x + noise."""
     h = matmul(x, state.signal[half] + state.noise[half])
     h = h if extra is None else h + extra
-    return jnp.greater_equal(h, 0), h
+    return active(h), h
 
 
 REDUCED = rows.make(activity)

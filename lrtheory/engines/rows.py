@@ -49,7 +49,7 @@ def prepare(config: Config, data: Data) -> Inputs:
     points = directions(config.problem)
     if config.network.variant == "conv":
         points = points @ data.basis[1:]
-    if config.training.activation_noise_form in ("example", "shared"):
+    if config.training.activation_noise_form == "example":
         keep = config.problem.q_rows
         q_rows, q_mix = data.alpha[keep, None] * points[data.direction[keep]], None
     else:
@@ -70,15 +70,6 @@ def _halves(config: Config, inputs: Inputs) -> list[tuple[int, Array]]:
     if config.network.variant == "conv":
         return [(0, jnp.concatenate([inputs.p_rows, inputs.q_rows]))]
     return [(0, inputs.p_rows), (1, inputs.q_rows)]
-
-
-def _noise_scales(config: Config, inputs: Inputs) -> list[Array]:
-    """Scale of the pre-activations of each half's rows: tau0 on x1, tau0 |z| on x2."""
-    tau = config.network.scales
-    ones = [jnp.ones(inputs.p_rows.shape[0]), jnp.full(inputs.q_rows.shape[0], config.problem.z_norm)]
-    if config.network.variant == "conv":
-        return [tau[0] * jnp.concatenate(ones)]
-    return [tau[0] * ones[0], tau[1] * ones[1]]
 
 
 def _to_examples(config: Config, inputs: Inputs, f_rows: Array) -> Array:
@@ -106,9 +97,7 @@ def make(activity: Activity) -> Engine:
         halves = _halves(config, inputs)
         extra: list[Array | None] = [None] * len(halves)
         if perturbation is not None:
-            shapes = [(x.shape[0], config.network.widths[k]) for k, x in halves]
-            extra = list(pre_activation_noise(perturbation, config.training.activation_noise_form == "shared",
-                                              shapes, _noise_scales(config, inputs)))
+            extra = list(pre_activation_noise(config, perturbation, halves))
         active = [activity(state, k, x, e) for (k, x), e in zip(halves, extra, strict=True)]
         f_rows = jnp.concatenate([matmul(jnp.where(on, h, 0.0), second_layer(h.shape[-1])) for on, h in active])
 

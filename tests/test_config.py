@@ -1,0 +1,143 @@
+"""Configs: JSON there and back, every kind of bad input refused in one line, fields static or swept."""
+
+import dataclasses
+import json
+
+import jax
+import pytest
+from conftest import vary
+
+from lrtheory.config import Config, field_names, from_json, read_config, to_json
+from lrtheory.presets import PRESETS, preset
+from lrtheory.spec import ConfigError
+from lrtheory.timescales import blur_time, conditions, p_time, q_time, stability_bound
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_pass_their_checks_and_survive_json(name):
+    config = preset(name).check()
+    assert from_json(to_json(config)) == config
+    assert json.loads(to_json(config))["name"] == name
+
+
+def test_infinite_and_missing_values_survive_json(small):
+    config = vary(small, training__anneal_time=12.0, training__batch_size=7, training__activation_noise_form="shared",
+                  problem__N=None, problem__kappa=0.5)
+    assert from_json(to_json(config)) == config
+    assert from_json(to_json(small)).training.anneal_time == float("inf")
+    assert from_json("{}") == Config()
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ('{"seeds": 3', "truncated"),
+    ('{"sedes": 3}', "unknown key sedes; known keys"),
+    ('{"problem": {"rr": 3}}', "unknown key problem.rr"),
+    ('{"seeds": "many"}', 'seeds = "many"'),
+    ('{"seeds": 2.5}', "seeds = 2.5"),
+    ('{"seeds": true}', "seeds = true"),
+    ('{"training": {"eta1": null}}', "training.eta1 = null"),
+    ('{"algorithms": ["L-S", 3]}', "algorithms = 3"),
+    ('{"problem": 3}', "problem. must be a JSON object"),
+    ("[]", "the whole file must be a JSON object"),
+])
+def test_bad_config_files_are_refused_in_one_line(tmp_path, text, words):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_is_not_there_or_not_text(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_config(tmp_path / "none.json")
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not text"):
+        read_config(tmp_path / "binary.json")
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"training__eta1": -0.1}, "training.eta1 = -0.1"),
+    ({"training__eta1": 30.0}, "below the stability bound"),
+    ({"training__step_time": 30.0}, "training.step_time = 30: must be below the stability bound"),
+    ({"training__eta_ratio": 2.0}, "training.eta_ratio = 2"),
+    ({"training__weight_decay": -1.0}, "training.weight_decay = -1"),
+    ({"training__noise_level": float("inf")}, "training.noise_level = inf"),
+    ({"training__steps": 0}, "training.steps = 0"),
+    ({"training__batch_size": 41}, "between 1 and N = 40"),
+    ({"training__batch_size": 5}, "K micro-steps would share one batch"),
+    ({"training__eps1": float("nan")}, "training.eps1 = nan"),
+    ({"training__anneal_time": 0.0}, "training.anneal_time = 0"),
+    ({"training__activation_noise_form": "loud"}, "must be one of example, shared"),
+    ({"algorithms": ("L-S", "S+noise")}, "training.activation_noise_form = None"),
+    ({"algorithms": ("S", "S")}, "different from each other"),
+    ({"algorithms": ("Q",)}, "must be one of L-S, S, S+noise"),
+    ({"algorithms": ()}, "at least one"),
+    ({"engine": "warp"}, "engine = 'warp': must be one of dense, reduced, decoupled"),
+    ({"network__m_w": 7}, "network.m_w = 7: must be an even number"),
+    ({"network__tau_v": 0.0}, "network.tau_v = 0"),
+    ({"network__variant": "residual"}, "network.variant = 'residual'"),
+    ({"seeds": 0}, "seeds = 0"),
+    ({"records": 61}, "between 1 and training.steps = 60"),
+    ({"n_test": 0}, "n_test = 0"),
+    ({"required_ratio": 0.5}, "required_ratio = 0.5"),
+    ({"first_seed": -1}, "first_seed = -1"),
+])
+def test_impossible_numbers_are_refused_by_name_value_and_bound(small, change, words):
+    with pytest.raises(ConfigError) as caught:
+        vary(small, **change).check()
+    assert words in str(caught.value)
+    assert "; " in str(caught.value)  # a remedy follows
+    assert "\n" not in str(caught.value)
+
+
+def test_replace_reaches_into_parts_and_names_what_it_does_not_know(small):
+    assert small.replace(seeds=5, **{"problem.r": 0.4}).problem.r == 0.4
+    for name in ("problem.q", "sedes", "trainer.eta1"):
+        with pytest.raises(ConfigError, match=f"unknown config field {name}"):
+            small.replace(**{name: 1})
+
+
+def test_unknown_preset():
+    with pytest.raises(ConfigError, match="--preset fast: must be one of quick, full, literal, mitigation"):
+        preset("fast")
+
+
+def test_swept_fields_are_leaves_and_static_ones_are_structure(small):
+    numbers = {jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in
+               jax.tree_util.tree_flatten_with_path(small)[0]}
+    for part in (small.problem, small.network, small.training):
+        for field in dataclasses.fields(part):
+            swept = any(n.endswith("." + field.name) for n in numbers)
+            assert swept is not field.metadata["static"], field.name
+    assert "problem.r" in numbers
+    assert "training.eta1" in numbers
+    assert set(numbers) < set(field_names(small))
+
+
+def test_time_scales_are_those_of_the_theory_at_the_literal_exponents():
+    """T_Q = 16 pi d^(3/4) / (1 - p0), T_P = 3.3 d: their ratio is 0.066 d^(1/4) for small p0."""
+    literal = preset("literal")
+    for d in (64, 4096):
+        problem = dataclasses.replace(literal.problem, d=d, r=d**-0.75, gamma0=d**-0.5, p0=0.0)
+        assert p_time(problem) / q_time(problem) == pytest.approx(0.066 * d**0.25, rel=0.01)
+    assert not all(c.holds for c in conditions(literal.problem, literal.training, literal.network, full=False))
+
+
+def test_time_scales_of_the_reference_run():
+    problem = preset("quick").replace(**{"problem.p0": 0.05, "problem.gamma0": 0.3 / 8}).problem
+    training = preset("quick").training
+    assert q_time(problem) == pytest.approx(2.116, rel=1e-3)
+    assert p_time(problem) == pytest.approx(566, rel=2e-3)
+    assert blur_time(problem, training, training.eta1) == pytest.approx(0.435, rel=1e-2)
+    assert blur_time(problem, training, training.eta1 * 1e-4) == pytest.approx(4348, rel=1e-2)
+    assert stability_bound(problem) == pytest.approx(2 / (0.95 * 625 / 8), rel=2e-3)
+
+
+@pytest.mark.parametrize("name", ["quick", "full", "mitigation"])
+def test_presets_that_promise_the_effect_meet_its_conditions(name):
+    config = preset(name)
+    found = conditions(config.problem, config.training, config.network, full=config.engine != "decoupled")
+    assert all(c.holds for c in found), [c for c in found if not c.holds]
