@@ -57,9 +57,12 @@ def parse(argv: list[str]) -> tuple[Config, Path]:
 
 def one_line(box: str) -> str:
     """The parser's framed complaint as one line: what is wrong, the nearest options, where to read on."""
-    rows = [row.strip("│╭╮╰╯ ") for row in box.splitlines()]
-    rule = next((k for k, row in enumerate(rows[1:], 1) if row and set(row) <= {"─", " "}), len(rows))
-    wrong = " ".join(row for row in rows[1:rule] if row).rstrip(".")
-    near = [row.split()[0] for row in rows[rule:] if row.startswith("--")]
-    meant = f"; perhaps you meant {' or '.join(near)}" if "Perhaps you meant" in box and near else ""
+    rows = [row.strip("│╭╮╰╯ ").replace("─", "-") for row in box.splitlines()]
+    rows = [row for row in rows if row]
+    if len(rows) > 1 and set(rows[1]) == {"-"}:
+        del rows[1]  # the title's own rule, where the frame is drawn in ASCII
+    rule = next((k for k, row in enumerate(rows) if set(row) == {"-"}), len(rows))
+    wrong = " ".join(rows[1:rule]).rstrip(".")
+    near = [row.split()[0] for row in rows[rule:] if row.startswith("--") and set(row) != {"-"}]
+    meant = f"; perhaps you meant {' or '.join(near)}" if "Perhaps you meant:" in rows and near else ""
     return f"{wrong}{meant}; see lrtheory run --help"

@@ -132,7 +132,7 @@ def environment() -> dict[str, str | int | float]:
             facts[package] = "not installed as a package"
     device = jax.local_devices()[0]
     facts |= {"device": device.device_kind, "platform": device.platform, "cpu_cores": os.cpu_count() or 0,
-              "precision": "float64" if jax.config.jax_enable_x64 else "float32, products at highest precision",
+              "precision": "float64" if jax.config.read("jax_enable_x64") else "float32, products at highest precision",
               "git_revision": _git_revision(),
               "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     return facts

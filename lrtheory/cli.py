@@ -4,6 +4,7 @@ Lives here: arguments, exit codes, and the order in which the parts are called. 
 them, so that help is immediate.
 """
 
+import io
 import sys
 
 USAGE = """\
@@ -21,6 +22,8 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 2 bad input, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # "±" must not end a run on a terminal that cannot show it
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0

@@ -25,26 +25,26 @@ EngineName = Literal["dense", "reduced", "decoupled"]
 class Config:
     """A run of several algorithms over several seeds; a run's randomness depends on its seed alone."""
 
-    name: str = static("custom")
+    name: str = static(default="custom")
     """what to call the run"""
-    note: str = static("")
+    note: str = static(default="")
     """what the reader of its results must know"""
     problem: Problem = dataclasses.field(default_factory=Problem, metadata={"static": False})
     network: Network = dataclasses.field(default_factory=Network, metadata={"static": False})
     training: Training = dataclasses.field(default_factory=Training, metadata={"static": False})
-    engine: EngineName = static("decoupled")
+    engine: EngineName = static(default="decoupled")
     """dense: (m, d) weights, plain; reduced: the same network, exactly, faster; decoupled: gates from the noise part"""
-    algorithms: tuple[AlgorithmName, ...] = static(("L-S", "S"))
+    algorithms: tuple[AlgorithmName, ...] = static(default=("L-S", "S"))
     """which of L-S, S and S+noise to train"""
-    seeds: int = static(8)
+    seeds: int = static(default=8)
     """number of seeds an algorithm"""
-    first_seed: int = static(0)
+    first_seed: int = static(default=0)
     """seeds are first_seed, first_seed + 1, ..."""
-    records: int = static(200)
+    records: int = static(default=200)
     """number of records after the initial one; record k lies at step steps (k/records)^2, close together early"""
-    n_test: int = static(4096)
+    n_test: int = static(default=4096)
     """number of test points"""
-    required_ratio: float = static(2.0)
+    required_ratio: float = static(default=2.0)
     """the verdict asks for a test error on P of S at least this many times that of L-S"""
 
     def check(self) -> "Config":

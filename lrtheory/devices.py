@@ -3,6 +3,7 @@
 Lives here: the mesh over local devices and turning CPU cores into devices. Lives elsewhere: what runs on them.
 """
 
+import contextlib
 import os
 
 import jax
@@ -22,10 +23,8 @@ def use_all_cores() -> None:
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
+    with contextlib.suppress(RuntimeError):  # JAX has started: its devices are fixed
         jax.config.update("jax_num_cpu_devices", cores)
-    except RuntimeError:
-        pass  # JAX has started: its devices are fixed
 
 
 def run_mesh(runs: int) -> Mesh:

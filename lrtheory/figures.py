@@ -7,6 +7,7 @@ numbers (results), tables (report).
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,7 +22,7 @@ BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = ("#0072B2", "#D55E00", "#009
                                                      "#666666")
 ALGORITHM_STYLE = {"L-S": (BLUE, "-"), "S": (VERMILION, "--"), "S+noise": (GREEN, "-.")}
 GROUP_STYLE = {"p": (BLUE, "-", "P only"), "mixed": (GREY, ":", "both halves"), "q": (ORANGE, "--", "Q only")}
-RC = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
+RC: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
       "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 200, "lines.linewidth": 1.6}
 
 
@@ -76,7 +77,7 @@ def test_error_on_p(results: xr.Dataset) -> Figure:
 
 @_styled
 def directions(results: xr.Dataset) -> Figure:
-    """g at the three directions of Q, a panel an algorithm, and the contrast of all algorithms in the last panel."""
+    """G at the three directions of Q, a panel an algorithm, and the contrast of all algorithms in the last panel."""
     names = results["algorithm"].values.tolist()
     figure, axes = _panels(len(names) + 1)
     for axis, name in zip(axes, names, strict=False):

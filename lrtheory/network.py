@@ -21,7 +21,7 @@ neurons come last because accelerators pad the last axis to 128."""
 
 
 def matmul(a: Array, b: Array) -> Array:
-    """a @ b at full precision: float32 products mean TF32 on recent GPUs and bfloat16 on TPUs unless asked otherwise."""
+    """A @ b at full precision: float32 products mean TF32 on recent GPUs and bfloat16 on TPUs unless asked otherwise."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -35,17 +35,17 @@ class Network:
     (`lrtheory.timescales`, condition F). Source: section 3 and appendix F of Li, Wei & Ma (2019).
     """
 
-    variant: Variant = static("block")
+    variant: Variant = static(default="block")
     """block: W reads x1 and V reads x2; conv: all m_w + m_v neurons read both halves with shared weights"""
-    m_w: int = static(128)
+    m_w: int = static(default=128)
     """number of neurons that read x1"""
-    m_v: int = static(2048)
+    m_v: int = static(default=2048)
     """number of neurons that read x2"""
-    init: Init = static("antisymmetric")
+    init: Init = static(default="antisymmetric")
     """antisymmetric: pairs of equal rows with opposite u, so that f = 0 at the start; plain: i.i.d. rows"""
-    tau_w: float = swept(1.0)
+    tau_w: float = swept(default=1.0)
     """tau0 of W, and of the shared U of the conv variant"""
-    tau_v: float = swept(1.0)
+    tau_v: float = swept(default=1.0)
     """tau0 of V (not used by the conv variant)"""
 
     @property
@@ -71,7 +71,7 @@ class Network:
 
 
 def second_layer(width: int) -> Array:
-    """u (width,): +1/sqrt(width) for the first half of the neurons, -1/sqrt(width) for the second."""
+    """U (width,): +1/sqrt(width) for the first half of the neurons, -1/sqrt(width) for the second."""
     return jnp.repeat(jnp.array([1.0, -1.0]), width // 2) / math.sqrt(width)
 
 

@@ -14,8 +14,8 @@ from jax.typing import ArrayLike
 
 
 def log_decay(rate: ArrayLike, weight_decay: ArrayLike, micro_steps: ArrayLike = 1.0) -> Array:
-    """log a = K log(1 - eta lambda), accurate where eta lambda is below float32's resolution of 1."""
-    return jnp.asarray(micro_steps * jnp.log1p(-rate * weight_decay))
+    """Log a = K log(1 - eta lambda), accurate where eta lambda is below float32's resolution of 1."""
+    return jnp.asarray(micro_steps) * jnp.log1p(-jnp.asarray(rate) * weight_decay)
 
 
 def balanced_noise(rate: ArrayLike, weight_decay: ArrayLike) -> Array:
@@ -59,7 +59,7 @@ def micro_step_count(rate: ArrayLike, step_time: ArrayLike) -> Array:
 
 def variance(v: ArrayLike, move: Move) -> Array:
     """Variance of the noise part after a move, v <- a^2 v + s^2, in units of tau0^2."""
-    return (1 + move.shrink) ** 2 * v + move.kick**2
+    return (1 + move.shrink) ** 2 * jnp.asarray(v) + move.kick**2
 
 
 def variance_after(time: ArrayLike, v0: ArrayLike, rate: ArrayLike, weight_decay: ArrayLike, tau_xi: ArrayLike) -> Array:
@@ -68,7 +68,7 @@ def variance_after(time: ArrayLike, v0: ArrayLike, rate: ArrayLike, weight_decay
     v_t = v_inf + (v0 - v_inf) (1 - eta lambda)^(2 t/eta), v_inf = eta^2 tau_xi^2 / (1 - (1 - eta lambda)^2): 1 at
     eta = eta1 with balanced noise, close to eta2/eta1 after annealing. Derived here.
     """
-    v_inf = (rate * tau_xi) ** 2 / -jnp.expm1(2 * log_decay(rate, weight_decay))
+    v_inf = (jnp.asarray(rate) * tau_xi) ** 2 / -jnp.expm1(2 * log_decay(rate, weight_decay))
     return v_inf + (v0 - v_inf) * jnp.exp(2 * log_decay(rate, weight_decay, time / rate))
 
 

@@ -31,25 +31,25 @@ class Problem:
     `z_norm` scales all of Q, so that r stays the angle between z and z + zeta (up to r^3/3).
     """
 
-    d: int = static(64)
+    d: int = static(default=64)
     """dimension of x1 and of x2"""
-    kappa: float | None = static(None)
+    kappa: float | None = static(default=None)
     """sqrt(d/N); give kappa or N, not both"""
-    N: int | None = static(None)
+    N: int | None = static(default=None)
     """number of training examples; give kappa or N, not both"""
-    p0: float = static(0.05)
+    p0: float = static(default=0.05)
     """probability of a P-only example"""
-    q0: float = static(0.25)
+    q0: float = static(default=0.25)
     """probability of a Q-only example"""
-    groups: GroupDraw = static("exact")
+    groups: GroupDraw = static(default="exact")
     """exact: round(p0 N), round(q0 N) and the rest, as the theorems condition on; iid: each example draws its group"""
-    r: float = swept(0.02)
+    r: float = swept(default=0.02)
     """|zeta|/|z|, the angle that separates Q's classes (paper: d^-3/4)"""
-    z_norm: float = swept(1.0)
+    z_norm: float = swept(default=1.0)
     """length of z (paper: 1)"""
-    alpha_min: float = swept(0.0)
+    alpha_min: float = swept(default=0.0)
     """least scale of an x2: alpha ~ U[alpha_min, 1] (paper: 0)"""
-    gamma0: float = swept(0.125)
+    gamma0: float = swept(default=0.125)
     """half the distance between P's classes (paper: d^-1/2)"""
 
     @property

@@ -115,7 +115,8 @@ def _table(summary: dict[str, Any]) -> Table:
     entries = [summary["algorithms"][name] for name in names]
     row("fitted first (seeds)", [_fitted_first(e) for e in entries])
     if summary["verdict"]["expected"]:
-        row("the theory predicts", [{"L-S": "P, then Q", "S": "Q, then P", "S+noise": "P, then Q"}.get(n, "") for n in names])
+        orders = {"L-S": "P, then Q", "S": "Q, then P", "S+noise": "P, then Q"}
+        row("the theory predicts", [orders.get(name, "") for name in names])
     else:
         row("the theory predicts", ["no difference"] * len(names))
     for label, metric in (("P's loss halved at time", "time_p_half"), ("Q's loss halved at time", "time_q_half"),

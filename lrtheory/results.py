@@ -90,10 +90,11 @@ def compare_errors(results: xr.Dataset, other: str, required: float) -> dict[str
             side |= {"low": side["mean"] - 2 * side["sem"], "high": side["mean"] + 2 * side["sem"]}
         sides[name] = side
     mean_s, mean_other = sides["S"]["mean"], sides[other]["mean"]
-    known = mean_s is not None and mean_other is not None
     apart = "low" in sides["S"] and "high" in sides[other] and sides["S"]["low"] > sides[other]["high"]
-    ratio = mean_s / mean_other if known and mean_other > 0 else None
-    large = known and mean_s > 0 and mean_s >= required * mean_other
+    ratio, large = None, False
+    if mean_s is not None and mean_other is not None:
+        ratio = mean_s / mean_other if mean_other > 0 else None
+        large = mean_s > 0 and mean_s >= required * mean_other
     return {"holds": bool(large and apart), "ratio": ratio, "required_ratio": required, "intervals_apart": bool(apart),
             **sides}
 

@@ -5,6 +5,7 @@ Lives elsewhere: what a rate does to the weights (noise, update). Any training l
 knows the two-layer network.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -43,7 +44,8 @@ class Schedule:
     def update(self, state: "ScheduleState", clock: ArrayLike, loss: ArrayLike) -> tuple[Array, "ScheduleState"]:
         """Value for the step that starts at `clock` with training loss `loss`, and the new state."""
         elapsed = clock - state.clock
-        weight = jnp.where(self.smoothing > 0, -jnp.expm1(-elapsed / jnp.maximum(self.smoothing, 1e-30)), 1.0)
+        smoothing = jnp.asarray(self.smoothing)
+        weight = jnp.where(smoothing > 0, -jnp.expm1(-elapsed / jnp.maximum(smoothing, 1e-30)), 1.0)
         mean_loss = jnp.where(weight < 1, state.mean_loss + weight * (loss - state.mean_loss), loss)
         stage = jnp.maximum(state.stage, jnp.sum(clock >= self.boundaries))
         thresholds = jnp.append(self.thresholds, -jnp.inf)  # the last stage has no end
@@ -56,6 +58,8 @@ class Schedule:
 
 
 class ScheduleState(NamedTuple):
+    """Where a run stands on its staircase."""
+
     stage: Array  # () int, index into values
     mean_loss: Array  # () running mean of the training loss
     clock: Array  # () clock at the last update, -inf before the first
@@ -66,11 +70,11 @@ def constant(value: ArrayLike) -> Schedule:
     return step_decay([value], [])
 
 
-def step_decay(values: ArrayLike, boundaries: ArrayLike) -> Schedule:
+def step_decay(values: ArrayLike | Sequence[ArrayLike], boundaries: ArrayLike | Sequence[ArrayLike]) -> Schedule:
     """value_t = values[k] for boundaries[k-1] <= t < boundaries[k], in units of the clock."""
-    values = jnp.asarray(values, jnp.result_type(float))
-    boundaries = jnp.asarray(boundaries, values.dtype)
-    return Schedule(values=values, boundaries=boundaries, thresholds=jnp.full(boundaries.shape, -jnp.inf),
+    steps = jnp.asarray(values, jnp.result_type(float))
+    ends = jnp.asarray(boundaries, steps.dtype)
+    return Schedule(values=steps, boundaries=ends, thresholds=jnp.full(ends.shape, -jnp.inf),
                     smoothing=jnp.zeros(()))
 
 
@@ -109,6 +113,8 @@ class Algorithm(NamedTuple):
 
 
 class ScaleByRateState(NamedTuple):
+    """State of `scale_by_rate`."""
+
     count: Array  # () int, steps taken
     schedule: ScheduleState
 

@@ -126,8 +126,9 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run) ->
     """All measurements of a run at one moment, as scalars."""
     engine = ENGINES[config.engine]
     f, _ = engine.forward(config, setting.inputs, run.network, None)
-    return measurements(config, setting.data, setting.test, f, engine.read(config, setting.inputs, run.network, setting.test),
-                        engine.diagnose(config, setting.inputs, run.network)) | {
+    readout = engine.read(config, setting.inputs, run.network, setting.test)
+    diagnostics = engine.diagnose(config, setting.inputs, run.network)
+    return measurements(config, setting.data, setting.test, f, readout, diagnostics) | {
         "time": run.time.value, "iterations": run.iterations.value,
         "learning_rate": algorithm.rate.values[run.rate.stage],
         "activation_noise": algorithm.activation_noise.values[run.activation_noise.stage],

@@ -12,7 +12,16 @@ from jax import Array
 
 from lrtheory import noise
 from lrtheory.schedule import Algorithm, anneal_at_loss, constant
-from lrtheory.spec import ConfigError, require, require_choice, require_nonnegative, require_positive, spec, static, swept
+from lrtheory.spec import (
+    ConfigError,
+    require,
+    require_choice,
+    require_nonnegative,
+    require_positive,
+    spec,
+    static,
+    swept,
+)
 
 ActivationNoise = Literal["example", "shared"]
 AlgorithmName = Literal["L-S", "S", "S+noise"]
@@ -28,35 +37,35 @@ class Training:
     the pre-activation's own scale are this project's.
     """
 
-    eta1: float = swept(0.02)
+    eta1: float = swept(default=0.02)
     """large learning rate"""
-    eta_ratio: float = swept(1e-4)
+    eta_ratio: float = swept(default=1e-4)
     """eta2/eta1, small over large rate"""
-    weight_decay: float = swept(4.6e-4)
+    weight_decay: float = swept(default=4.6e-4)
     """lambda of L + (lambda/2)|U|^2 (paper: d^-5/4)"""
-    noise_level: float = swept(1.0)
+    noise_level: float = swept(default=1.0)
     """tau_xi over its balanced value (assumption 3.1); 1: as in the paper, 0: no injected noise"""
-    eps1: float = swept(0.15)
+    eps1: float = swept(default=0.15)
     """anneal once the training loss is at most eps1 + q log 2"""
-    loss_smoothing: float = swept(0.0)
+    loss_smoothing: float = swept(default=0.0)
     """time constant of the running mean of the loss that triggers annealing; 0: the loss itself, as in the paper"""
-    anneal_time: float = swept(math.inf)
+    anneal_time: float = swept(default=math.inf)
     """anneal at this time at the latest; inf: by the loss alone, as in the paper"""
-    stop_loss: float = swept(0.0)
+    stop_loss: float = swept(default=0.0)
     """a run stops (its state is frozen) once its training loss is at most this; 0: never"""
-    activation_noise: float = swept(0.3)
+    activation_noise: float = swept(default=0.3)
     """S+noise: std of the pre-activation noise on x before annealing, in units of the pre-activation's own standard
     deviation at the start, tau0 |x|"""
-    activation_noise_after: float = swept(0.0)
+    activation_noise_after: float = swept(default=0.0)
     """S+noise: the same after annealing"""
-    activation_noise_form: ActivationNoise | None = static(None)
+    activation_noise_form: ActivationNoise | None = static(default=None)
     """fresh each step: example: a draw for each neuron and example; shared: one for each neuron, the same for all
     examples, which is cheaper; None: no algorithm has activation noise"""
-    step_time: float = swept(0.02)
+    step_time: float = swept(default=0.02)
     """time a step covers: K = max(1, round(step_time/eta)) micro-steps with the gradient frozen; 0: K = 1, literal"""
-    steps: int = static(24_000)
+    steps: int = static(default=24_000)
     """number of steps; K times as many iterations"""
-    batch_size: int | None = static(None)
+    batch_size: int | None = static(default=None)
     """examples in the gradient of a step, drawn without replacement; None: all of them, as in the paper"""
 
     @property

@@ -17,6 +17,8 @@ from lrtheory.schedule import Schedule, ScheduleState
 
 
 class NoisySGDState(NamedTuple):
+    """State of `noisy_sgd`."""
+
     key: Array  # PRNG key of the next draw
     time: Array  # () sum of rates so far
     schedule: ScheduleState

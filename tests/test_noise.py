@@ -76,7 +76,7 @@ def test_noisy_sgd_is_the_update_of_the_paper_step_by_step(float64):
     params = {"a": jnp.arange(4.0), "b": jnp.ones((2, 3))}
     state, ours = optimiser.init(params), params
     for k in range(5):
-        grads = jax.tree.map(lambda u: jnp.cos(u + k), ours)
+        grads = jax.tree.map(lambda u, k=k: jnp.cos(u + k), ours)
         now, key = jax.random.split(key)
         xi = noise.draw(now, params)
         expected = jax.tree.map(lambda u, g, n: u - eta * (g + lam * u + tau_xi * n), ours, grads, xi)

@@ -7,7 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrtheory.problem import MIXED, P_ONLY, Q_ONLY, Problem, contrast, directions, q_test_error, sample, sample_test, x2_of
+from lrtheory.problem import (
+    MIXED,
+    P_ONLY,
+    Q_ONLY,
+    Problem,
+    contrast,
+    directions,
+    q_test_error,
+    sample,
+    sample_test,
+    x2_of,
+)
 from lrtheory.spec import ConfigError
 
 PROBLEM = Problem(d=12, N=100, p0=0.1, q0=0.25, r=0.2, z_norm=3.0, alpha_min=0.25, gamma0=0.4)
@@ -110,7 +121,7 @@ def test_directions_are_homogeneous_in_z_norm():
     ({"z_norm": float("nan")}, "problem.z_norm = nan"),
 ])
 def test_impossible_problems_are_refused_by_name(change, words):
-    with pytest.raises(ConfigError, match="must be|give exactly") as caught:
+    with pytest.raises(ConfigError, match=r"must be|give exactly") as caught:
         dataclasses.replace(PROBLEM, **change).check()
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -28,6 +28,8 @@ from lrtheory.problem import Data, directions, x2_of
 
 
 class Inputs(NamedTuple):
+    """Both halves of every training example in the ambient space."""
+
     x1: Array  # (N, d)
     x2: Array  # (N, d)
     directions: Array  # (3, d) z, z + zeta, z - zeta
@@ -46,7 +48,7 @@ def init(config: Config, inputs: Inputs, key: Array) -> State:
 
 
 def _outputs(config: Config, inputs: Inputs, weights: Weights, perturbation: Perturbation | None) -> Array:
-    """f (N,), with or without noise on the pre-activations."""
+    """F (N,), with or without noise on the pre-activations."""
     halves = [(0, inputs.x1), (len(weights) - 1, inputs.x2)]
     pre = [matmul(x, weights[k]) for k, x in halves]
     if perturbation is not None:

@@ -66,26 +66,21 @@ def init(config: Config, inputs: Inputs, key: Array) -> State:
 
 
 def _halves(config: Config, inputs: Inputs) -> list[tuple[int, Array]]:
-    """(index of the weights, rows they read): W reads x1 and V reads x2, or U reads all."""
-    if config.network.variant == "conv":
-        return [(0, jnp.concatenate([inputs.p_rows, inputs.q_rows]))]
-    return [(0, inputs.p_rows), (1, inputs.q_rows)]
+    """(index of the weights, rows they read): W reads x1 and V reads x2, or U reads both."""
+    return [(0, inputs.p_rows), (len(config.network.widths) - 1, inputs.q_rows)]
 
 
-def _to_examples(config: Config, inputs: Inputs, f_rows: Array) -> Array:
-    """f (N,) from outputs on rows (P rows first)."""
-    problem = config.problem
-    n, n_p = problem.n_train, inputs.p_rows.shape[0]
-    f1, f2 = f_rows[:n_p], f_rows[n_p:]
-    f1 = jnp.pad(f1, (0, n - n_p))
+def _to_examples(config: Config, inputs: Inputs, f1: Array, f2: Array) -> Array:
+    """F (N,) from the outputs on P rows and on Q rows."""
+    n = config.problem.n_train
+    f1 = jnp.pad(f1, (0, n - f1.shape[0]))
     return f1 + (jnp.pad(f2, (n - f2.shape[0], 0)) if inputs.q_mix is None else matmul(f2, inputs.q_mix))
 
 
-def _to_rows(config: Config, inputs: Inputs, df: Array) -> Array:
-    """dL/df on rows from dL/df (N,) on examples: the transpose of `_to_examples`."""
+def _to_rows(config: Config, inputs: Inputs, df: Array) -> tuple[Array, Array]:
+    """dL/df on P rows and Q rows from dL/df (N,) on examples: the transpose of `_to_examples`."""
     problem = config.problem
-    return jnp.concatenate([df[problem.p_rows],
-                            df[problem.q_rows] if inputs.q_mix is None else matmul(inputs.q_mix, df)])
+    return df[problem.p_rows], df[problem.q_rows] if inputs.q_mix is None else matmul(inputs.q_mix, df)
 
 
 def make(activity: Activity) -> Engine:
@@ -93,23 +88,20 @@ def make(activity: Activity) -> Engine:
 
     def forward(config: Config, inputs: Inputs, state: State,
                 perturbation: Perturbation | None) -> tuple[Array, Pullback]:
-        """f (N,) and dL/df -> gradient: dL/dU_j = u_j sum_rows 1[gate] (dL/df_row) x_row."""
+        """F (N,) and dL/df -> gradient: dL/dU_j = u_j sum_rows 1[gate] (dL/df_row) x_row."""
         halves = _halves(config, inputs)
         extra: list[Array | None] = [None] * len(halves)
         if perturbation is not None:
             extra = list(pre_activation_noise(config, perturbation, halves))
         active = [activity(state, k, x, e) for (k, x), e in zip(halves, extra, strict=True)]
-        f_rows = jnp.concatenate([matmul(jnp.where(on, h, 0.0), second_layer(h.shape[-1])) for on, h in active])
+        f1, f2 = (matmul(jnp.where(on, h, 0.0), second_layer(h.shape[-1])) for on, h in active)
 
         def pullback(df: Array) -> tuple[Array, ...]:
-            df_rows, gradient, start = _to_rows(config, inputs, df), [], 0
-            for (_, x), (on, _) in zip(halves, active, strict=True):
-                part = df_rows[start : start + x.shape[0], None]
-                gradient.append(matmul(x.T, jnp.where(on, part, 0.0)) * second_layer(on.shape[-1])[None])
-                start += x.shape[0]
-            return tuple(gradient)
+            parts = [matmul(x.T, jnp.where(on, df_rows[:, None], 0.0)) * second_layer(on.shape[-1])[None]
+                     for (_, x), (on, _), df_rows in zip(halves, active, _to_rows(config, inputs, df), strict=True)]
+            return tuple(parts) if config.network.variant == "block" else (parts[0] + parts[1],)
 
-        return _to_examples(config, inputs, f_rows), pullback
+        return _to_examples(config, inputs, f1, f2), pullback
 
     def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
         """Outputs on test x1 alone and on the three directions of Q alone."""

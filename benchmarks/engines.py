@@ -1,0 +1,155 @@
+"""Milliseconds a step and GFLOP/s of each engine, against the matmul peak and a PyTorch loop of the same run.
+
+    python benchmarks/engines.py            (needs the extra `bench` for the PyTorch lines)
+
+Claim: at d = 128, N = 512, 256 + 256 neurons the reduced engine reaches 60% of the float32 matmul peak measured in the
+same run, and a step of it takes at most a third of the PyTorch loop's. GFLOP counts only the products a step of that
+engine needs (forward and gradient); noise, gates and losses are in its time but not in its count. Every number is the
+best of several repeats, warmed up, with compilation apart. Machines are shared: compare within one run.
+"""
+
+import argparse
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import lrtheory as lt
+from lrtheory import schedule, simulate
+from lrtheory.schedule import Algorithm
+
+lt.use_all_cores()
+D, N, M = 128, 512, 256
+
+
+def config(engine: str) -> lt.Config:
+    """Both algorithms, 4 seeds, all groups as in the quick preset."""
+    return lt.preset("quick").replace(engine=engine, seeds=4, **{
+        "problem.d": D, "problem.kappa": None, "problem.N": N, "problem.z_norm": 18.0, "training.eta1": 0.03,
+        "training.step_time": 0.03, "network.m_w": M, "network.m_v": M}).check()
+
+
+def products(engine: str) -> float:
+    """Floating-point operations of the matrix products of one step of one run."""
+    if engine == "dense":
+        return 4.0 * N * D * (M + M)
+    rows = config(engine).problem.p_rows.stop
+    forward = 2 if engine == "decoupled" else 1  # decoupled: gates and values are two products
+    return (1 + forward) * (2.0 * rows * D * M + 2.0 * 3 * 2 * M)
+
+
+def best(run, repeats: int = 5) -> float:
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def matmul_peak() -> float:
+    """GFLOP/s of one large float32 product on each device at once."""
+    count = jax.local_device_count()
+    a, b = jnp.ones((count, 2048, 1024)), jnp.ones((count, 1024, 2048))
+    mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("device",))
+    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("device"))
+    a, b = jax.device_put(a, spread), jax.device_put(b, spread)
+    product = jax.jit(jnp.matmul)
+    return count * 2 * 2048 * 1024 * 2048 / best(lambda: product(a, b).block_until_ready(), 10) / 1e9
+
+
+def engine_step(engine: str, steps: int) -> tuple[float, float]:
+    """(milliseconds a step of one run, compile seconds) with L-S and S from 4 seeds at once, as `lrtheory.run` does."""
+    from jax.sharding import Mesh, PartitionSpec
+
+    cfg = config(engine)
+    devices = np.array(jax.local_devices()[:cfg.seeds])
+    mesh, spread, crossed, all_ = (Mesh(devices, ("runs",)), PartitionSpec("runs"), PartitionSpec(None, "runs"),
+                                   PartitionSpec())
+    algorithms = Algorithm(*(schedule.stack(list(s)) for s in zip(*map(cfg.training.algorithm, cfg.algorithms),
+                                                                  strict=True)))
+    begin = jax.vmap(jax.vmap(simulate.begin, in_axes=(None, None, 0)), in_axes=(None, 0, None), out_axes=(None, 0))
+
+    def follow(cfg, algorithms, setting, state, count):
+        def one(algorithm, setting, state):
+            return jax.lax.fori_loop(0, count, lambda k, r: simulate.step(cfg, algorithm, setting, k, r), state)
+
+        return jax.vmap(jax.vmap(one, in_axes=(None, 0, 0)), in_axes=(0, None, 0))(algorithms, setting, state)
+
+    def on_devices(f, ins, outs):
+        return jax.jit(jax.shard_map(f, mesh=mesh, in_specs=ins, out_specs=outs, check_vma=False))
+
+    setting, state = on_devices(begin, (all_, all_, spread), (spread, crossed))(cfg, algorithms, jnp.arange(cfg.seeds))
+    start = time.perf_counter()
+    go = on_devices(follow, (all_, all_, spread, crossed, all_), crossed).lower(
+        cfg, algorithms, setting, state, steps).compile()
+    compile_seconds = time.perf_counter() - start
+    seconds = best(lambda: jax.block_until_ready(go(cfg, algorithms, setting, state, jnp.asarray(steps))))
+    return seconds / steps / (cfg.seeds * len(cfg.algorithms)) * 1e3, compile_seconds
+
+
+def torch_step(steps: int) -> float:
+    """Milliseconds a step of one run: the dense computation, autograd, all rows and all of R^{2d}, K = 1."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    x1, x2 = (torch.randn(N, D, generator=generator) / D**0.5 for _ in range(2))
+    y = torch.sign(torch.randn(N, generator=generator))
+    w, v = (torch.randn(M, D, generator=generator, requires_grad=True) for _ in range(2))
+    u = torch.cat([torch.ones(M // 2), -torch.ones(M // 2)]) / M**0.5
+    eta, lam, tau_xi = 0.03, 4.6e-4, 0.17
+
+    def run():
+        for _ in range(steps):
+            f = torch.relu(x1 @ w.T) @ u + torch.relu(x2 @ v.T) @ u
+            loss = torch.nn.functional.softplus(-y * f).mean()
+            gradients = torch.autograd.grad(loss, (w, v))
+            with torch.no_grad():
+                for weights, gradient in zip((w, v), gradients, strict=True):
+                    weights -= eta * (gradient + lam * weights + tau_xi * torch.randn_like(weights))
+
+    return best(run, 3) / steps * 1e3
+
+
+def literal_iterations() -> tuple[float, float]:
+    """(literal iterations, seconds) of decoupled S at eta2/eta1 = 1e-4, one seed, after compilation."""
+    cfg = lt.preset("quick").replace(seeds=1, algorithms=("S",), records=20, **{"training.steps": 40_000})
+    runs = lt.run(cfg)
+    return float(runs["iterations"][0, 0, -1]), runs.attrs["wall_seconds"] - runs.attrs["compile_seconds"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=200, help="steps a repeat")
+    steps = parser.parse_args().steps
+    device = jax.local_devices()[0]
+    print(f"jax {jax.__version__}, {jax.local_device_count()} x {device.device_kind}; d = {D}, N = {N}, m = {M} + {M}, "
+          f"L-S and S from 4 seeds, {steps} steps a repeat")
+    peak = matmul_peak()
+    print(f"float32 matmul peak of all devices   {peak:7.0f} GFLOP/s")
+    try:
+        baseline = torch_step(steps)
+        import torch
+
+        print(f"PyTorch {torch.__version__} loop, {torch.get_num_threads()} threads: {baseline:.3f} ms a step of one run, "
+              f"{4.0 * N * D * 2 * M / baseline / 1e6:.0f} GFLOP/s")
+    except ImportError:
+        baseline = float("nan")
+        print("PyTorch is not installed: pip install 'lrtheory[bench]'")
+    print(f"{'engine':<10} {'ms a step of one run':>21} {'GFLOP/s':>8} {'of peak':>8} {'PyTorch/engine':>15} "
+          f"{'dense/engine':>13} {'compile s':>10}")
+    dense = float("nan")
+    for engine in ("dense", "reduced", "decoupled"):
+        ms, compile_seconds = engine_step(engine, steps)
+        dense = ms if engine == "dense" else dense
+        rate = products(engine) / ms / 1e6
+        print(f"{engine:<10} {ms:>21.3f} {rate:>8.0f} {rate / peak:>8.0%} {baseline / ms:>15.1f} {dense / ms:>13.1f} "
+              f"{compile_seconds:>10.1f}")
+    iterations, seconds = literal_iterations()
+    print(f"decoupled S at eta2/eta1 = 1e-4, quick preset, one seed: {iterations:.3g} literal iterations in {seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

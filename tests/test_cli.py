@@ -1,0 +1,79 @@
+"""The command line as a person meets it: output, exit codes, one-line complaints, and runs repeated bit for bit."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import lrtheory as lt
+from lrtheory.cli import main
+
+SHORT = ["--seeds", "2", "--records", "5", "--n-test", "128", "--training.steps", "40", "--network.m-v", "64",
+         "--network.m-w", "16"]
+
+
+def lrtheory(*words, cwd):
+    """The installed command in a process of its own, as users run it."""
+    return subprocess.run([sys.executable, "-m", "lrtheory.cli", *map(str, words)], cwd=cwd, capture_output=True,
+                          text=True, timeout=300, env=os.environ | {"COLUMNS": "100"})
+
+
+def test_help_is_there_and_lists_what_can_be_done(capsys):
+    assert main([]) == 0
+    assert "lrtheory run" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert "jax" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("--preset", "--seeds", "--out", "--config", "--problem.r", "--training.eta1", "--engine"):
+        assert option in text
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["walk"], "unknown command 'walk'"),
+    (["run", "--preset", "fast"], "--preset fast: must be one of quick, full, literal, mitigation"),
+    (["run", "--engine", "warp"], "invalid choice 'warp'"),
+    (["run", "--problem.rr", "3"], "perhaps you meant --problem.r"),
+    (["run", "--seeds", "many"], "invalid literal"),
+    (["run", "--problem.p0", "0.9"], "problem.p0 + problem.q0 = 1.15"),
+    (["run", "--training.eta1", "0.05"], "below the stability bound"),
+    (["run", "--training.eta1", "-1"], "training.eta1 = -1"),
+    (["run", "--problem.kappa", "None", "--problem.N", "4"], "problem.N = 4"),
+    (["run", "--config", "nowhere.json"], "cannot be read"),
+    (["run", "--config", "nowhere.json", "--preset", "quick"], "give one of them"),
+])
+def test_bad_input_is_one_line_and_code_2(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    complaint = capsys.readouterr().err
+    assert said in complaint
+    assert complaint.count("\n") == 1
+    assert not any(tmp_path.iterdir())  # nothing was written
+
+
+def test_a_run_writes_its_folder_and_is_repeated_bit_for_bit(tmp_path):
+    first = lrtheory("run", *SHORT, "--out", "a", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    for words in ("fitted first", "test error on P", "Theory:", "learning order", "Written to a"):
+        assert words in first.stdout
+    assert "40 of 40 steps" in first.stdout  # plain progress where there is no terminal
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {"config.json", "summary.json", "results.zarr", "figures"}
+    again = lrtheory("run", "--config", "a/config.json", "--out", "b", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "a/config.json").read_text() == (tmp_path / "b/config.json").read_text()
+    a, b = lt.load(tmp_path / "a"), lt.load(tmp_path / "b")
+    for name in a.data_vars:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    summaries = [json.loads((tmp_path / x / "summary.json").read_text()) for x in "ab"]
+    assert summaries[0]["algorithms"] == summaries[1]["algorithms"]
+    assert summaries[0]["verdict"] == summaries[1]["verdict"]
+
+    refused = lrtheory("run", *SHORT, "--out", "a", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "exists and is not empty" in refused.stderr
+    assert json.loads((tmp_path / "a/summary.json").read_text()) == summaries[0]
