@@ -53,10 +53,10 @@ def run(argv: list[str]) -> int:
 
     from lrtheory import arguments, batch, devices, figures, report, results
 
+    devices.use_all_cores()  # first: the checks below already compute with JAX
     config, folder = arguments.parse(argv)
     config.check()
     results.prepare_folder(folder, config)
-    devices.use_all_cores()
     console = Console(highlight=False)
     console.print(report.opening(config))
     with report.progress(console, config) as progress:

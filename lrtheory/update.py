@@ -46,8 +46,8 @@ def noisy_sgd(schedule: Schedule, *, weight_decay: ArrayLike, tau_xi: ArrayLike,
     >>> optimiser = noisy_sgd(constant(0.1), weight_decay=0.5, tau_xi=0.0, key=jax.random.key(0))
     >>> params = jnp.array([1.0, -2.0])
     >>> updates, _ = optimiser.update(jnp.array([1.0, 0.0]), optimiser.init(params), params)
-    >>> print(optax.apply_updates(params, updates))  # (1 - 0.05) U - 0.1 grad
-    [ 0.84999996 -1.9       ]
+    >>> [round(float(u), 4) for u in optax.apply_updates(params, updates)]  # (1 - 0.05) U - 0.1 grad
+    [0.85, -1.9]
     """
     def init(params: optax.Params) -> NoisySGDState:
         del params

@@ -70,6 +70,7 @@ def test_a_run_writes_its_folder_and_is_repeated_bit_for_bit(tmp_path):
     for name in a.data_vars:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
     summaries = [json.loads((tmp_path / x / "summary.json").read_text()) for x in "ab"]
+    assert summaries[0]["environment"]["devices_used"] == min(len(os.sched_getaffinity(0)), 2)  # a seed a core
     assert summaries[0]["algorithms"] == summaries[1]["algorithms"]
     assert summaries[0]["verdict"] == summaries[1]["verdict"]
 

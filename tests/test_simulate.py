@@ -27,6 +27,13 @@ def one_run(config, name="L-S", seed=0, algorithm=None):
     return go(config, algorithm, jnp.asarray(seed))
 
 
+def test_calling_for_all_cores_too_late_says_so(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    jax.devices()
+    with pytest.warns(UserWarning, match="before anything else of JAX"):
+        lt.use_all_cores()
+
+
 @pytest.mark.parametrize("engine", ["dense", "reduced", "decoupled"])
 def test_a_batch_is_its_runs_one_by_one(small, engine):
     config = vary(small, engine=engine, seeds=3)

@@ -1,0 +1,63 @@
+"""What the documentation prints runs as printed: the README's code, its commands, and the notebooks."""
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+
+from lrtheory import arguments, presets
+from lrtheory.presets import preset
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+quick = preset("quick").replace(seeds=2, records=20, n_test=256, **{
+    "training.steps": 200, "network.m_v": 64, "network.m_w": 16})
+
+
+@pytest.fixture
+def fast(monkeypatch, tmp_path):
+    """The default preset at a size that takes seconds, in a scratch folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(presets.PRESETS, "quick", lambda: quick)
+    return tmp_path
+
+
+def test_the_python_example_runs(fast):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 14
+    exec(compile(code.replace("6000", "200"), "README.md", "exec"), {})
+    assert (fast / "two_steps.png").exists()
+
+
+def test_every_run_command_of_the_readme_parses():
+    commands = [line.strip() for line in README.splitlines() if line.strip().startswith(".venv/bin/lrtheory run")]
+    commands += [line.split("&&")[-1].strip() for line in README.splitlines() if line.startswith("    python3")]
+    runs = [shlex.split(c)[2:] for c in commands if "lrtheory run" in c and "--help" not in c]
+    assert len(runs) == 3
+    for words in runs:
+        config, _ = arguments.parse(words)
+        config.check()
+
+
+def test_every_module_is_in_the_map_and_imports_no_later_one():
+    order = re.findall(r"`([\w/]+(?:\.py)?)`", README.split("## Where things are")[1].split("## Speed")[0])
+    order = [name for name in order if name.endswith(".py") or name.endswith("/")]
+    names = [name.removesuffix(".py").rstrip("/") for name in order]
+    here = {p.stem for p in (ROOT / "lrtheory").glob("*.py")} - {"__init__"} | {"engines"}
+    assert set(names) == here
+    for name in names:
+        files = (ROOT / "lrtheory/engines").glob("*.py") if name == "engines" else [ROOT / "lrtheory" / f"{name}.py"]
+        for file in files:
+            text = file.read_text()
+            used = set(re.findall(r"^\s*from lrtheory\.(\w+)", text, re.M))
+            for line in re.findall(r"^\s*from lrtheory import (.*)$", text, re.M):
+                used |= {word.strip() for word in line.split(",")}
+            later = {u for u in used if u in names and names.index(u) > names.index(name)}
+            assert not later, (file.name, later)
+
+
+@pytest.mark.parametrize("notebook", sorted(p.name for p in (ROOT / "notebooks").glob("*.py")))
+def test_notebooks_run(notebook, fast):
+    runpy.run_path(str(ROOT / "notebooks" / notebook))
