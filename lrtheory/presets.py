@@ -30,7 +30,7 @@ def quick() -> Config:
         problem=Problem(d=64, kappa=0.5, p0=0.1, q0=0.25, r=0.02, z_norm=25.0, alpha_min=1.0, gamma0=0.1),
         network=Network(m_w=64, m_v=4096),
         training=Training(eta1=0.02, eta_ratio=1e-4, weight_decay=4.6e-4, eps1=0.21, loss_smoothing=20.0, step_time=0.02,
-                          steps=23_000),
+                          steps=26_000),
         engine="decoupled", seeds=8, records=150)
 
 
