@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lrtheory.network import Network
-from lrtheory.problem import GROUP_DRAWS, Problem
+from lrtheory.problem import Problem
 from lrtheory.spec import ConfigError, require, require_choice, spec, static
 from lrtheory.timescales import stability_bound
 from lrtheory.training import AlgorithmName, Training
@@ -50,7 +50,6 @@ class Config:
     def check(self) -> "Config":
         """Return self, or raise `ConfigError` with the first thing that is wrong."""
         self.problem.check()
-        require_choice("problem.groups", self.problem.groups, GROUP_DRAWS)
         self.network.check()
         self.training.check(self.problem.n_train)
         require_choice("engine", self.engine, get_args(EngineName))

@@ -23,7 +23,7 @@ BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = ("#0072B2", "#D55E00", "#009
 ALGORITHM_STYLE = {"L-S": (BLUE, "-"), "S": (VERMILION, "--"), "S+noise": (GREEN, "-.")}
 GROUP_STYLE = {"p": (BLUE, "-", "P only"), "mixed": (GREY, ":", "both halves"), "q": (ORANGE, "--", "Q only")}
 RC: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
-      "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 200, "lines.linewidth": 1.6}
+      "legend.frameon": False, "figure.dpi": 100, "lines.linewidth": 1.6}
 
 
 def _styled(draw: Callable[[xr.Dataset], Figure]) -> Callable[[xr.Dataset], Figure]:
@@ -142,7 +142,7 @@ def save_all(results: xr.Dataset, folder: Path) -> list[Path]:
     paths = []
     for name, draw in FIGURES.items():
         paths.append(folder / f"{name}.png")
-        draw(results).savefig(paths[-1])
+        draw(results).savefig(paths[-1], dpi=200)
     return paths
 
 

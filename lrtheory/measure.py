@@ -12,6 +12,7 @@ from jax import Array
 
 from lrtheory.config import Config
 from lrtheory.engines.base import Diagnostics, Readout
+from lrtheory.linalg import matmul
 from lrtheory.problem import Data, contrast, q_test_error
 
 GROUPS = ("p", "mixed", "q")
@@ -27,7 +28,7 @@ class Groups(NamedTuple):
 def group_means(data: Data, per_example: Array) -> Groups:
     """Mean of per_example (N,) over all examples and over each group."""
     member = (data.group[None] == jnp.arange(3)[:, None]).astype(per_example.dtype)
-    return Groups(total=jnp.mean(per_example), each=member @ per_example / jnp.sum(member, -1))
+    return Groups(total=jnp.mean(per_example), each=matmul(member, per_example) / jnp.sum(member, -1))
 
 
 def losses(data: Data, f: Array) -> Groups:

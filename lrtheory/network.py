@@ -10,7 +10,9 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
+from lrtheory.linalg import matmul
 from lrtheory.spec import require, require_choice, require_positive, spec, static, swept
 
 Variant = Literal["block", "conv"]
@@ -18,12 +20,6 @@ Init = Literal["antisymmetric", "plain"]
 Weights = tuple[Array, ...]
 """First-layer matrices, each (inputs, neurons): (W, V) for block, (U,) for conv. The paper's U is their transpose:
 neurons come last because accelerators pad the last axis to 128."""
-
-
-def matmul(a: Array, b: Array) -> Array:
-    """A @ b at full precision: float32 products mean TF32 on recent GPUs and bfloat16 on TPUs unless asked otherwise."""
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
 
 
 @spec
@@ -93,15 +89,16 @@ def pattern_network(u: Array, gate_weights: Array, weights: Array, x: Array) -> 
     return matmul(jnp.where(gates(gate_weights, x), matmul(x, weights), 0.0), u)
 
 
-def apply(network: Network, weights: Weights, x1: Array, x2: Array) -> Array:
-    """Network output f(x) for x1 and x2 (n, d) with first-layer matrices (d, m): (n,)."""
-    if network.variant == "block":
-        w, v = weights
-        return (pattern_network(second_layer(network.m_w), w, w, x1)
-                + pattern_network(second_layer(network.m_v), v, v, x2))
-    (shared,) = weights
-    u = second_layer(shared.shape[-1])
-    return pattern_network(u, shared, shared, x1) + pattern_network(u, shared, shared, x2)
+def apply(weights: Weights, x1: Array, x2: Array, noise: tuple[ArrayLike, ArrayLike] = (0.0, 0.0)) -> Array:
+    """Network output f(x) = sum over halves of u^T relu(U x + noise): (n,).
+
+    x1 and x2 (n, d); weights (W, V) for block or (U,) for conv, (d, m) each; pre-activation noise (n, m) a half.
+    """
+    def half(matrix: Array, x: Array, extra: ArrayLike) -> Array:
+        h = matmul(x, matrix) + extra
+        return matmul(jnp.where(active(h), h, 0.0), second_layer(matrix.shape[-1]))
+
+    return half(weights[0], x1, noise[0]) + half(weights[-1], x2, noise[1])
 
 
 def initial_weights(network: Network, inputs: tuple[int, ...], key: Array) -> Weights:

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lrtheory.spec import ConfigError, require, require_nonnegative, require_positive, spec, static, swept
+from lrtheory.linalg import matmul
+from lrtheory.spec import ConfigError, require, require_choice, require_nonnegative, require_positive, spec, static, swept
 
 P_ONLY, MIXED, Q_ONLY = 0, 1, 2
 """Group codes, in the order in which a training set holds its examples."""
@@ -84,6 +85,7 @@ class Problem:
                               "set the other to None (N = d/kappa^2)")
         if self.kappa is not None:
             require_positive("problem.kappa", self.kappa)
+        require_choice("problem.groups", self.groups, get_args(GroupDraw))
         for name in ("p0", "q0"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"problem.{name}", value, "a probability in [0, 1]", "lower or raise it")
@@ -124,14 +126,14 @@ def directions(problem: Problem) -> Array:
 
 def x2_of(problem: Problem, data: Data) -> Array:
     """Second halves in the ambient space, x2 = alpha (z + b zeta): (n, d)."""
-    return data.alpha[:, None] * (directions(problem)[data.direction] @ data.basis[1:])
+    return data.alpha[:, None] * matmul(directions(problem), data.basis[1:])[data.direction]
 
 
 def _basis(problem: Problem, key: Array) -> Array:
     """Unit vectors (w*, z/|z|, zeta/|zeta|), uniform; the last two orthogonal: (3, d)."""
     w, z, zeta = jax.random.normal(key, (3, problem.d))
     z = z / jnp.linalg.norm(z)
-    zeta = zeta - (zeta @ z) * z
+    zeta = zeta - matmul(zeta, z) * z
     return jnp.stack([w / jnp.linalg.norm(w), z, zeta / jnp.linalg.norm(zeta)])
 
 
@@ -143,7 +145,7 @@ def _examples(problem: Problem, basis: Array, group: Array, key: Array) -> Data:
     xi = jax.random.normal(key_normal, (n, problem.d)) / jnp.sqrt(problem.d)
     for_y, for_b, for_alpha = jax.random.uniform(key_uniform, (3, n))
     y = jnp.where(for_y < 0.5, -1.0, 1.0)
-    along = xi @ w_star
+    along = matmul(xi, w_star)
     # Reflecting xi through w*'s hyperplane where the sign is wrong draws from N(0, I/d) given y <w*, xi> >= 0.
     x1 = xi + jnp.outer(y * (jnp.abs(along) + problem.gamma0) - along, w_star)
     alpha = problem.alpha_min + (1 - problem.alpha_min) * for_alpha
@@ -181,12 +183,10 @@ def q_test_error(g: Array) -> Array:
     (1/2) 1[g(z) <= 0] + (1/4) 1[g(z + zeta) >= 0] + (1/4) 1[g(z - zeta) >= 0], for g (..., 3).
     """
     wrong = jnp.stack([g[..., 0] <= 0, g[..., 1] >= 0, g[..., 2] >= 0], -1)
-    return wrong @ jnp.array([0.5, 0.25, 0.25])
+    return jnp.sum(jnp.where(wrong, jnp.array([0.5, 0.25, 0.25]), 0.0), axis=-1)
 
 
 def contrast(g: Array) -> Array:
     """g(z + zeta) + g(z - zeta) - 2 g(z), for g (..., 3): how far the network tells Q's classes apart (below 0: right)."""
     return g[..., 1] + g[..., 2] - 2 * g[..., 0]
 
-
-GROUP_DRAWS: tuple[str, ...] = get_args(GroupDraw)

@@ -1,5 +1,7 @@
 """Engines: equal where they must be equal, converging where the theory says so."""
 
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,11 +10,16 @@ from conftest import vary
 from jax.test_util import check_grads
 
 from lrtheory import noise
+from lrtheory.config import EngineName
 from lrtheory.engines import ENGINES, State
 from lrtheory.engines.base import Perturbation, pre_activation_noise
 from lrtheory.measure import loss_gradient, losses
 from lrtheory.network import apply, initial_weights, pattern_network, second_layer
 from lrtheory.problem import sample, sample_test, x2_of
+
+
+def test_every_engine_has_a_name_in_the_config():
+    assert get_args(EngineName) == tuple(ENGINES)
 
 
 def projected(config, data, tree):
@@ -77,7 +84,7 @@ def test_dense_outputs_are_the_network_of_the_paper_in_numpy(float64, small, var
     else:
         expected = (relu(x1 @ weights[0], 0) + relu(x2 @ weights[0], 0)) @ np.asarray(second_layer(48))
     np.testing.assert_allclose(f, expected, rtol=1e-12)
-    np.testing.assert_allclose(apply(config.network, state.weights, data.x1, jnp.asarray(x2)), expected, rtol=1e-12)
+    np.testing.assert_allclose(apply(state.weights, data.x1, jnp.asarray(x2)), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("engine", ["dense", "reduced", "decoupled"])

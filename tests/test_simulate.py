@@ -229,6 +229,23 @@ def test_iid_groups_run(small):
     assert np.all(runs["train_loss"].isel(record=-1) < 0.6)
 
 
+@pytest.mark.parametrize("engine", ["dense", "reduced", "decoupled"])
+def test_every_product_is_at_full_precision(small, engine):
+    """On GPUs and TPUs float32 products lose digits unless each asks for the highest precision."""
+    config = vary(small, engine=engine, training__activation_noise_form="example")
+
+    def go(config, seed):
+        algorithm = config.training.algorithm("S+noise")
+        setting, run = simulate.begin(config, algorithm, seed)
+        return simulate.trajectory(config, algorithm, setting, run, jnp.array([0, 1]))
+
+    text = jax.jit(go).trace(config, jnp.array(0)).lower(lowering_platforms=("tpu",)).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert len(products) > 5
+    for line in products:
+        assert "precision = [HIGHEST, HIGHEST]" in line, line
+
+
 def test_record_steps_are_distinct_and_end_at_the_end(small):
     steps = simulate.record_steps(vary(small, training__steps=100, records=100))
     assert steps[0] == 0

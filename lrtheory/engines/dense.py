@@ -23,7 +23,8 @@ from lrtheory.engines.base import (
     draw,
     pre_activation_noise,
 )
-from lrtheory.network import Weights, active, initial_weights, matmul, second_layer
+from lrtheory.linalg import matmul
+from lrtheory.network import Weights, apply, initial_weights
 from lrtheory.problem import Data, directions, x2_of
 
 
@@ -37,7 +38,7 @@ class Inputs(NamedTuple):
 
 def prepare(config: Config, data: Data) -> Inputs:
     """Both halves of every example, in the ambient space."""
-    return Inputs(x1=data.x1, x2=x2_of(config.problem, data), directions=directions(config.problem) @ data.basis[1:])
+    return Inputs(x1=data.x1, x2=x2_of(config.problem, data), directions=matmul(directions(config.problem), data.basis[1:]))
 
 
 def init(config: Config, inputs: Inputs, key: Array) -> State:
@@ -50,10 +51,10 @@ def init(config: Config, inputs: Inputs, key: Array) -> State:
 def _outputs(config: Config, inputs: Inputs, weights: Weights, perturbation: Perturbation | None) -> Array:
     """F (N,), with or without noise on the pre-activations."""
     halves = [(0, inputs.x1), (len(weights) - 1, inputs.x2)]
-    pre = [matmul(x, weights[k]) for k, x in halves]
-    if perturbation is not None:
-        pre = [h + e for h, e in zip(pre, pre_activation_noise(config, perturbation, halves), strict=True)]
-    return sum((matmul(jnp.where(active(h), h, 0.0), second_layer(h.shape[-1])) for h in pre), jnp.zeros(()))
+    if perturbation is None:
+        return apply(weights, inputs.x1, inputs.x2)
+    for_x1, for_x2 = pre_activation_noise(config, perturbation, halves)
+    return apply(weights, inputs.x1, inputs.x2, (for_x1, for_x2))
 
 
 def forward(config: Config, inputs: Inputs, state: State,
@@ -81,8 +82,9 @@ def diagnose(config: Config, inputs: Inputs, state: State) -> Diagnostics:
         return diagnostics(config, state, rows, inputs.directions)
     z, plus = inputs.directions[0], inputs.directions[1] - inputs.directions[0]
     plane = jnp.stack([z / jnp.linalg.norm(z), plus / jnp.linalg.norm(plus)])
-    planar = State(signal=(state.signal[0], plane @ state.signal[1]), noise=(state.noise[0], plane @ state.noise[1]))
-    return diagnostics(config, planar, rows, inputs.directions @ plane.T)
+    planar = State(signal=(state.signal[0], matmul(plane, state.signal[1])),
+                   noise=(state.noise[0], matmul(plane, state.noise[1])))
+    return diagnostics(config, planar, rows, matmul(inputs.directions, plane.T))
 
 
 DENSE = Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read, diagnose=diagnose)

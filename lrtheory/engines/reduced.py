@@ -4,7 +4,8 @@ from jax import Array
 
 from lrtheory.engines import rows
 from lrtheory.engines.base import State
-from lrtheory.network import active, matmul
+from lrtheory.linalg import matmul
+from lrtheory.network import active
 
 
 def activity(state: State, half: int, x: Array, extra: Array | None) -> tuple[Array, Array]:

@@ -28,7 +28,8 @@ from lrtheory.engines.base import (
     draw,
     pre_activation_noise,
 )
-from lrtheory.network import initial_weights, matmul, second_layer
+from lrtheory.linalg import matmul
+from lrtheory.network import initial_weights, second_layer
 from lrtheory.problem import P_ONLY, Data, directions
 
 Activity = Callable[[State, int, Array, Array | None], tuple[Array, Array]]
@@ -48,7 +49,7 @@ def prepare(config: Config, data: Data) -> Inputs:
     """Rows of a training set; pre-activation noise a neuron and example needs Q's examples one by one."""
     points = directions(config.problem)
     if config.network.variant == "conv":
-        points = points @ data.basis[1:]
+        points = matmul(points, data.basis[1:])
     if config.training.activation_noise_form == "example":
         keep = config.problem.q_rows
         q_rows, q_mix = data.alpha[keep, None] * points[data.direction[keep]], None

@@ -1,0 +1,13 @@
+"""The one matrix product of the theory code, at full precision on every backend.
+
+Lives here: the product. Lives elsewhere: everything that multiplies.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """A @ b at full precision: a float32 product means TF32 on recent GPUs and bfloat16 on TPUs unless asked otherwise."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
