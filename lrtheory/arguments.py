@@ -51,8 +51,11 @@ def parse(argv: list[str]) -> tuple[Config, Path]:
         if stop.code in (0, None):
             raise
         raise ConfigError(one_line(complaint.getvalue())) from None
+    options = found.options
+    if options != base and options.name == base.name:  # a preset that was changed must not pass for the preset
+        options = options.replace(name=base.name.removesuffix("-changed") + "-changed")
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    return found.options, found.out if found.out is not None else Path("runs") / f"{found.options.name}-{now}"
+    return options, found.out if found.out is not None else Path("runs") / f"{options.name}-{now}"
 
 
 def one_line(box: str) -> str:

@@ -64,9 +64,10 @@ def run(argv: list[str]) -> int:
     summary = results.save(found, folder)
     figures.save_all(found, folder / "figures")
     console.print(report.closing(summary))
-    console.print(f"{summary['environment']['wall_seconds']:.0f} s, of which {summary['environment']['compile_seconds']:.0f}"
-                  f" s compiling, on {summary['environment']['device']}. Written to {folder}:"
-                  " config.json, summary.json, results.zarr, figures/", soft_wrap=True)
+    facts = summary["environment"]
+    console.print(f"{facts['wall_seconds']:.0f} s, of which {facts['compile_seconds']:.0f} s compiling, on "
+                  f"{facts['devices_used']} x {facts['device']}. Written to {folder}: config.json, summary.json, "
+                  "results.zarr, figures/", soft_wrap=True)
     return 0
 
 

@@ -49,12 +49,12 @@ def loss_gradient(data: Data, f: Array) -> Array:
 def test_errors(config: Config, test: Data, readout: Readout) -> dict[str, Array]:
     """Test errors on P alone, Q alone (closed form), mixed, and overall with the groups' probabilities.
 
-    An output of exactly 0 counts as an error.
+    An output of exactly 0, or not a number, counts as an error.
     """
     problem = config.problem
 
     def error(f: Array) -> Array:
-        return jnp.mean((test.y * f <= 0).astype(f.dtype))
+        return jnp.mean((~(test.y * f > 0)).astype(f.dtype))
 
     on_p, on_q = error(readout.f1), q_test_error(readout.g)
     mixed = error(readout.f1 + test.alpha * readout.g[test.direction])

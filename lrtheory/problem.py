@@ -182,7 +182,7 @@ def q_test_error(g: Array) -> Array:
 
     (1/2) 1[g(z) <= 0] + (1/4) 1[g(z + zeta) >= 0] + (1/4) 1[g(z - zeta) >= 0], for g (..., 3).
     """
-    wrong = jnp.stack([g[..., 0] <= 0, g[..., 1] >= 0, g[..., 2] >= 0], -1)
+    wrong = ~jnp.stack([g[..., 0] > 0, g[..., 1] < 0, g[..., 2] < 0], -1)  # not a number is wrong, too
     return jnp.sum(jnp.where(wrong, jnp.array([0.5, 0.25, 0.25]), 0.0), axis=-1)
 
 

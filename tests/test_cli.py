@@ -61,6 +61,7 @@ def test_a_run_writes_its_folder_and_is_repeated_bit_for_bit(tmp_path):
     assert first.returncode == 0, first.stderr
     for words in ("fitted first", "test error on P", "Theory:", "learning order", "Written to a"):
         assert words in first.stdout
+    assert "quick-changed" in first.stdout  # not the preset any more
     assert "40 of 40 steps" in first.stdout  # plain progress where there is no terminal
     assert {p.name for p in (tmp_path / "a").iterdir()} == {"config.json", "summary.json", "results.zarr", "figures"}
     again = lrtheory("run", "--config", "a/config.json", "--out", "b", cwd=tmp_path)

@@ -184,6 +184,9 @@ def test_a_diverged_run_is_flagged_and_disturbs_no_other(small):
     assert np.all(np.isfinite(beside["diverged_at"].sel(algorithm="wild")))
     assert np.all(beside["diverged_at"].sel(algorithm="wild") >= 3.0)
     assert np.all(np.isinf(beside["diverged_at"].sel(algorithm="calm")))
+    ruin = beside.sel(algorithm="wild").isel(record=-1)
+    assert np.all(np.isnan(ruin["train_loss"]))
+    assert np.all(ruin["test_error"] == 1)  # no ruined network passes for a good one
     for metric in ("train_loss", "contrast", "test_error_p"):
         np.testing.assert_allclose(beside[metric].sel(algorithm="calm"), alone[metric].sel(algorithm="calm"), rtol=2e-4,
                                    atol=2e-5)
