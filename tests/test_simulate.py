@@ -11,6 +11,8 @@ from conftest import vary
 
 import lrtheory as lt
 from lrtheory import batch, noise, simulate
+from lrtheory.network import apply
+from lrtheory.problem import x2_of
 from lrtheory.schedule import Algorithm
 
 
@@ -55,6 +57,28 @@ def test_a_run_depends_on_its_seed_alone(small):
     for metric in ("train_loss", "contrast", "test_error_p", "noise_variance_w"):
         np.testing.assert_allclose(few[metric], chosen[metric], rtol=2e-4, atol=2e-5, err_msg=metric)
     assert not np.allclose(many["train_loss"].sel(seed=0), many["train_loss"].sel(seed=1))
+
+
+@pytest.mark.parametrize("variant", ["block", "conv"])
+def test_a_step_is_the_update_of_the_paper(float64, small, variant):
+    """U_1 = U_0 - eta (grad L_lambda(U_0) + xi_0), xi_0 ~ N(0, tau_xi^2), written out with autodiff, K = 1."""
+    config = vary(small, engine="dense", training__step_time=0.0, network__init="plain", network__variant=variant)
+    training, algorithm = config.training, config.training.algorithm("L-S")
+    setting, run = simulate.begin(config, algorithm, jnp.array(4))
+    after = simulate.step(config, algorithm, setting, jnp.array(0), run)
+
+    def regularised_loss(weights):
+        f = apply(weights, setting.data.x1, x2_of(config.problem, setting.data))
+        return jnp.mean(jnp.log1p(jnp.exp(-setting.data.y * f))) + training.weight_decay / 2 * sum(
+            jnp.sum(u**2) for u in weights)
+
+    key, _, _ = jax.random.split(jax.random.fold_in(setting.noise_key, 0), 3)
+    normals = noise.draw(key, run.network.weights)
+    moved = zip(run.network.weights, jax.grad(regularised_loss)(run.network.weights), normals, config.network.scales,
+                after.network.weights, strict=True)
+    for u, gradient, xi, tau, new in moved:
+        np.testing.assert_allclose(new, u - training.eta1 * (gradient + tau * training.tau_xi * xi), rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(after.time.value, training.eta1)
 
 
 def test_progress_does_not_change_the_numbers_and_counts_up(small, monkeypatch):

@@ -1,7 +1,9 @@
 """Decoupled dynamics, f(x) = N_{Utilde}(u, Ubar; x): gates from the noise part alone, output from the signal part.
 
 The surrogate of the full network for m -> infinity (Li, Wei & Ma 2019, section 3: 1[U x] ~ 1[Utilde x] at large m).
-Free of tau0, because gates do not see the scale; the full network approaches it as 1/sqrt(m).
+Free of tau0, because gates do not see the scale. The full network approaches it as 1/sqrt(m), up to the output of the
+noise itself, N_{Utilde}(u, Utilde; x), which is of order tau0 whatever m is once injected noise has broken the
+antisymmetry of the start (derived here; the paper takes tau0 -> 0).
 """
 
 from jax import Array
