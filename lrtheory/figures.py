@@ -119,10 +119,11 @@ def noise_and_signal(results: xr.Dataset) -> Figure:
         colour, line = _algorithm_style(results, name)
         runs = results.sel(algorithm=name)
         _curve(axes[2], runs, "noise_variance_w", colour, line, f"{name}, W", band="range")
-        _curve(axes[2], runs, "noise_variance_theory", "black", ":", f"{name}, theory", band=None, width=0.9)
+        _curve(axes[2], runs, "noise_variance_theory", "black", ":", "_", band=None, width=0.9)
         for half, width in (("w", 0.9), ("v", 1.8)):
             _curve(axes[3], runs, f"gate_agreement_{half}", colour, line, f"{name}, {half.upper()}", band="range",
                    width=width)
+    axes[2].plot([], [], color="black", ls=":", lw=0.9, label="its recursion, for each")
     axes[2].set_title("variance of the noise part")
     axes[2].set_ylabel("mean square / τ₀²")
     axes[2].legend(fontsize=7, loc="lower left")

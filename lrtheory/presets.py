@@ -83,7 +83,7 @@ def mitigation() -> Config:
         name="mitigation", algorithms=("L-S", "S", "S+noise"),
         note=base.note + " S+noise has the small rate throughout and pre-activation noise until the (noise-free) "
              "training loss triggers; one draw a neuron and step, shared by all examples.",
-        **{"training.activation_noise_form": "shared", "training.activation_noise": 0.3, "training.steps": 27_000})
+        **{"training.activation_noise_form": "shared", "training.activation_noise": 0.3, "training.steps": 33_000})
 
 
 PRESETS = {f.__name__: f for f in (quick, full, literal, mitigation)}

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -103,8 +104,9 @@ def _ratio_line(other: str, found: dict[str, Any]) -> str:
 
 def _table(summary: dict[str, Any]) -> Table:
     """Rows of quantities, a column an algorithm; mean and standard error over seeds."""
-    table = Table(title=f"{summary['name']}: mean ± standard error over {len(summary['seeds'])} seeds")
-    table.add_column("")
+    table = Table(title=f"{summary['name']}: mean ± standard error over {len(summary['seeds'])} seeds", box=SIMPLE_HEAD,
+                  pad_edge=False)
+    table.add_column("", no_wrap=True)
     names = list(summary["algorithms"])
     for name in names:
         table.add_column(name, justify="right")
@@ -116,14 +118,14 @@ def _table(summary: dict[str, Any]) -> Table:
     row("fitted first (seeds)", [_fitted_first(e) for e in entries])
     if summary["verdict"]["expected"]:
         orders = {"L-S": "P, then Q", "S": "Q, then P", "S+noise": "P, then Q"}
-        row("the theory predicts", [orders.get(name, "") for name in names])
+        row("theory predicts", [orders.get(name, "") for name in names])
     else:
-        row("the theory predicts", ["no difference"] * len(names))
-    for label, metric in (("P's loss halved at time", "time_p_half"), ("Q's loss halved at time", "time_q_half"),
-                          ("annealed at time", "annealed_at"), ("loss first at threshold", "threshold_at")):
+        row("theory predicts", ["no difference"] * len(names))
+    for label, metric in (("loss on P halved at", "time_p_half"), ("loss on Q halved at", "time_q_half"),
+                          ("annealed at", "annealed_at"), ("loss at threshold", "threshold_at")):
         row(label, [_time(e[metric], e["diverged_seeds"]) for e in entries], section=metric == "threshold_at")
     for label, metric in (("test error on P", "test_error_p"), ("test error on Q", "test_error_q"),
-                          ("test error on mixed", "test_error_mixed"), ("test error", "test_error"),
+                          ("test error, mixed", "test_error_mixed"), ("test error, all", "test_error"),
                           ("training loss", "train_loss"), ("contrast", "contrast")):
         row(label, [_value(e[metric]) for e in entries])
     return table
@@ -145,7 +147,7 @@ def _time(found: dict[str, Any], diverged: list[int]) -> str:
     of = len(found["per_seed"]) - len(diverged)
     if not reached:
         return "never"
-    return _value(found) if len(reached) == of else f"{min(reached):.4g} or later, {len(reached)} of {of} seeds"
+    return _value(found) if len(reached) == of else f"{len(reached)} of {of}, from {min(reached):.4g}"
 
 
 def _value(found: dict[str, Any]) -> str:
@@ -155,8 +157,10 @@ def _value(found: dict[str, Any]) -> str:
         return "-"
     if not sem:
         return f"{mean:.4g}"
+    power = int(np.floor(np.log10(abs(mean)))) if 0 < abs(mean) < 1e-3 else 0
+    mean, sem = mean / 10.0**power, sem / 10.0**power
     digits = max(0, 1 - int(np.floor(np.log10(sem))))
-    return f"{mean:.{digits}f} ± {sem:.{digits}f}"
+    return f"({mean:.{digits}f} ± {sem:.{digits}f})e{power}" if power else f"{mean:.{digits}f} ± {sem:.{digits}f}"
 
 
 def _mark(holds: bool) -> str:

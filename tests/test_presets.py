@@ -23,6 +23,9 @@ def test_presets_show_the_learning_order_and_its_price(name):
     assert 0.6 < runs["loss_q"].sel(algorithm="L-S").values[late].mean() < 0.75  # Q stays near log 2 until annealing
     if name == "mitigation":
         assert verdict["mitigation"]["holds"]
+        noisy = runs.sel(algorithm="S+noise")
+        assert np.all(np.isfinite(noisy["annealed_at"]))  # the error is that of an annealed, fitted network
+        assert np.all(noisy["loss_q"].isel(record=-1) < 0.3)
 
 
 @pytest.mark.slow
