@@ -16,7 +16,7 @@ from lrtheory.config import Config
 from lrtheory.engines import ENGINES
 from lrtheory.engines.base import Perturbation
 from lrtheory.measure import loss_gradient, losses, measurements
-from lrtheory.problem import Data, sample, sample_test
+from lrtheory.problem import Q_ONLY, Data, sample, sample_test
 from lrtheory.schedule import Algorithm, ScheduleState
 
 DIVERGED_LOSS = 100.0
@@ -92,7 +92,7 @@ def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, r
     # The loss of the network as it is, without activation noise, decides what happens.
     f, pullback = engine.forward(config, setting.inputs, run.network, None)
     loss = losses(data, f)
-    excess = loss.total - jnp.log(2.0) * jnp.mean(data.group == 2)  # over q log 2, q the empirical share of Q-only
+    excess = loss.total - jnp.log(2.0) * jnp.mean(data.group == Q_ONLY)  # over q log 2, q the empirical share of Q-only
     diverged_at = _first(run.diverged_at, time, ~(loss.total < DIVERGED_LOSS))
     stopped_at = _first(run.stopped_at, time, loss.total <= training.stop_loss)
     going = jnp.isinf(diverged_at) & jnp.isinf(stopped_at)

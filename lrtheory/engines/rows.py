@@ -72,14 +72,14 @@ def _halves(config: Config, inputs: Inputs) -> list[tuple[int, Array]]:
 
 
 def _to_examples(config: Config, inputs: Inputs, f1: Array, f2: Array) -> Array:
-    """F (N,) from the outputs on P rows and on Q rows."""
+    """Outputs f (N,) on examples from those on P rows and on Q rows."""
     n = config.problem.n_train
     f1 = jnp.pad(f1, (0, n - f1.shape[0]))
     return f1 + (jnp.pad(f2, (n - f2.shape[0], 0)) if inputs.q_mix is None else matmul(f2, inputs.q_mix))
 
 
 def _to_rows(config: Config, inputs: Inputs, df: Array) -> tuple[Array, Array]:
-    """dL/df on P rows and Q rows from dL/df (N,) on examples: the transpose of `_to_examples`."""
+    """The derivative dL/df on P rows and Q rows from that on examples (N,): the transpose of `_to_examples`."""
     problem = config.problem
     return df[problem.p_rows], df[problem.q_rows] if inputs.q_mix is None else matmul(inputs.q_mix, df)
 
@@ -89,7 +89,7 @@ def make(activity: Activity) -> Engine:
 
     def forward(config: Config, inputs: Inputs, state: State,
                 perturbation: Perturbation | None) -> tuple[Array, Pullback]:
-        """F (N,) and dL/df -> gradient: dL/dU_j = u_j sum_rows 1[gate] (dL/df_row) x_row."""
+        """Outputs f (N,), and dL/df -> gradient: dL/dU_j = u_j sum_rows 1[gate] (dL/df_row) x_row."""
         halves = _halves(config, inputs)
         extra: list[Array | None] = [None] * len(halves)
         if perturbation is not None:
