@@ -77,7 +77,7 @@ def test_error_on_p(results: xr.Dataset) -> Figure:
 
 @_styled
 def directions(results: xr.Dataset) -> Figure:
-    """G at the three directions of Q, a panel an algorithm, and the contrast of all algorithms in the last panel."""
+    """Outputs g at the three directions of Q, a panel an algorithm, and the contrast of all algorithms in the last panel."""
     names = results["algorithm"].values.tolist()
     figure, axes = _panels(len(names) + 1)
     for axis, name in zip(axes, names, strict=False):

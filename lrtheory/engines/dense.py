@@ -49,7 +49,7 @@ def init(config: Config, inputs: Inputs, key: Array) -> State:
 
 
 def _outputs(config: Config, inputs: Inputs, weights: Weights, perturbation: Perturbation | None) -> Array:
-    """F (N,), with or without noise on the pre-activations."""
+    """Outputs f (N,), with or without noise on the pre-activations."""
     halves = [(0, inputs.x1), (len(weights) - 1, inputs.x2)]
     if perturbation is None:
         return apply(weights, inputs.x1, inputs.x2)
