@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lrtheory.measure import GROUPS
+from lrtheory.results import undiverged
 
 # Okabe & Ito (2008): told apart by readers with any colour vision, and in grey by line style.
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7",
@@ -169,7 +170,7 @@ def _algorithm_style(results: xr.Dataset, name: str) -> tuple[str, str]:
 def _curve(axis: Axes, runs: xr.Dataset, metric: str, colour: str, line: str, label: str, *, band: str | None,
            width: float | None = None) -> None:
     """Mean over the seeds that did not diverge, with a band: their range, 2 standard errors, or none."""
-    runs = runs.isel(seed=np.isinf(runs["diverged_at"].values))
+    runs = undiverged(runs)
     if runs.sizes["seed"] == 0:
         return
     time, values = runs["time"].mean("seed").values, runs[metric].values

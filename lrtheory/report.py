@@ -74,7 +74,7 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
     if verdict["expected"]:
         lines.append("Theory: the conditions for a gap between L-S and S hold at this size.")
     else:
-        lines.append("Theory: no clear gap is expected at this size: "
+        lines.append("Theory: the conditions for a clear gap do not all hold at this size: "
                      + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}" for c in missing)
                      + ".")
     if verdict["error_ratio"] is not None:
@@ -120,7 +120,7 @@ def _table(summary: dict[str, Any]) -> Table:
         orders = {"L-S": "P, then Q", "S": "Q, then P", "S+noise": "P, then Q"}
         row("theory predicts", [orders.get(name, "") for name in names])
     else:
-        row("theory predicts", ["no difference"] * len(names))
+        row("theory predicts", ["no clear order"] * len(names))
     for label, metric in (("loss on P halved at", "time_p_half"), ("loss on Q halved at", "time_q_half"),
                           ("annealed at", "annealed_at"), ("loss at threshold", "threshold_at")):
         row(label, [_time(e[metric], e["diverged_seeds"]) for e in entries], section=metric == "threshold_at")

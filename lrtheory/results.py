@@ -79,13 +79,16 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     return tree
 
 
+def undiverged(runs: xr.Dataset) -> xr.Dataset:
+    """The seeds of one algorithm that did not diverge: what every mean is taken over."""
+    return runs.isel(seed=np.isinf(runs["diverged_at"].values))
+
+
 def compare_errors(results: xr.Dataset, other: str, required: float) -> dict[str, Any]:
     """Final test error on P of S against `other`: ratio of means, and intervals of 2 standard errors."""
     sides: dict[str, Any] = {}
     for name in (other, "S"):
-        runs = results.sel(algorithm=name)
-        good = np.isinf(runs["diverged_at"].values)
-        side = estimate(runs["test_error_p"].isel(record=-1).values[good])
+        side = estimate(undiverged(results.sel(algorithm=name))["test_error_p"].isel(record=-1).values)
         if side["mean"] is not None and side["sem"] is not None:
             side |= {"low": side["mean"] - 2 * side["sem"], "high": side["mean"] + 2 * side["sem"]}
         sides[name] = side
@@ -103,9 +106,8 @@ def compare_orders(results: xr.Dataset) -> dict[str, Any]:
     """Share of seeds whose losses halve in the predicted order: Q before P under S, P before Q under L-S."""
     sides: dict[str, Any] = {}
     for name, (first, second) in {"S": ("q", "p"), "L-S": ("p", "q")}.items():
-        runs = results.sel(algorithm=name)
-        good = np.isinf(runs["diverged_at"].values)
-        right = (runs[f"time_{first}_half"].values < runs[f"time_{second}_half"].values)[good]
+        runs = undiverged(results.sel(algorithm=name))
+        right = runs[f"time_{first}_half"].values < runs[f"time_{second}_half"].values
         side = estimate(right.astype(float))
         mean, sem = side["mean"], side["sem"]
         holds = mean is not None and sem is not None and mean - 2 * sem > 0.5

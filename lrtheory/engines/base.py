@@ -13,7 +13,7 @@ from jax import Array
 
 from lrtheory import noise
 from lrtheory.config import Config
-from lrtheory.network import Weights, gates
+from lrtheory.network import Weights, gates, initial_weights
 from lrtheory.noise import Move
 from lrtheory.problem import Data
 
@@ -80,6 +80,12 @@ class Engine(NamedTuple):
     diagnose: Callable[[Config, Any, Any], Diagnostics]
 
 
+def start(config: Config, inputs: tuple[int, ...], key: Array) -> State:
+    """The initial state, first-layer matrices reading `inputs` numbers: all of U_0 is noise, the signal starts at 0."""
+    weights = initial_weights(config.network, inputs, key)
+    return State(signal=jax.tree.map(jnp.zeros_like, weights), noise=weights)
+
+
 def draw(key: Array, state: State) -> Weights:
     """Standard normals in the shape of the weights."""
     return noise.draw(key, state.noise)
@@ -95,10 +101,8 @@ def advance(config: Config, state: State, gradient: Weights, move: Move, normals
 
 def diagnostics(config: Config, state: State, x1: Array, x2: Array) -> Diagnostics:
     """`Diagnostics` of a state, gates compared on the rows x1 (for W or U) and x2 (for V or U)."""
-    first, last = 0, -1
-    weights = state.weights
-    halves = ((first, x1), (last, x2))
-    scales = config.network.scales
+    weights, scales = state.weights, config.network.scales
+    halves = ((0, x1), (-1, x2))
 
     def norm(matrix: Array) -> Array:
         return jnp.sqrt(jnp.sum(matrix**2))

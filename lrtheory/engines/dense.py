@@ -22,9 +22,10 @@ from lrtheory.engines.base import (
     diagnostics,
     draw,
     pre_activation_noise,
+    start,
 )
 from lrtheory.linalg import matmul
-from lrtheory.network import Weights, apply, initial_weights
+from lrtheory.network import Weights, apply
 from lrtheory.problem import Data, directions, x2_of
 
 
@@ -42,17 +43,15 @@ def prepare(config: Config, data: Data) -> Inputs:
 
 
 def init(config: Config, inputs: Inputs, key: Array) -> State:
-    """All of U_0 is noise; the signal starts at 0."""
-    d = inputs.x1.shape[-1]
-    start = initial_weights(config.network, (d,) * len(config.network.widths), key)
-    return State(signal=jax.tree.map(jnp.zeros_like, start), noise=start)
+    """The initial state, every matrix in the ambient space."""
+    return start(config, (config.problem.d,) * len(config.network.widths), key)
 
 
 def _outputs(config: Config, inputs: Inputs, weights: Weights, perturbation: Perturbation | None) -> Array:
     """Outputs f (N,), with or without noise on the pre-activations."""
-    halves = [(0, inputs.x1), (len(weights) - 1, inputs.x2)]
     if perturbation is None:
         return apply(weights, inputs.x1, inputs.x2)
+    halves = [(0, inputs.x1), (len(weights) - 1, inputs.x2)]
     for_x1, for_x2 = pre_activation_noise(config, perturbation, halves)
     return apply(weights, inputs.x1, inputs.x2, (for_x1, for_x2))
 

@@ -11,7 +11,6 @@ Derived for this project; equal to `dense` path by path.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -27,9 +26,10 @@ from lrtheory.engines.base import (
     diagnostics,
     draw,
     pre_activation_noise,
+    start,
 )
 from lrtheory.linalg import matmul
-from lrtheory.network import initial_weights, second_layer
+from lrtheory.network import second_layer
 from lrtheory.problem import P_ONLY, Data, directions
 
 Activity = Callable[[State, int, Array, Array | None], tuple[Array, Array]]
@@ -60,10 +60,8 @@ def prepare(config: Config, data: Data) -> Inputs:
 
 
 def init(config: Config, inputs: Inputs, key: Array) -> State:
-    """All of U_0 is noise; the signal starts at 0."""
-    sizes = (inputs.p_rows.shape[-1], inputs.q_rows.shape[-1])[: len(config.network.widths)]
-    start = initial_weights(config.network, sizes, key)
-    return State(signal=jax.tree.map(jnp.zeros_like, start), noise=start)
+    """The initial state, V in its plane (block)."""
+    return start(config, (inputs.p_rows.shape[-1], inputs.q_rows.shape[-1])[: len(config.network.widths)], key)
 
 
 def _halves(config: Config, inputs: Inputs) -> list[tuple[int, Array]]:
