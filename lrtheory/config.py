@@ -57,7 +57,7 @@ class Config:
         require(len(set(self.algorithms)) == len(self.algorithms), "algorithms", self.algorithms,
                 "different from each other", "name each once")
         for name in self.algorithms:
-            self.training.algorithm(name)
+            require_choice("algorithms", name, get_args(AlgorithmName))
             require(name != "S+noise" or self.training.activation_noise_form is not None,
                     "training.activation_noise_form", None, "set for the algorithm S+noise",
                     "choose example or shared")
@@ -150,6 +150,34 @@ def read_config(path: str | Path) -> Config:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise ConfigError(f"--config {path}: cannot be read ({reason}); give a config.json that a run wrote") from None
     return from_json(text, str(path))
+
+
+def convert_text(name: str, text: str) -> Any:
+    """The value of the field `name` (dotted) that `text` says. Raises `ConfigError`.
+
+    >>> convert_text("problem.d", "64"), convert_text("training.batch_size", "None")
+    (64, None)
+    """
+    owner: type = Config
+    *parts, field = name.split(".")
+    for part in parts:
+        owner = typing.get_type_hints(owner)[part]
+    hint = typing.get_type_hints(owner)[field]
+    kinds = get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    wanted: list[str] = []
+    for kind in kinds:
+        choices = get_args(kind) if typing.get_origin(kind) is Literal else ()
+        wanted += [repr(c) for c in choices] or [{type(None): "None", int: "a whole number"}.get(kind, "a number")]
+        if (kind is type(None) and text == "None") or text in choices:
+            return None if text == "None" else text
+        try:
+            if kind is float and not math.isnan(number := float(text)):
+                return number
+            if kind is int and (number := float(text)).is_integer():
+                return int(number)
+        except (ValueError, OverflowError):
+            continue
+    raise ConfigError(f"{name} = {text}: must be {' or '.join(wanted)}; correct it")
 
 
 def _build(cls: type, tree: Any, source: str, prefix: str) -> Any:

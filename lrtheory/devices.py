@@ -1,13 +1,15 @@
-"""The devices a batch of runs is spread over.
+"""The devices that runs are spread over, and the memory they have.
 
-Lives here: the mesh over local devices and turning CPU cores into devices. Lives elsewhere: what runs on them.
+Lives here: turning CPU cores into devices, the mesh over local devices, free memory. Lives elsewhere: what runs.
 """
 
 import os
 import warnings
+from pathlib import Path
 
 import jax
 import numpy as np
+import psutil
 from jax.sharding import Mesh
 
 RUNS = "runs"
@@ -35,3 +37,18 @@ def run_mesh(runs: int) -> Mesh:
     """A one-axis mesh over local devices, never more than there are runs."""
     devices = jax.local_devices()
     return Mesh(np.array(devices[: min(len(devices), runs)]), (RUNS,))
+
+
+def free_memory() -> int:
+    """Bytes that a program may still take: on one accelerator, or in main memory, which all CPU devices share."""
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        stats = device.memory_stats() or {}
+        return stats.get("bytes_limit", 2**63) - stats.get("bytes_in_use", 0)
+    free = psutil.virtual_memory().available
+    try:  # a container may be allowed less than the machine has
+        control = Path("/sys/fs/cgroup")
+        limit, used = (int((control / name).read_text()) for name in ("memory.max", "memory.current"))
+        return min(free, limit - used)
+    except (OSError, ValueError):  # no control group, or "max"
+        return free

@@ -108,3 +108,6 @@ UNITS: dict[str, tuple[str, str]] = {
     "diverged_at": ("sum of rates", "time at which the loss ceased to be finite or passed 100; inf: never"),
 }
 """Units and meaning of every recorded name; the first block is recorded over time, the last once a run."""
+
+STEP = {"units": "1", "long_name": "steps done, each of K iterations"}
+"""Units and meaning of the coordinate along the records."""

@@ -71,6 +71,12 @@ def second_layer(width: int) -> Array:
     return jnp.repeat(jnp.array([1.0, -1.0]), width // 2) / math.sqrt(width)
 
 
+def output(activity: Array) -> Array:
+    """The second layer u^T a of activities a (n, m): (n,). Equal halves give exactly 0, as antisymmetric pairs must."""
+    half = activity.shape[-1] // 2
+    return matmul(activity[:, :half] - activity[:, half:], jnp.ones(half, activity.dtype)) / math.sqrt(2 * half)
+
+
 def gates(weights: Array, x: Array) -> Array:
     """Activation pattern 1[U x >= 0]: weights (k, m), x (n, k) -> (n, m) of bool."""
     return active(matmul(x, weights))
@@ -96,7 +102,7 @@ def apply(weights: Weights, x1: Array, x2: Array, noise: tuple[ArrayLike, ArrayL
     """
     def half(matrix: Array, x: Array, extra: ArrayLike) -> Array:
         h = matmul(x, matrix) + extra
-        return matmul(jnp.where(active(h), h, 0.0), second_layer(matrix.shape[-1]))
+        return output(jnp.where(active(h), h, 0.0))
 
     return half(weights[0], x1, noise[0]) + half(weights[-1], x2, noise[1])
 

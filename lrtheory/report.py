@@ -35,7 +35,7 @@ def progress(console: Console, config: Config) -> Iterator[batch.Progress]:
     started = time.perf_counter()
 
     def state(last: dict[str, np.ndarray]) -> str:
-        losses = (f"{name} P {last['loss_p'][k].mean():.2f} Q {last['loss_q'][k].mean():.2f}"
+        losses = (f"{name} P {last['loss_p'][0, k].mean():.2f} Q {last['loss_q'][0, k].mean():.2f}"
                   for k, name in enumerate(config.algorithms))
         return f"time {last['time'].max():.4g}, losses: " + "; ".join(losses)
 

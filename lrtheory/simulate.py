@@ -137,7 +137,7 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run) ->
 
 def events(run: Run) -> dict[str, Array]:
     """What happened once in a run, as times; inf: never."""
-    p, mixed, q = run.half_times
+    p, mixed, q = (run.half_times[..., k] for k in range(3))
     return {"time_p_half": p, "time_mixed_half": mixed, "time_q_half": q, "annealed_at": run.annealed_at,
             "threshold_at": run.threshold_at, "stopped_at": run.stopped_at, "diverged_at": run.diverged_at}
 

@@ -11,6 +11,7 @@ Derived for this project; equal to `dense` path by path.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -29,11 +30,15 @@ from lrtheory.engines.base import (
     start,
 )
 from lrtheory.linalg import matmul
-from lrtheory.network import second_layer
+from lrtheory.network import output, second_layer
 from lrtheory.problem import P_ONLY, Data, directions
 
 Activity = Callable[[State, int, Array, Array | None], tuple[Array, Array]]
 """(state, half, rows x (n, k), pre-activation noise (n, m) or None) -> gates (n, m) of bool, values (n, m)."""
+
+
+TEST_ROWS = 256
+"""Test points evaluated at a time; the numbers do not depend on it."""
 
 
 class Inputs(NamedTuple):
@@ -93,7 +98,7 @@ def make(activity: Activity) -> Engine:
         if perturbation is not None:
             extra = list(pre_activation_noise(config, perturbation, halves))
         active = [activity(state, k, x, e) for (k, x), e in zip(halves, extra, strict=True)]
-        f1, f2 = (matmul(jnp.where(on, h, 0.0), second_layer(h.shape[-1])) for on, h in active)
+        f1, f2 = (output(jnp.where(on, h, 0.0)) for on, h in active)
 
         def pullback(df: Array) -> tuple[Array, ...]:
             parts = [matmul(x.T, jnp.where(on, df_rows[:, None], 0.0)) * second_layer(on.shape[-1])[None]
@@ -104,11 +109,13 @@ def make(activity: Activity) -> Engine:
 
     def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
         """Outputs on test x1 alone and on the three directions of Q alone."""
-        def output(half: int, x: Array) -> Array:
+        def at(half: int, x: Array) -> Array:
             on, h = activity(state, half, x, None)
-            return matmul(jnp.where(on, h, 0.0), second_layer(h.shape[-1]))
+            return output(jnp.where(on, h, 0.0))
 
-        return Readout(f1=output(0, test.x1), g=output(-1, inputs.directions))
+        # A few test points at a time: all of them, in every run of a batch at once, would dwarf everything else.
+        f1 = jax.lax.map(lambda x: at(0, x[None])[0], test.x1, batch_size=TEST_ROWS)
+        return Readout(f1=f1, g=at(-1, inputs.directions))
 
     def diagnose(config: Config, inputs: Inputs, state: State) -> Diagnostics:
         """`Diagnostics` on training x1 and on Q's directions."""
