@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lrtheory import figures as figures
+    from lrtheory import maps as maps
+    from lrtheory import tables as tables
     from lrtheory.batch import run as run
     from lrtheory.config import Config as Config
     from lrtheory.devices import use_all_cores as use_all_cores
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from lrtheory.schedule import scale_by_rate as scale_by_rate
     from lrtheory.schedule import step_decay as step_decay
     from lrtheory.spec import ConfigError as ConfigError
+    from lrtheory.sweep import sweep as sweep
     from lrtheory.training import Training as Training
     from lrtheory.update import noisy_sgd as noisy_sgd
 
@@ -31,16 +34,17 @@ _HOME = {
     "run": "batch", "Config": "config", "use_all_cores": "devices", "Network": "network", "preset": "presets",
     "Problem": "problem", "sample": "problem", "load": "results", "summarise": "results", "Algorithm": "schedule",
     "Schedule": "schedule", "anneal_at_loss": "schedule", "constant": "schedule", "scale_by_rate": "schedule",
-    "step_decay": "schedule", "ConfigError": "spec", "Training": "training", "noisy_sgd": "update",
+    "step_decay": "schedule", "ConfigError": "spec", "sweep": "sweep", "Training": "training", "noisy_sgd": "update",
 }
-__all__ = [*_HOME, "figures"]  # pyright: ignore[reportUnsupportedDunderAll]
+_MODULES = ("figures", "maps", "tables")
+__all__ = [*_HOME, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"lrtheory.{_HOME[name]}"), name)
-    if name == "figures":
-        return import_module("lrtheory.figures")
+    if name in _MODULES:
+        return import_module(f"lrtheory.{name}")
     raise AttributeError(f"module 'lrtheory' has no attribute {name!r}")
 
 

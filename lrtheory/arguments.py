@@ -1,6 +1,6 @@
-"""Arguments that every command understands: --preset, --config, --seeds, --out, and every field of the config.
+"""Arguments of the commands, from words to values: --preset, --config, every field of the config, axes, folders.
 
-Lives here: from words to a `Config` and a folder. Lives elsewhere: what is done with them (cli).
+Lives here: what each command understands. Lives elsewhere: what is done with it (cli).
 """
 
 import argparse
@@ -9,56 +9,143 @@ import dataclasses
 import datetime
 import io
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from lrtheory.config import Config, read_config
-from lrtheory.presets import PRESETS, preset
+from lrtheory.grid import Grid, read_axes
+from lrtheory.presets import AXES, PRESETS, preset
 from lrtheory.spec import ConfigError
+from lrtheory.store import read_manifest
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments:
+class RunArguments:
     """Train the algorithms of a configuration from several seeds and judge the learning order."""
 
     options: Annotated[Config, tyro.conf.arg(name="")]
     preset: str | None = None
-    """where to start from: quick (default), full, literal or mitigation"""
+    """where to start from: quick (default), full, literal, mitigation or phase"""
     config: Path | None = None
     """a config.json to start from instead of a preset; with nothing else it repeats that run"""
     out: Path | None = None
     """folder to write, new or empty (default: runs/NAME-DATE-TIME)"""
 
 
-def parse(argv: list[str]) -> tuple[Config, Path]:
+@dataclasses.dataclass(frozen=True)
+class SweepArguments:
+    """Run every combination of the values of some axes, from every seed, and keep each result as it comes."""
+
+    options: Annotated[Config, tyro.conf.arg(name="")]
+    axis: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=VALUES: values of a config field, as a list 0.1,0.2 or 'geomspace(1e-5,1,12)' or 'linspace(0,1,5)'; give it
+    once an axis, for a grid of all combinations (--preset phase has axes of its own)"""
+    zip: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """NAME=VALUES NAME=VALUES ...: fields that change together, as one axis"""
+    preset: str | None = None
+    """where to start from: quick (default), full, literal, mitigation or phase"""
+    config: Path | None = None
+    """a config.json to start from instead of a preset"""
+    out: Path | None = None
+    """folder to write, new or empty (default: runs/NAME-sweep-DATE-TIME)"""
+    resume: Path | None = None
+    """folder of a sweep to finish; nothing else is needed, and what else is given must agree with it"""
+    chunk: int | None = None
+    """most runs of each algorithm at once (default: by memory); the numbers do not depend on it"""
+    dry_run: bool = False
+    """print the plan, with memory and time, and stop"""
+    distributed: bool = False
+    """one of several processes, started alike on each host with a folder that all see; outside a cluster manager that
+    JAX knows, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlotArguments:
+    """Draw a sweep: a line with a band over one axis, or a heat map over two."""
+
+    folder: tyro.conf.Positional[Path]
+    """folder of a sweep"""
+    x: str
+    """axis, or label of an axis (blur_ratio, T_Q, ...), from left to right"""
+    y: str
+    """measurement to draw; with --z the second axis instead"""
+    z: str | None = None
+    """measurement to colour a heat map by"""
+    panels: str | None = None
+    """axis of which each value gets a panel (default of heat maps: algorithm)"""
+    select: tuple[str, ...] = ()
+    """NAME=VALUE ...: one value of each of these axes"""
+    out: Path | None = None
+    """PNG to write (default: FOLDER/figures/Y-over-X.png); PDF and SVG by their endings"""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportArguments:
+    """Write the results of a folder as a tidy table, one row a run."""
+
+    folder: tyro.conf.Positional[Path]
+    """folder that run or sweep wrote"""
+    to: Path
+    """file to write, ending in .csv or .parquet"""
+    over_time: bool = False
+    """one row a record instead of a run"""
+
+
+def run_arguments(argv: list[str]) -> tuple[Config, Path]:
     """The resolved config and the folder to write. Raises `ConfigError` for anything it does not understand."""
-    start = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    start.add_argument("--preset")
-    start.add_argument("--config")
-    first, _ = start.parse_known_args(argv)
-    if first.preset is not None and first.config is not None:
-        raise ConfigError(f"--preset {first.preset} and --config {first.config}: give one of them")
-    base = read_config(first.config) if first.config is not None else preset(first.preset or "quick")
-    default = Arguments(options=base)
+    base = _base(argv)
+    found = parse(RunArguments, "run", argv, RunArguments(options=base))
+    options = _renamed(found.options, base)
+    return options, found.out if found.out is not None else _dated(options.name)
+
+
+def sweep_arguments(argv: list[str]) -> tuple[SweepArguments, Grid, Path]:
+    """Arguments, the grid, and the folder to write or finish. Raises `ConfigError`."""
+    first = _first_words(argv)
+    known = read_manifest(Path(first.resume))[0] if first.resume is not None else None
+    base = known.config if known is not None and first.preset is None and first.config is None else _base(argv)
+    found = parse(SweepArguments, "sweep", argv, SweepArguments(options=base))
+    if found.resume is not None and found.out is not None:
+        raise ConfigError(f"--resume {found.resume} and --out {found.out}: give one of them")
+    if found.chunk is not None and found.chunk < 1:
+        raise ConfigError(f"--chunk {found.chunk}: must be at least 1; leave it out to have it chosen by memory")
+    options = _renamed(found.options, base)
+    if known is not None and not found.axis and not found.zip:
+        grid = Grid(options, known.axes)
+    else:
+        chosen = found.axis or (AXES.get(base.name, ()) if not found.zip else ())
+        grid = read_axes(options, chosen, found.zip)
+    folder = found.resume or found.out or _dated(f"{options.name}-sweep")
+    return found, grid, folder
+
+
+def selections(words: tuple[str, ...]) -> dict[str, str]:
+    """{name: value} of "NAME=VALUE" words. Raises `ConfigError`."""
+    for word in words:
+        if not all(word.partition("=")):
+            raise ConfigError(f"--select {word}: must be NAME=VALUE, such as eta_ratio=1e-4")
+    return {name.strip(): value.strip() for name, _, value in (word.partition("=") for word in words)}
+
+
+def parse(kind: type[T], command: str, argv: list[str], default: T | None = None) -> T:
+    """The words as a dataclass of arguments. Raises `ConfigError` with one line for words it does not understand."""
     complaint = io.StringIO()
+    options: dict[str, Any] = {} if default is None else {"default": default}
+    about = kind.__doc__ or ""
     try:
         with contextlib.redirect_stderr(complaint):
-            found = tyro.cli(Arguments, args=argv, default=default, prog="lrtheory run",
-                             config=(tyro.conf.HelptextFromCommentsOff,),
-                             description=f"{Arguments.__doc__} Presets: {', '.join(PRESETS)}.")
+            return tyro.cli(kind, args=argv, prog=f"lrtheory {command}", config=(tyro.conf.HelptextFromCommentsOff,),
+                            description=about if default is None else f"{about} Presets: {', '.join(PRESETS)}.", **options)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise ConfigError(one_line(complaint.getvalue())) from None
-    options = found.options
-    if options != base and options.name == base.name:  # a preset that was changed must not pass for the preset
-        options = options.replace(name=base.name.removesuffix("-changed") + "-changed")
-    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    return options, found.out if found.out is not None else Path("runs") / f"{options.name}-{now}"
+        raise ConfigError(one_line(complaint.getvalue(), command)) from None
 
 
-def one_line(box: str) -> str:
+def one_line(box: str, command: str) -> str:
     """The parser's framed complaint as one line: what is wrong, the nearest options, where to read on."""
     rows = [row.strip("│╭╮╰╯ ").replace("─", "-") for row in box.splitlines()]
     rows = [row for row in rows if row]
@@ -68,4 +155,34 @@ def one_line(box: str) -> str:
     wrong = " ".join(rows[1:rule]).rstrip(".")
     near = [row.split()[0] for row in rows[rule:] if row.startswith("--") and set(row) != {"-"}]
     meant = f"; perhaps you meant {' or '.join(near)}" if "Perhaps you meant:" in rows and near else ""
-    return f"{wrong}{meant}; see lrtheory run --help"
+    return f"{wrong}{meant}; see lrtheory {command} --help"
+
+
+def _first_words(argv: list[str]) -> argparse.Namespace:
+    """The options that decide what the others are added to."""
+    start = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in ("--preset", "--config", "--resume"):
+        start.add_argument(name)
+    try:
+        return start.parse_known_args(argv)[0]
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"{error}; give a value") from None
+
+
+def _base(argv: list[str]) -> Config:
+    """The config that options are added to."""
+    first = _first_words(argv)
+    if first.preset is not None and first.config is not None:
+        raise ConfigError(f"--preset {first.preset} and --config {first.config}: give one of them")
+    return read_config(first.config) if first.config is not None else preset(first.preset or "quick")
+
+
+def _renamed(options: Config, base: Config) -> Config:
+    """Options under a name that says so: a preset that was changed must not pass for the preset."""
+    if options == base or options.name != base.name:
+        return options
+    return options.replace(name=base.name.removesuffix("-changed") + "-changed")
+
+
+def _dated(name: str) -> Path:
+    return Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

@@ -1,26 +1,37 @@
-"""The command line: `lrtheory run`.
+"""The command line: `lrtheory run`, `sweep`, `plot` and `export`.
 
-Lives here: arguments, exit codes, and the order in which the parts are called. Imports wait until a command needs
-them, so that help is immediate.
+Lives here: exit codes, signals, and the order in which the parts are called. Imports wait until a command needs them, so
+that help is immediate. Lives elsewhere: what the words mean (arguments).
 """
 
+import contextlib
 import io
+import signal
 import sys
+import time
+from collections.abc import Callable, Iterator
 
 USAGE = """\
 lrtheory: why a large initial learning rate generalises better, simulated (Li, Wei & Ma, NeurIPS 2019)
 
   lrtheory run                        train L-S and S from 8 seeds, under a minute on two cores
-  lrtheory run --preset mitigation    presets: quick (default), full, literal, mitigation
-  lrtheory run --seeds 16 --problem.r 0.03 --out FOLDER
+  lrtheory run --preset mitigation    presets: quick (default), full, literal, mitigation, phase
   lrtheory run --config FOLDER/config.json    a run again, bit for bit on the same machine
-  lrtheory run --help                 every option
+
+  lrtheory sweep --axis 'eta_ratio=geomspace(1e-5,1,12)' --axis r=0.02,0.03 --seeds 64
+  lrtheory sweep --preset phase       the phase diagram: 78 points, 32 seeds, two algorithms
+  lrtheory sweep --resume FOLDER      finish what an interrupt, a kill or a full disk left undone
+
+  lrtheory plot FOLDER --x eta_ratio --y test_error_p
+  lrtheory export FOLDER --to runs.csv
+
+  lrtheory run --help                 every option; likewise sweep, plot, export
   lrtheory --version
 """
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 2 bad input, 130 interrupted."""
+    """Run a command and return its exit code: 0 done, 1 the disk or a process failed, 2 bad input, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # "±" must not end a run on a terminal that cannot show it
@@ -32,18 +43,26 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"lrtheory {version('lrtheory')}, jax {version('jax')}")
         return 0
-    if argv[0] != "run":
-        print(f"lrtheory: unknown command {argv[0]!r}: must be run; see lrtheory --help", file=sys.stderr)
+    commands = {"run": run, "sweep": sweep, "plot": plot, "export": export}
+    command, name = commands.get(argv[0]), argv[0]
+    if command is None:
+        print(f"lrtheory: unknown command {name!r}: must be one of {', '.join(commands)}; see lrtheory --help",
+              file=sys.stderr)
         return 2
     from lrtheory.spec import ConfigError
 
     try:
-        return run(argv[1:])
+        return command(argv[1:])
     except ConfigError as error:
-        print(f"lrtheory run: {error}", file=sys.stderr)
+        print(f"lrtheory {name}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"lrtheory {name}: {error.filename or 'a file'}: {error.strerror or error}; make room or choose another "
+              "folder", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("lrtheory run: interrupted; nothing but config.json was written", file=sys.stderr)
+        print(f"lrtheory {name}: interrupted; what was being computed is lost, what had been written is kept",
+              file=sys.stderr)
         return 130
 
 
@@ -54,7 +73,7 @@ def run(argv: list[str]) -> int:
     from lrtheory import arguments, batch, devices, figures, report, results
 
     devices.use_all_cores()  # first: the checks below already compute with JAX
-    config, folder = arguments.parse(argv)
+    config, folder = arguments.run_arguments(argv)
     config.check()
     results.prepare_folder(folder, config)
     console = Console(highlight=False)
@@ -69,6 +88,97 @@ def run(argv: list[str]) -> int:
                   f"{facts['devices_used']} x {facts['device']}. Written to {folder}: config.json, summary.json, "
                   "results.zarr, figures/", soft_wrap=True)
     return 0
+
+
+def sweep(argv: list[str]) -> int:
+    """`lrtheory sweep`: print the plan, compute what is missing, write tables and figures."""
+    from rich.console import Console
+
+    from lrtheory import arguments, devices, maps, plan, report, results
+    from lrtheory.sweep import Interrupted, Watch, carry_out
+
+    devices.use_all_cores()
+    asked, grid, folder = arguments.sweep_arguments(argv)
+    first = True
+    if asked.distributed:
+        devices.join_processes()
+        first = devices.is_first()
+    grid.check()
+    console = Console(highlight=False, quiet=not first)
+    console.print(report.sweep_opening(grid), soft_wrap=True)
+    if asked.dry_run:
+        found = plan.make_plan(grid, runs=asked.chunk, tell=lambda text: console.print(text + " ..."))
+        console.print(report.plan(found, grid.runs))
+        return 0
+    started = time.perf_counter()
+    with report.sweep_progress(console, grid) as show, stop_on_signals(show.tell) as stop:
+        try:
+            carry_out(grid, folder, chunk=asked.chunk, resume=asked.resume is not None,
+                      watch=Watch(show.tell, show.planned, show.progress, stop))
+        except Interrupted:
+            show.close()
+            print(f"lrtheory sweep: stopped early; what is finished is kept, go on with: lrtheory sweep --resume {folder}",
+                  file=sys.stderr)
+            return 130
+    if first:
+        summary = results.save_sweep(folder)
+        drawn = maps.save_all(results.load(folder), folder / "figures")
+        console.print(report.sweep_closing(summary, results.load(folder)))
+        console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: sweep.json, summary.json, points.csv, "
+                      "results.zarr" + (", figures/" if drawn else ""), soft_wrap=True)
+    return 0
+
+
+def plot(argv: list[str]) -> int:
+    """`lrtheory plot`: one figure of a sweep."""
+    from lrtheory import arguments, maps, results
+    from lrtheory.spec import ConfigError
+
+    asked = arguments.parse(arguments.PlotArguments, "plot", argv)
+    runs = maps.select(results.load(asked.folder), arguments.selections(asked.select))
+    if asked.z is None:
+        figure, name = maps.line(runs, asked.x, asked.y, asked.panels), f"{asked.y}-over-{asked.x}"
+    else:
+        figure = maps.heat_map(runs, asked.x, asked.y, asked.z, asked.panels or "algorithm")
+        name = f"{asked.z}-over-{asked.x}-and-{asked.y}"
+    path = asked.out or asked.folder / "figures" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        figure.savefig(path, dpi=200)
+    except ValueError as error:
+        raise ConfigError(f"--out {path}: cannot be drawn ({str(error).splitlines()[0]}); end it in .png, .pdf or .svg") from None
+    print(path)
+    return 0
+
+
+def export(argv: list[str]) -> int:
+    """`lrtheory export`: a tidy table of a folder's results."""
+    from lrtheory import arguments, results, tables
+
+    asked = arguments.parse(arguments.ExportArguments, "export", argv)
+    rows = tables.export(results.load(asked.folder), asked.to, asked.over_time)
+    print(f"{asked.to}: {rows:,} rows")
+    return 0
+
+
+@contextlib.contextmanager
+def stop_on_signals(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """A function that says whether an end was asked for, by Ctrl-C or SIGTERM; a second time ends at once."""
+    asked = [0]
+
+    def handle(number: int, frame: object) -> None:
+        del number, frame
+        asked[0] += 1
+        if asked[0] > 1:
+            raise KeyboardInterrupt
+        tell("stopping after the chunk that is being computed; again to stop at once")
+
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked[0] > 0
+    finally:
+        for which, old in before.items():
+            signal.signal(which, old)
 
 
 if __name__ == "__main__":

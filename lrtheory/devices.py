@@ -1,6 +1,6 @@
 """The devices that runs are spread over, and the memory they have.
 
-Lives here: turning CPU cores into devices, the mesh over local devices, free memory. Lives elsewhere: what runs.
+Lives here: turning CPU cores into devices, joining processes, the mesh over local devices, free memory. Lives elsewhere: what runs.
 """
 
 import os
@@ -11,6 +11,8 @@ import jax
 import numpy as np
 import psutil
 from jax.sharding import Mesh
+
+from lrtheory.spec import ConfigError, require
 
 RUNS = "runs"
 """Name of the mesh axis over which runs are spread; they never talk to each other."""
@@ -31,6 +33,30 @@ def use_all_cores() -> None:
         if jax.default_backend() == "cpu" and jax.local_device_count() < cores:
             warnings.warn(f"JAX has started with {jax.local_device_count()} CPU device(s) on {cores} cores: call "
                           "use_all_cores() before anything else of JAX", stacklevel=2)
+
+
+def join_processes() -> None:
+    """Make this process one of several that work together, by `jax.distributed`; call before any other JAX work.
+
+    A cluster manager that JAX knows (Slurm, Open MPI, Kubernetes, TPU pods) says how many there are. Elsewhere set
+    JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID. Raises `ConfigError`.
+    """
+    def number(name: str) -> int | None:
+        text = os.environ.get(name)
+        require(text is None or text.isdecimal(), name, text, "a whole number", "correct this environment variable")
+        return None if text is None else int(text)
+
+    try:
+        jax.distributed.initialize(num_processes=number("JAX_NUM_PROCESSES"), process_id=number("JAX_PROCESS_ID"))
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--distributed: the processes do not find each other ({reason}); set JAX_COORDINATOR_ADDRESS, "
+                          "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or start them by a cluster manager") from None
+
+
+def is_first() -> bool:
+    """Whether this is the first, or the only, process."""
+    return jax.process_index() == 0
 
 
 def run_mesh(runs: int) -> Mesh:

@@ -86,7 +86,29 @@ def mitigation() -> Config:
         **{"training.activation_noise_form": "shared", "training.activation_noise": 0.3, "training.steps": 33_000})
 
 
-PRESETS = {f.__name__: f for f in (quick, full, literal, mitigation)}
+def phase() -> Config:
+    """A smaller problem in which L-S and S come apart within 7,000 steps: for phase diagrams.
+
+    Steps needed grow like (T_P/T_Q)/r, so T_P/T_Q = 60 and r = 0.05. lambda T_P = 0.3 at balanced noise gives
+    t_blur(eta1)/T_Q = 0.25; the axis noise_level moves that ratio as 1/nu^2 and leaves decay, T_Q and T_P alone.
+    """
+    return Config(
+        name="phase",
+        note="Decoupled dynamics. " + _RELAXED.format(z=15.8, smooth=15)
+             + " Along noise_level the injected noise is nu times its balanced value (the paper: 1).",
+        problem=Problem(d=32, kappa=0.5, p0=0.1, q0=0.25, r=0.05, z_norm=15.8, alpha_min=1.0, gamma0=0.1414),
+        network=Network(m_w=32, m_v=512),
+        training=Training(eta1=0.046, eta_ratio=1e-4, weight_decay=2.25e-3, eps1=0.2, loss_smoothing=15.0, step_time=0.046,
+                          steps=7_300),
+        engine="decoupled", seeds=32, records=40, n_test=2048)
+
+
+AXES: dict[str, tuple[str, ...]] = {
+    "phase": ("noise_level=0.0707,0.125,0.25,0.5,1,2", "eta_ratio=geomspace(1e-6,1,13)"),
+}
+"""Axes that a preset has when it is swept and none are given."""
+
+PRESETS = {f.__name__: f for f in (quick, full, literal, mitigation, phase)}
 
 
 def preset(name: str) -> Config:

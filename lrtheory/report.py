@@ -3,19 +3,23 @@
 Lives here: words and layout. Lives elsewhere: every number (results).
 """
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lrtheory import batch
+from lrtheory import batch, tables
 from lrtheory.config import Config
+from lrtheory.grid import Grid
+from lrtheory.plan import Plan, chunks, result_bytes
 from lrtheory.timescales import p_time, q_time
 
 
@@ -93,6 +97,131 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
     if summary["note"]:
         lines.append("Note: " + summary["note"])
     return lines
+
+
+def sweep_opening(grid: Grid) -> str:
+    """What is about to be swept."""
+    config = grid.config
+    axes = " x ".join(f"{len(axis.values)} {'+'.join(f.rpartition('.')[2] for f in axis.fields)}" for axis in grid.axes)
+    return (f"{config.name}: {axes or 'no axis'} = {grid.points:,} points, {' and '.join(config.algorithms)} from "
+            f"{config.seeds} seeds = {grid.runs:,} runs of {config.training.steps:,} steps")
+
+
+def plan(found: Plan, missing: int) -> Table:
+    """A row a program: what it runs, at once and in all, and what that needs."""
+    grid, algorithms = found.grid, len(found.grid.config.algorithms)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"plan: {missing:,} runs to do")
+    for name in ("program", "runs", "at once", "memory", "compiled in", "time"):
+        table.add_column(name, justify="left" if name == "program" else "right")
+    total = 0.0
+    for group, program in found.programs.items():
+        boxes = list(chunks(grid, found.cut, group))
+        runs = algorithms * sum(math.prod(map(len, c.box)) for c in boxes)
+        seconds = found.seconds[group] * len(boxes)
+        total += seconds
+        table.add_row(grid.label(group) or "all points", f"{runs:,}", f"{algorithms * found.cut.block.runs:,}",
+                      f"{program.memory / 2**20:,.0f} MiB", f"{program.compile_seconds:.0f} s", _duration(seconds))
+    table.caption = (f"{_duration(total)} for a whole sweep on this process's {program_devices(found)}; results take at most "
+                     f"{result_bytes(grid) / 2**20:,.0f} MiB on disk; {found.free / 2**30:.1f} GiB of memory are free")
+    return table
+
+
+def program_devices(found: Plan) -> str:
+    """The devices that programs are spread over, in words."""
+    sizes = {p.mesh.size for p in found.programs.values()}
+    kinds = {p.mesh.devices.flat[0].device_kind for p in found.programs.values()}
+    return f"{'/'.join(map(str, sorted(sizes)))} x {'/'.join(sorted(kinds))}"
+
+
+class SweepDisplay:
+    """Progress of a sweep: a bar on a terminal, a line every ten seconds or more elsewhere."""
+
+    def __init__(self, console: Console, grid: Grid) -> None:
+        """Show on `console` the sweep of `grid`."""
+        self.console, self.grid, self.total = console, grid, grid.runs
+        self.started = self.shown = time.perf_counter()
+        self.bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[state]}"),
+                            TimeElapsedColumn(), console=console) if console.is_terminal else None
+        self.task = self.bar.add_task("sweeping", total=self.total, state="", visible=False) if self.bar else None
+
+    def tell(self, text: str) -> None:
+        """A line in words."""
+        self.console.print(text + ("" if text.startswith("note") else " ..."), soft_wrap=True)
+
+    def planned(self, found: Plan, missing: int) -> None:
+        """The plan, and the clock starts."""
+        if found.programs:
+            self.console.print(plan(found, missing))
+        else:
+            self.console.print("nothing is missing")
+        self.total, self.started, self.shown = missing, time.perf_counter(), time.perf_counter()
+        if self.bar is not None and self.task is not None and missing:
+            self.bar.update(self.task, total=missing, visible=True)
+
+    def progress(self, runs: float, group: str) -> None:
+        """How far this process is."""
+        now = time.perf_counter()
+        rate = runs / max(now - self.started, 1e-9)
+        left = _duration((self.total - runs) / rate) if rate > 0 else "?"
+        state = f"{int(runs):,} of {self.total:,} runs, {rate:.3g} a second, {left} left" + (f", {group}" if group else "")
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=runs, state=state)
+        elif now - self.shown >= max(10.0, (now - self.started) / 20) or runs >= self.total:
+            self.shown = now
+            self.console.print(state, soft_wrap=True)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self.bar is not None:
+            self.bar.stop()
+
+
+@contextmanager
+def sweep_progress(console: Console, grid: Grid) -> Iterator[SweepDisplay]:
+    """A display that is closed however the sweep ends."""
+    display = SweepDisplay(console, grid)
+    if display.bar is not None:
+        display.bar.start()
+    try:
+        yield display
+    finally:
+        display.close()
+
+
+def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
+    """What a sweep found, for up to 30 points; diverged runs by name."""
+    lines: list[Any] = []
+    axes = list(summary["axes"])
+    if summary["points"] <= 30:
+        found = tables.points(runs)
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{summary['name']}: mean ± standard error over "
+                      f"{summary['seeds']} seeds")
+        for name in (*axes, "algorithm", "test error on P", "Q before P", "annealed", "diverged"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in found.to_dict("records"):
+            labels = [f"{row[a]:.4g}" if isinstance(row[a], float) else str(row[a]) for a in axes]
+            cells = [_value({"mean": None if np.isnan(row[m]) else row[m], "sem": row[f"{m}_sem"]})
+                     for m in ("test_error_p", "q_first", "annealed")]
+            table.add_row(*labels, row["algorithm"], *cells, str(row["diverged"]))
+        lines.append(table)
+    else:
+        lines.append(f"{summary['points']:,} points: means and standard errors are in points.csv")
+    bad = summary["diverged"]
+    if bad:
+        shown = "; ".join(", ".join(f"{k} = {v:.4g}" if isinstance(v, float) else f"{k} = {v}" for k, v in one.items())
+                          for one in bad[:5])
+        lines.append(f"NO  {len(bad):,} of {summary['runs']:,} runs diverged and enter no mean: {shown}"
+                     + (f"; and {len(bad) - 5:,} more in summary.json" if len(bad) > 5 else ""))
+    if summary["note"]:
+        lines.append("Note: " + summary["note"])
+    return Group(*lines)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _ratio_line(other: str, found: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""What a batch of runs says: the summary over seeds, the verdict, and the folder on disk.
+"""What runs say: the summary over seeds, the verdict, and the folder on disk.
 
-Lives here: statistics over seeds, the two comparisons the theory predicts, writing and reading. Lives elsewhere:
-computing (batch), drawing (figures), printing (report).
+Lives here: statistics over seeds, the two comparisons the theory predicts, writing and reading folders. Lives
+elsewhere: computing (batch, sweep), a sweep's chunks (store) and tables, drawing (figures, maps), printing (report).
 """
 
 import json
@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from lrtheory import tables
 from lrtheory.config import Config, from_json, to_json
 from lrtheory.spec import ConfigError
+from lrtheory.store import MANIFEST, STORE, missing_files, open_results
+from lrtheory.sweep import SESSIONS
 from lrtheory.timescales import conditions
 
 FINAL = ("test_error_p", "test_error_q", "test_error_mixed", "test_error", "train_loss", "contrast")
@@ -141,12 +144,44 @@ def save(results: xr.Dataset, folder: Path) -> dict[str, Any]:
     return summary
 
 
+def save_sweep(folder: Path) -> dict[str, Any]:
+    """Write points.csv and summary.json beside a finished sweep; return the summary."""
+    runs = load(folder)
+    config = config_of(runs)
+    partial = folder / "points.csv.partial"
+    tables.points(runs).to_csv(partial, index=False)
+    partial.replace(folder / "points.csv")
+    sessions = json.loads((folder / SESSIONS).read_text())
+    axes = {a: [_plain(v) for v in runs[a].values.tolist()] for a in tables.axes_of(runs)}
+    summary = {"name": config.name, "note": config.note, "axes": axes, "points": math.prod(map(len, axes.values())),
+               "algorithms": runs["algorithm"].values.tolist(), "seeds": runs.sizes["seed"],
+               "runs": runs["diverged_at"].size, "diverged": tables.diverged(runs), "sessions": sessions}
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    return summary
+
+
 def load(folder: str | Path) -> xr.Dataset:
-    """The labelled results of a run folder. Raises `ConfigError` if there are none."""
-    store = Path(folder) / "results.zarr"
+    """The labelled results of a folder that `lrtheory run` or `lrtheory sweep` wrote.
+
+    A sweep's axes come first, then algorithm, seed and record; its values are read from disk when used. Of a sweep
+    that is not finished the runs that are there are read at once, the others are nan, and `done` tells them apart.
+    Raises `ConfigError` if there are no results, or a finished sweep has lost files.
+    """
+    store = Path(folder) / STORE
     if not store.is_dir():
-        raise ConfigError(f"{folder}: no results.zarr in it; give a folder that `lrtheory run` finished")
-    return xr.open_zarr(store, consolidated=False).load()
+        raise ConfigError(f"{folder}: no {STORE} in it; give a folder that `lrtheory run` or `lrtheory sweep` wrote")
+    if not (Path(folder) / MANIFEST).is_file():
+        return xr.open_zarr(store, consolidated=False).load()
+    try:
+        results = open_results(store)
+        lost = 0 if "done" in results else missing_files(store)
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        raise ConfigError(f"{folder}: damaged ({str(error).splitlines()[0]}); must be whole; `lrtheory sweep --resume "
+                          f"{folder}` repairs it") from None
+    if lost:
+        raise ConfigError(f"{folder}: {lost} files are missing; must be whole; `lrtheory sweep --resume {folder}` computes "
+                          "them again")
+    return results
 
 
 def _finite(value: float) -> float | None:

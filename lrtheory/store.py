@@ -10,6 +10,7 @@ written last, is there too.
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -87,7 +88,8 @@ def differences(grid: Grid, other: Grid) -> list[str]:
     def facts(grid: Grid) -> dict[str, Any]:
         tree = describe(grid, None)
         axes = {"axis " + "+".join(a["fields"]): a["values"] for a in tree["axes"]}
-        return dict(flat(tree["config"])) | axes | {"order of the axes": list(grid.dims)}
+        facts = dict(flat(tree["config"])) | axes | {"order of the axes": list(grid.dims)}
+        return {name: fact for name, fact in facts.items() if name not in ("name", "note")}  # no number depends on these
 
     here, there = facts(grid), facts(other)
     return [f"{name}: {_shown(here, name)} in the folder, {_shown(there, name)} asked for"
@@ -223,11 +225,22 @@ class Store:
         return self.place / array.name.strip("/") / array.metadata.encode_chunk_key(number)
 
 
+def missing_files(place: Path) -> int:
+    """How many files of chunks are not there (an unfinished sweep, or damage)."""
+    group = zarr.open_group(LocalStore(place, read_only=True), mode="r")
+    count = 0
+    for name, array in group.arrays():
+        if name == "done" or name in UNITS:
+            numbers = itertools.product(*(range(-(-n // reach)) for n, reach in zip(array.shape, array.chunks, strict=True)))
+            count += sum(not (place / name / array.metadata.encode_chunk_key(number)).is_file() for number in numbers)
+    return count
+
+
 def open_results(place: Place) -> xr.Dataset:
     """The dataset of a store, read when used; of an unfinished one, the runs that are there (others nan), with `done`."""
     results = xr.open_zarr(place, consolidated=False, chunks=None, decode_times=False, mask_and_scale=False)
     dims = [*json.loads(results.attrs.get("axes", "[]")), "algorithm", "seed", "record"]
-    results = results.transpose(*[d for d in dims if d in results.dims])
+    results = results[[n for n in UNITS if n in results] + ["done"]].transpose(*[d for d in dims if d in results.dims])
     if bool(results["done"].all()):
         return results.drop_vars("done")
     kept = results.load()

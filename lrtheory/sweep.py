@@ -103,12 +103,11 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
         watch.planned(plan, sum(_runs(grid, c) for c in missing))
         try:
             _work(store, plan, mine, watch)
+            _wait_for_others(store, missing, folder, watch)
         except BaseException:
-            if jax.process_index() > 0:
+            if jax.process_count() > 1:
                 _mark(folder).touch()
             raise
-        if jax.process_index() == 0:
-            _wait_for_others(store, missing, folder, watch)
 
 
 def _in_memory(grid: Grid, chunk: int | None, algorithms: Mapping[str, Algorithm] | None, watch: Watch) -> MemoryStore:
@@ -176,7 +175,8 @@ def _work(store: Store, plan: Plan, chunks: Sequence[Chunk], watch: Watch) -> No
         label, size = plan.grid.label(chunk.group), _runs(plan.grid, chunk)
 
         def partly(steps: int, of: int, _: Any, done: int = done, size: int = size, label: str = label) -> None:
-            watch.progress(done + size * steps / of, label)
+            if steps < of:  # all of it counts once it is kept
+                watch.progress(done + size * steps / of, label)
 
         found = planning.compute(plan.grid, plan.programs[chunk.group], chunk, partly)
         try:
@@ -189,8 +189,8 @@ def _work(store: Store, plan: Plan, chunks: Sequence[Chunk], watch: Watch) -> No
 
 
 def _wait_for_others(store: Store, chunks: Sequence[Chunk], folder: Path, watch: Watch) -> None:
-    """Return once the chunks of the other processes are there, too."""
-    others = [c for k, c in enumerate(chunks) if k % jax.process_count()]
+    """Return once the chunks of the other processes are there, too: processes that talk must end together."""
+    others = [c for k, c in enumerate(chunks) if k % jax.process_count() != jax.process_index()]
     if others:
         watch.tell(f"waiting for the other {jax.process_count() - 1} process(es)")
     while others := [c for c in others if not store.has_mark(c)]:
@@ -229,7 +229,7 @@ def _runs(grid: Grid, chunk: Chunk) -> int:
 
 
 def _mark(folder: Path, process: int | str | None = None) -> Path:
-    """The file by which a process other than the first says that it ended early."""
+    """The file by which one of several processes says that it ended early."""
     return folder / f"stopped-{jax.process_index() if process is None else process}"
 
 

@@ -1,0 +1,151 @@
+"""Numbers of a sweep as tables: one value a run, means over seeds, tidy rows, CSV and parquet.
+
+Lives here: choosing and reducing what is stored. Lives elsewhere: storing (store, results), drawing (maps).
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from lrtheory.spec import ConfigError
+
+RUN_DIMS = ("algorithm", "seed", "record")
+"""Dimensions of every result; all others are the axes of a sweep."""
+
+DERIVED: dict[str, tuple[str, Callable[[xr.Dataset], xr.DataArray]]] = {
+    "q_first": ("share of seeds that halve the loss on Q before that on P",
+                lambda runs: runs["time_q_half"] < runs["time_p_half"]),
+    "p_first": ("share of seeds that halve the loss on P before that on Q",
+                lambda runs: runs["time_p_half"] < runs["time_q_half"]),
+    "annealed": ("share of seeds that annealed", lambda runs: np.isfinite(runs["annealed_at"])),
+}
+"""What follows from the stored times: {name: (meaning, of a dataset)}; 0 or 1 a run."""
+
+SUMMARISED = ("test_error_p", "test_error_q", "test_error_mixed", "test_error", "train_loss", "loss_p", "loss_mixed",
+              "loss_q", "contrast", "q_first", "p_first", "annealed")
+"""Columns of the table of points."""
+
+
+def axes_of(runs: xr.Dataset) -> list[str]:
+    """The axes of a sweep's dataset, in order; none for a single run's."""
+    first = next(iter(runs.data_vars.values()))
+    return [str(d) for d in first.dims if d not in RUN_DIMS]
+
+
+def metric(runs: xr.Dataset, name: str) -> xr.DataArray:
+    """One number a run: a stored one (the last record of what is recorded over time) or a derived one.
+
+    nan where a run diverged or is not there yet: neither enters any mean. Raises `ConfigError` for an unknown name.
+    """
+    if name in DERIVED:
+        meaning, function = DERIVED[name]
+        values = function(runs).astype(float).assign_attrs(long_name=meaning, units="1")
+    elif name in runs.data_vars:
+        values = runs[name].isel(record=-1, drop=True) if "record" in runs[name].dims else runs[name]
+        values = values.astype(float).assign_attrs(runs[name].attrs)
+    else:
+        raise ConfigError(f"{name}: no such measurement; must be one of {', '.join([*map(str, runs.data_vars), *DERIVED])}")
+    good = np.isinf(runs["diverged_at"])  # of a missing run it is nan
+    return values.where(good).rename(name).transpose(*runs["diverged_at"].dims).drop_vars("step", errors="ignore")
+
+
+def mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Mean over the seeds that have a value, and its standard error; nan for fewer than 1 and 2."""
+    count = values.notnull().sum("seed")
+    mean = values.where(np.isfinite(values)).sum("seed", skipna=True) / count.where(count > 0)
+    mean = mean.where(~np.isinf(values).any("seed"))
+    spread = ((values - mean) ** 2).sum("seed", skipna=True) / (count - 1).where(count > 1)
+    return mean.rename(values.name), np.sqrt(spread / count).where(mean.notnull()).rename(f"{values.name}_sem")
+
+
+def points(runs: xr.Dataset) -> pd.DataFrame:
+    """One row a point and algorithm: mean and standard error over seeds of the final measurements, runs, diverged runs."""
+    columns: dict[str, xr.DataArray] = {
+        "runs": np.isinf(runs["diverged_at"]).sum("seed"), "diverged": np.isfinite(runs["diverged_at"]).sum("seed")}
+    for name in SUMMARISED:
+        columns[name], columns[f"{name}_sem"] = mean_and_error(metric(runs, name))
+    return _frame(xr.Dataset(columns), [*axes_of(runs), "algorithm"])
+
+
+def diverged(runs: xr.Dataset) -> list[dict[str, object]]:
+    """Which runs diverged, and when: a mapping a run, from axes, algorithm and seed to their values."""
+    when = runs["diverged_at"]
+    found = []
+    for index in np.argwhere(np.isfinite(when.values)):
+        where = {d: when[d].values[k] for d, k in zip(when.dims, index, strict=True)}
+        found.append({str(d): v.item() if isinstance(v, np.generic) else str(v) for d, v in where.items()}
+                     | {"diverged_at": float(when.values[tuple(index)])})
+    return found
+
+
+def tidy(runs: xr.Dataset, over_time: bool = False) -> Iterator[pd.DataFrame]:
+    """Tables with one row a run (its last record) or, `over_time`, a record; a part for each value of the first axis.
+
+    Columns: axes and their labels, algorithm, seed, then every measurement. Together the parts are the whole; each alone
+    is in memory.
+    """
+    axes = axes_of(runs)
+    if not axes:
+        yield _part(runs, over_time)
+    else:
+        for k in range(runs.sizes[axes[0]]):
+            yield _part(runs.isel({axes[0]: [k]}), over_time)
+
+
+def export(runs: xr.Dataset, path: Path, over_time: bool = False) -> int:
+    """Write the tidy table as CSV or parquet, as the name ends; returns its rows. Raises `ConfigError`."""
+    if path.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--to {path}: must end in .csv or .parquet; rename it")
+    if path.exists():
+        raise ConfigError(f"--to {path}: exists; must be a new file; choose another or remove it")
+    rows, partial = 0, path.with_name(path.name + ".partial")
+    try:
+        if path.suffix == ".csv":
+            with partial.open("w") as file:
+                for part in tidy(runs, over_time):
+                    part.to_csv(file, index=False, header=rows == 0)
+                    rows += len(part)
+        else:
+            rows = _parquet(runs, partial, over_time)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ConfigError(f"--to {path}: cannot be written ({error.strerror}); choose another place") from None
+    return rows
+
+
+def _parquet(runs: xr.Dataset, path: Path, over_time: bool) -> int:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ConfigError(f"--to {path.name.removesuffix('.partial')}: parquet needs the package pyarrow; pip install "
+                          "'lrtheory[parquet]', or write .csv") from None
+    rows, writer = 0, None
+    try:
+        for part in tidy(runs, over_time):
+            table = pyarrow.Table.from_pandas(part, preserve_index=False)
+            writer = writer or pyarrow.parquet.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+            rows += len(part)
+    finally:
+        if writer is not None:
+            writer.close()
+    return rows
+
+
+def _part(runs: xr.Dataset, over_time: bool) -> pd.DataFrame:
+    if not over_time:
+        runs = runs.isel(record=-1)
+    return _frame(runs, [*axes_of(runs), *(d for d in RUN_DIMS if d in runs.dims)])
+
+
+def _frame(runs: xr.Dataset, dims: list[str]) -> pd.DataFrame:
+    """A plain table, dimensions first, strings as strings."""
+    frame = runs.to_dataframe(dim_order=dims).reset_index()
+    labels = [name for name in frame.columns if name in runs.coords and name not in dims]
+    frame = frame[[*dims, *labels, *(n for n in frame.columns if n not in dims and n not in labels)]]
+    return frame.astype({n: str for n in frame.columns if frame[n].dtype == object or str(frame[n].dtype) == "string"})
