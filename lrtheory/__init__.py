@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lrtheory.schedule import scale_by_rate as scale_by_rate
     from lrtheory.schedule import step_decay as step_decay
     from lrtheory.spec import ConfigError as ConfigError
-    from lrtheory.sweep import sweep as sweep
+    from lrtheory.sweeping import sweep as sweep
     from lrtheory.training import Training as Training
     from lrtheory.update import noisy_sgd as noisy_sgd
 
@@ -34,7 +34,7 @@ _HOME = {
     "run": "batch", "Config": "config", "use_all_cores": "devices", "Network": "network", "preset": "presets",
     "Problem": "problem", "sample": "problem", "load": "results", "summarise": "results", "Algorithm": "schedule",
     "Schedule": "schedule", "anneal_at_loss": "schedule", "constant": "schedule", "scale_by_rate": "schedule",
-    "step_decay": "schedule", "ConfigError": "spec", "sweep": "sweep", "Training": "training", "noisy_sgd": "update",
+    "step_decay": "schedule", "ConfigError": "spec", "sweep": "sweeping", "Training": "training", "noisy_sgd": "update",
 }
 _MODULES = ("figures", "maps", "tables")
 __all__ = [*_HOME, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]

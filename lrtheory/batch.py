@@ -1,11 +1,11 @@
 """Many runs in one compiled program: points x algorithms x seeds, vmapped and spread over the local devices.
 
 Lives here: the program for a block of runs, what of a run its point changes, the memory it takes, running it.
-Lives elsewhere: a single run (simulate), which blocks a sweep has (plan, sweep), labels and files (results, store).
+Lives elsewhere: a single run (simulate), which blocks a sweep has (plan, sweeping), labels and files (results, store).
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -102,8 +102,20 @@ class Spread(NamedTuple):
     run: PartitionSpec
 
 
-def compile_block(config: Config, swept: tuple[str, ...], block: Block,
-                  algorithms: Mapping[str, Algorithm] | None = None) -> Program:
+class Lowered(NamedTuple):
+    """A block of runs before it is compiled, for the devices of `mesh`."""
+
+    algorithms: tuple[str, ...]
+    padded: Block
+    mesh: Mesh
+    spread: Spread
+    begin: jax.stages.Lowered
+    follow: jax.stages.Lowered
+
+
+def lower_block(config: Config, swept: tuple[str, ...], block: Block,
+                algorithms: Mapping[str, Algorithm] | None = None, *, devices: Sequence[Any] | None = None,
+                platform: str | None = None) -> Lowered:
     """The program that runs `block.points` points x algorithms x `block.seeds` seeds of one static configuration.
 
     Args:
@@ -111,11 +123,12 @@ def compile_block(config: Config, swept: tuple[str, ...], block: Block,
       swept: dotted names of the fields in which points differ; each must be a swept field of its part.
       block: how many points and seeds.
       algorithms: your own schedules by name, the same at every point, instead of the config's named ones.
+      devices: to spread it over; None: the local ones. Those of a described TPU topology compile for it from anywhere.
+      platform: to lower for, where it is not that of the devices ("cuda", "tpu").
 
     Seeds are the innermost axis and nothing random depends on a point or an algorithm, so that all runs of a seed share
     its draws; of the data, only what a point changes is computed once a point (`_depends`).
     """
-    started = time.perf_counter()
     names = tuple(algorithms) if algorithms is not None else config.algorithms
 
     def schedules(config: Config) -> Algorithm:
@@ -137,7 +150,7 @@ def compile_block(config: Config, swept: tuple[str, ...], block: Block,
     example = {name: _example(config, name) for name in swept}
     depends = _depends(begin_point, shared, example, np.zeros(1, np.int64))
     axes = jax.tree.map(lambda d: 0 if d else None, depends)
-    mesh, padded, over_seeds = _layout(block)
+    mesh, padded, over_seeds = _layout(block, jax.local_devices() if devices is None else devices)
     everywhere, first, second, third = (PartitionSpec(), PartitionSpec(RUNS), PartitionSpec(None, RUNS),
                                         PartitionSpec(None, None, RUNS))
     if over_seeds:  # of (seeds, ...) where no point changes it, (points, seeds, ...), (points, algorithms, seeds, ...)
@@ -158,18 +171,30 @@ def compile_block(config: Config, swept: tuple[str, ...], block: Block,
     def abstract(tree, spec):
         """Shapes of `tree`, placed by one spec or a spec a leaf."""
         specs = jax.tree.map(lambda _: spec, tree) if isinstance(spec, PartitionSpec) else spec
-        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, s)), tree, specs)
+        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, s)), tree,
+                            specs)
 
     point = {name: jax.ShapeDtypeStruct((padded.points,), value.dtype) for name, value in example.items()}
     known = (abstract(shared, everywhere), abstract(point, spread.point),
              abstract(jax.ShapeDtypeStruct((padded.seeds,), jnp.asarray(0).dtype), spread.seeds))
     setting, run = jax.eval_shape(begin, *known)
     steps = jnp.asarray(pieces(config)[0])
-    begin = begin.lower(*known).compile()
-    follow = follow.lower(*known[:2], abstract(setting, spread.setting), abstract(run, spread.run),
-                          abstract(steps, everywhere)).compile()
-    memory = max(map(_peak, (begin, follow))) * (mesh.size if mesh.devices.flat[0].platform == "cpu" else 1)
-    return Program(config, names, block, padded, mesh, spread, begin, follow, memory,
+    platforms = None if platform is None else (platform,)
+    return Lowered(
+        names, padded, mesh, spread, begin.trace(*known).lower(lowering_platforms=platforms),
+        follow.trace(*known[:2], abstract(setting, spread.setting), abstract(run, spread.run), abstract(steps, everywhere))
+        .lower(lowering_platforms=platforms))
+
+
+def compile_block(config: Config, swept: tuple[str, ...], block: Block,
+                  algorithms: Mapping[str, Algorithm] | None = None) -> Program:
+    """`lower_block` compiled for the local devices."""
+    started = time.perf_counter()
+    lowered = lower_block(config, swept, block, algorithms)
+    begin, follow = lowered.begin.compile(), lowered.follow.compile()
+    shared_memory = lowered.mesh.devices.flat[0].platform == "cpu"
+    memory = max(map(peak_bytes, (begin, follow))) * (lowered.mesh.size if shared_memory else 1)
+    return Program(config, lowered.algorithms, block, lowered.padded, lowered.mesh, lowered.spread, begin, follow, memory,
                    time.perf_counter() - started)
 
 
@@ -248,16 +273,16 @@ def _example(config: Config, name: str) -> jax.Array:
     return jnp.asarray(getattr(getattr(config, part), field))
 
 
-def _layout(block: Block) -> tuple[Mesh, Block, bool]:
+def _layout(block: Block, devices: Sequence[Any]) -> tuple[Mesh, Block, bool]:
     """The mesh, the block filled up to a multiple of its devices, and whether seeds (else points) are spread.
 
     Spread is the axis that leaves each device the fewest runs; seeds at a tie, because points share their draws.
     """
     def load(spread_axis: int, other: int) -> int:
-        return -(-spread_axis // run_mesh(spread_axis).size) * other
+        return -(-spread_axis // min(len(devices), spread_axis)) * other
 
     over_seeds = load(block.seeds, block.points) <= load(block.points, block.seeds)
-    mesh = run_mesh(block.seeds if over_seeds else block.points)
+    mesh = run_mesh(devices, block.seeds if over_seeds else block.points)
 
     def filled(count: int) -> int:
         return -(-count // mesh.size) * mesh.size
@@ -279,8 +304,10 @@ def _depends(begin: Callable, config: Config, point: Mapping[str, jax.Array], se
     return jax.tree.unflatten(tree, [not isinstance(v, Literal) and v in touched for v in jaxpr.outvars[: len(leaves)]])
 
 
-def _peak(compiled: Any) -> int:
-    """Bytes a compiled program takes on one device, arguments and results included."""
+def peak_bytes(compiled: jax.stages.Compiled) -> int:
+    """Bytes a compiled program takes on one device, arguments and results included; 0 where the backend does not say."""
     found = compiled.memory_analysis()
+    if found is None:
+        return 0
     return (found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
             - found.alias_size_in_bytes)

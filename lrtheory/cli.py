@@ -95,7 +95,7 @@ def sweep(argv: list[str]) -> int:
     from rich.console import Console
 
     from lrtheory import arguments, devices, maps, plan, report, results
-    from lrtheory.sweep import Interrupted, Watch, carry_out
+    from lrtheory.sweeping import Interrupted, Watch, carry_out
 
     devices.use_all_cores()
     asked, grid, folder = arguments.sweep_arguments(argv)
@@ -146,7 +146,8 @@ def plot(argv: list[str]) -> int:
     try:
         figure.savefig(path, dpi=200)
     except ValueError as error:
-        raise ConfigError(f"--out {path}: cannot be drawn ({str(error).splitlines()[0]}); end it in .png, .pdf or .svg") from None
+        raise ConfigError(f"--out {path}: cannot be drawn ({str(error).splitlines()[0]}); end it in .png, .pdf or "
+                          ".svg") from None
     print(path)
     return 0
 

@@ -1,11 +1,14 @@
 """The devices that runs are spread over, and the memory they have.
 
-Lives here: turning CPU cores into devices, joining processes, the mesh over local devices, free memory. Lives elsewhere: what runs.
+Lives here: turning CPU cores into devices, joining processes, the mesh over local devices, free memory. Lives
+elsewhere: what runs.
 """
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -59,9 +62,8 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def run_mesh(runs: int) -> Mesh:
-    """A one-axis mesh over local devices, never more than there are runs."""
-    devices = jax.local_devices()
+def run_mesh(devices: Sequence[Any], runs: int) -> Mesh:
+    """A one-axis mesh over devices, never more than there are runs."""
     return Mesh(np.array(devices[: min(len(devices), runs)]), (RUNS,))
 
 

@@ -1,7 +1,7 @@
 """A grid of configurations: named axes over the fields of a config, as a product.
 
 Lives here: axes, their values from text, which of them are static, the config at each point. Lives elsewhere: how
-the points are computed (batch, plan, sweep) and stored (store).
+the points are computed (batch, plan, sweeping) and stored (store).
 """
 
 import dataclasses
@@ -234,8 +234,9 @@ def full_name(config: Config, name: str) -> str:
     if name in short:
         return allowed[short.index(name)]
     if name in FIXED:
-        raise ConfigError(f"--axis {name}: cannot be an axis; must be a number or choice of problem, network or training, or "
-                          "engine; seeds and algorithms are dimensions of every result, set them by --seeds and --algorithms")
+        raise ConfigError(f"--axis {name}: cannot be an axis; must be a number or choice of problem, network or training, "
+                          "or engine; seeds and algorithms are dimensions of every result, set them by --seeds and "
+                          "--algorithms")
     near = difflib.get_close_matches(name, short, 3)
     raise ConfigError(f"--axis {name}: unknown field; must be one of those that lrtheory sweep --help lists"
                       + (f"; perhaps you meant {' or '.join(near)}" if near else ""))

@@ -19,8 +19,8 @@ from lrtheory.figures import ALGORITHM_STYLE, GREY, ORANGE, PURPLE, RC, SKY
 from lrtheory.spec import ConfigError
 from lrtheory.tables import DERIVED, axes_of, mean_and_error, metric
 
-NAMES = {"eta_ratio": "η₂/η₁", "weight_decay": "weight decay λ", "noise_level": "noise level ν", "r": "angle r", "kappa": "κ",
-         "blur_ratio": "t_blur(η₁)/T_Q", "blur_ratio_small": "t_blur(η₂)/T_Q", "z_norm": "|z|", "eta1": "η₁",
+NAMES = {"eta_ratio": "η₂/η₁", "weight_decay": "weight decay λ", "noise_level": "noise level ν", "r": "angle r",
+         "kappa": "κ", "blur_ratio": "t_blur(η₁)/T_Q", "blur_ratio_small": "t_blur(η₂)/T_Q", "z_norm": "|z|", "eta1": "η₁",
          "eps1": "ε₁", "gamma0": "γ₀", "tau_w": "τ₀ of W", "tau_v": "τ₀ of V"}
 """How labels of points are written in figures."""
 
@@ -98,9 +98,8 @@ def phase_diagram(runs: xr.Dataset) -> Figure:
             for axis, name in zip(grid[row], ("S", "L-S"), strict=False):
                 cells = mean.sel(algorithm=name).transpose(up, x)
                 mesh = _cells(axis, runs, cells, x, y, _norm(mean, z))
-                ratio = np.array(axis.get_xlim())
-                axis.plot(ratio, ratio, color="white", lw=2.4)
-                axis.plot(ratio, ratio, color="black", lw=1.2, ls="--")
+                for style in ({"color": "white", "lw": 2.4}, {"color": "black", "lw": 1.2, "ls": "--"}):
+                    axis.plot(_edges(runs, x), _edges(runs, x), scaley=False, **style)
                 axis.set_title(f"{name}: {_short(z)}")
                 axis.set_ylabel(_label(runs, y) if name == "S" else "")
                 if name == "L-S":
@@ -119,7 +118,8 @@ def _collapse(axis: Axes, runs: xr.Dataset, mean: xr.DataArray, error: xr.DataAr
     for k in np.argsort(rows):
         chosen = mean.sel(algorithm="S").transpose(up, "eta_ratio").values[k]
         spread = 2 * np.nan_to_num(error.sel(algorithm="S").transpose(up, "eta_ratio").values[k])
-        axis.errorbar(place[k], chosen, spread, color=colours[k], marker="o", ms=3, lw=1, label=f"{rows[k]:.2g}")
+        axis.errorbar(place[k], chosen, spread, color=colours[k], marker="o", ms=3, lw=1, elinewidth=0.6,
+                      label=f"{rows[k]:.2g}")
     axis.axvline(1, color=GREY, lw=0.8, ls="--")
     axis.set_xscale("log")
     if z == "test_error_p":

@@ -1,7 +1,7 @@
 """How a sweep is cut: programs, chunks that fit the memory, and what they will cost.
 
 Lives here: the shape of a chunk and its choice, the chunks of a grid, estimates of memory, time and disk. Lives
-elsewhere: computing a block (batch), keeping results (store), the order of events (sweep).
+elsewhere: computing a block (batch), keeping results (store), the order of events (sweeping).
 """
 
 import itertools
@@ -139,7 +139,9 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
 
     if cut is None and runs is not None:
         cut = cut_for(grid, runs)
-    if cut is None and groups:  # the program that needs most decides
+    if cut is None and not groups:
+        cut = cut_for(grid, 1)
+    if cut is None:  # the program that needs most decides
         group = max(groups, key=lambda g: _size(grid, g))
         cut = cut_for(grid, FIRST_GUESS.get(jax.default_backend(), 2048) * jax.local_device_count())
         while True:
@@ -150,7 +152,6 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
                 break
             cut = smaller
     for group in groups:
-        assert cut is not None
         if group not in programs:
             prepare(group, cut)
         _must_fit(grid, group, programs[group], runs, free)
@@ -159,22 +160,24 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
 
 def seconds_a_chunk(grid: Grid, program: Program, chunk: Chunk, budget: float = 0.5) -> float:
     """Seconds the chunk takes, extrapolated from some of its steps and records that take `budget` seconds or more."""
-    def clock(action: Callable[[], batch.Running]) -> tuple[float, batch.Running]:
+    every = batch.pieces(program.config)
+    started = time.perf_counter()
+    running = jax.block_until_ready(batch.start(program, grid.point_values(chunk.points),
+                                                grid.config.first_seed + np.array(chunk.box[-1])))
+    drawing = time.perf_counter() - started
+
+    def timed(running: batch.Running, steps: int) -> tuple[float, batch.Running]:
+        bounds = np.linspace(0, steps, len(every[0])).astype(np.int32)
         started = time.perf_counter()
-        running = jax.block_until_ready(action())
+        running, _ = batch.advance(program, running, bounds)
         return time.perf_counter() - started, running
 
-    seeds = grid.config.first_seed + np.array(chunk.box[-1])
-    values = grid.point_values(chunk.points)
-    every = batch.pieces(program.config)
-    drawing, running = clock(lambda: batch.start(program, values, seeds))
-    _, running = clock(lambda: batch.advance(program, running, np.zeros_like(every[0]))[0])
-    observing, running = clock(lambda: batch.advance(program, running, np.zeros_like(every[0]))[0])
+    _, running = timed(running, 0)
+    observing, running = timed(running, 0)
     steps, took = 1, 0.0
     while took < budget and steps < 4 * program.config.training.steps:
         steps *= 4
-        bounds = np.linspace(0, steps, len(every[0])).astype(np.int32)
-        took, running = clock(lambda bounds=bounds: batch.advance(program, running, bounds)[0])
+        took, running = timed(running, steps)
     a_step = max(took - observing, 0.0) / steps
     return drawing + observing * len(every) + a_step * float(simulate.record_steps(program.config)[-1])
 
@@ -210,5 +213,5 @@ def _must_fit(grid: Grid, group: Group, program: Program, runs: int | None, free
     where = f" of {label}" if label else ""
     remedy = ("choose smaller sizes (network.m_v, problem.d, problem.N)" if program.block.runs == 1
               else "lower --chunk" if runs is not None else "choose smaller sizes, or start anew with --chunk 1")
-    raise ConfigError(f"memory: {program.block.runs} run(s) at once{where} need {program.memory / 2**30:.3g} GiB; must be at "
-                      f"most {MEMORY_SHARE:.0%} of the {free / 2**30:.3g} GiB that are free; {remedy}")
+    raise ConfigError(f"memory: {program.block.runs} run(s) at once{where} need {program.memory / 2**30:.3g} GiB; must be "
+                      f"at most {MEMORY_SHARE:.0%} of the {free / 2**30:.3g} GiB that are free; {remedy}")

@@ -121,8 +121,8 @@ def plan(found: Plan, missing: int) -> Table:
         total += seconds
         table.add_row(grid.label(group) or "all points", f"{runs:,}", f"{algorithms * found.cut.block.runs:,}",
                       f"{program.memory / 2**20:,.0f} MiB", f"{program.compile_seconds:.0f} s", _duration(seconds))
-    table.caption = (f"{_duration(total)} for a whole sweep on this process's {program_devices(found)}; results take at most "
-                     f"{result_bytes(grid) / 2**20:,.0f} MiB on disk; {found.free / 2**30:.1f} GiB of memory are free")
+    table.caption = (f"{_duration(total)} for a whole sweep on this process's {program_devices(found)}; results take at "
+                     f"most {result_bytes(grid) / 2**20:,.0f} MiB on disk; {found.free / 2**30:.1f} GiB of memory are free")
     return table
 
 

@@ -1,7 +1,7 @@
 """What runs say: the summary over seeds, the verdict, and the folder on disk.
 
 Lives here: statistics over seeds, the two comparisons the theory predicts, writing and reading folders. Lives
-elsewhere: computing (batch, sweep), a sweep's chunks (store) and tables, drawing (figures, maps), printing (report).
+elsewhere: computing (batch, sweeping), a sweep's chunks (store) and tables, drawing (figures, maps), printing (report).
 """
 
 import json
@@ -16,7 +16,7 @@ from lrtheory import tables
 from lrtheory.config import Config, from_json, to_json
 from lrtheory.spec import ConfigError
 from lrtheory.store import MANIFEST, STORE, missing_files, open_results
-from lrtheory.sweep import SESSIONS
+from lrtheory.sweeping import SESSIONS
 from lrtheory.timescales import conditions
 
 FINAL = ("test_error_p", "test_error_q", "test_error_mixed", "test_error", "train_loss", "contrast")

@@ -1,7 +1,7 @@
 """The results of a sweep as a zarr store: whole chunks or none, found again after any accident.
 
 Lives here: the folder's manifest and lock, the arrays, writing and checking chunks, opening the dataset. Lives
-elsewhere: what a chunk is (plan), when it is computed (sweep), what the numbers say (results).
+elsewhere: what a chunk is (plan), when it is computed (sweeping), what the numbers say (results).
 
 A store has one array for each measurement, with the grid's axes, algorithm, seed (and record) as dimensions and one
 file for each chunk of the sweep. Files appear by renaming and carry a checksum; a chunk counts once the file of `done`,
@@ -220,8 +220,7 @@ class Store:
     def _file(self, array: zarr.Array, chunk: Chunk) -> Path:
         assert isinstance(self.place, Path)
         *where, seeds = chunk.number
-        over_time = array.metadata.dimension_names[-1] == "record"
-        number = (*where, seeds) if array.name == "/done" else (*where, 0, seeds, *((0,) if over_time else ()))
+        number = {1: (*where, seeds), 2: (*where, 0, seeds), 3: (*where, 0, seeds, 0)}[array.ndim - len(where)]
         return self.place / array.name.strip("/") / array.metadata.encode_chunk_key(number)
 
 

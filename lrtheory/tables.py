@@ -20,7 +20,7 @@ DERIVED: dict[str, tuple[str, Callable[[xr.Dataset], xr.DataArray]]] = {
                 lambda runs: runs["time_q_half"] < runs["time_p_half"]),
     "p_first": ("share of seeds that halve the loss on P before that on Q",
                 lambda runs: runs["time_p_half"] < runs["time_q_half"]),
-    "annealed": ("share of seeds that annealed", lambda runs: np.isfinite(runs["annealed_at"])),
+    "annealed": ("share of seeds that annealed", lambda runs: xr.apply_ufunc(np.isfinite, runs["annealed_at"])),
 }
 """What follows from the stored times: {name: (meaning, of a dataset)}; 0 or 1 a run."""
 
@@ -48,23 +48,24 @@ def metric(runs: xr.Dataset, name: str) -> xr.DataArray:
         values = values.astype(float).assign_attrs(runs[name].attrs)
     else:
         raise ConfigError(f"{name}: no such measurement; must be one of {', '.join([*map(str, runs.data_vars), *DERIVED])}")
-    good = np.isinf(runs["diverged_at"])  # of a missing run it is nan
+    good = xr.apply_ufunc(np.isinf, runs["diverged_at"])  # of a missing run it is nan
     return values.where(good).rename(name).transpose(*runs["diverged_at"].dims).drop_vars("step", errors="ignore")
 
 
 def mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """Mean over the seeds that have a value, and its standard error; nan for fewer than 1 and 2."""
     count = values.notnull().sum("seed")
-    mean = values.where(np.isfinite(values)).sum("seed", skipna=True) / count.where(count > 0)
-    mean = mean.where(~np.isinf(values).any("seed"))
+    mean = values.sum("seed", skipna=True) / count.where(count > 0)
+    mean = mean.where(xr.apply_ufunc(np.isfinite, mean))  # a time that was never reached has no mean
     spread = ((values - mean) ** 2).sum("seed", skipna=True) / (count - 1).where(count > 1)
-    return mean.rename(values.name), np.sqrt(spread / count).where(mean.notnull()).rename(f"{values.name}_sem")
+    return mean.rename(values.name), ((spread / count) ** 0.5).rename(f"{values.name}_sem")
 
 
 def points(runs: xr.Dataset) -> pd.DataFrame:
     """One row a point and algorithm: mean and standard error over seeds of the final measurements, runs, diverged runs."""
     columns: dict[str, xr.DataArray] = {
-        "runs": np.isinf(runs["diverged_at"]).sum("seed"), "diverged": np.isfinite(runs["diverged_at"]).sum("seed")}
+        "runs": xr.apply_ufunc(np.isinf, runs["diverged_at"]).sum("seed"),
+        "diverged": xr.apply_ufunc(np.isfinite, runs["diverged_at"]).sum("seed")}
     for name in SUMMARISED:
         columns[name], columns[f"{name}_sem"] = mean_and_error(metric(runs, name))
     return _frame(xr.Dataset(columns), [*axes_of(runs), "algorithm"])
@@ -147,5 +148,5 @@ def _frame(runs: xr.Dataset, dims: list[str]) -> pd.DataFrame:
     """A plain table, dimensions first, strings as strings."""
     frame = runs.to_dataframe(dim_order=dims).reset_index()
     labels = [name for name in frame.columns if name in runs.coords and name not in dims]
-    frame = frame[[*dims, *labels, *(n for n in frame.columns if n not in dims and n not in labels)]]
+    frame = frame.loc[:, [*dims, *labels, *(n for n in frame.columns if n not in dims and n not in labels)]]
     return frame.astype({n: str for n in frame.columns if frame[n].dtype == object or str(frame[n].dtype) == "string"})

@@ -1,8 +1,17 @@
 """One strict session: two fake devices, no silent rank promotion, warnings are errors (pyproject.toml)."""
 
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # many tests run the same program, and so do the commands they start
+    CACHE = tempfile.mkdtemp(prefix="lrtheory-tests-")
+    os.environ |= {"JAX_COMPILATION_CACHE_DIR": CACHE, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+                   "TF_CPP_MIN_LOG_LEVEL": "3"}  # reading it prints a page of remarks about the machine
+
+    def pytest_unconfigure():
+        shutil.rmtree(CACHE, ignore_errors=True)
 
 import jax
 import pytest
