@@ -153,7 +153,7 @@ def select(runs: xr.Dataset, choices: Mapping[str, str]) -> xr.Dataset:
     """The part of a dataset at some values of its axes, given as text; the nearest number counts. Raises `ConfigError`."""
     for name, text in choices.items():
         dim = _along(runs, name)
-        values = runs[name].values
+        values = _values(runs, name)
         if values.dtype.kind in "fiu":
             try:
                 wanted = float(text)
@@ -172,11 +172,20 @@ def select(runs: xr.Dataset, choices: Mapping[str, str]) -> xr.Dataset:
 
 def _along(runs: xr.Dataset, name: str) -> str:
     """The axis along which `name`, an axis or a label of one axis, varies. Raises `ConfigError`."""
-    usable = {*axes_of(runs), "algorithm"} | {str(n) for n, c in runs.coords.items()
-                                              if len(c.dims) == 1 and c.dims[0] in axes_of(runs)}
+    axes = [*axes_of(runs), "algorithm"]
+    usable = {a: a for a in axes}
+    for label, values in runs.coords.items():
+        dims = [str(d) for d in values.dims if values.sizes[d] > 1] or [str(d) for d in values.dims[:1]]
+        if len(dims) == 1 and dims[0] in axes:
+            usable[str(label)] = dims[0]
     if name not in usable:
         raise ConfigError(f"{name}: no axis of this sweep; must be one of {', '.join(sorted(usable))}")
-    return str(runs[name].dims[0]) if name in runs.coords else name
+    return usable[name]
+
+
+def _values(runs: xr.Dataset, name: str) -> np.ndarray:
+    """The values of an axis, or of a label along one."""
+    return np.atleast_1d(runs[name].values.squeeze())
 
 
 def _only(runs: xr.Dataset, used: Sequence[str], panels: str | None) -> None:
@@ -194,7 +203,7 @@ def _only(runs: xr.Dataset, used: Sequence[str], panels: str | None) -> None:
 
 def _panels(runs: xr.Dataset, panels: str | None) -> tuple[Figure, list[Axes], list[Any]]:
     """A figure with a panel for each value of an axis (at most 4 a row), and the values; one panel for None."""
-    values = [None] if panels is None else runs[_along(runs, panels)].values.tolist()
+    values = [None] if panels is None else _values(runs, _along(runs, panels)).tolist()
     columns = min(len(values), 4)
     rows = -(-len(values) // columns)
     figure = Figure(figsize=(max(3.4 * columns + 1, 5), 3.2 * rows), layout="constrained")
@@ -231,14 +240,14 @@ def _norm(mean: xr.DataArray, z: str) -> Normalize:
 
 def _positions(runs: xr.Dataset, name: str) -> np.ndarray:
     """Where the values of an axis lie: the numbers themselves, or 0, 1, ... for words."""
-    values = runs[name].values
+    values = _values(runs, name)
     return values.astype(float) if values.dtype.kind in "fiu" else np.arange(len(values))
 
 
 def _is_log(runs: xr.Dataset, name: str) -> bool:
     """Whether an axis is spaced by factors: positive numbers whose logarithms are more even than themselves."""
     values = np.sort(_positions(runs, name))
-    if runs[name].values.dtype.kind not in "fiu" or len(values) < 3 or values[0] <= 0:
+    if _values(runs, name).dtype.kind not in "fiu" or len(values) < 3 or values[0] <= 0:
         return False
 
     def uneven(steps: np.ndarray) -> float:
@@ -262,8 +271,8 @@ def _scale(axis: Axes, runs: xr.Dataset, name: str, which: str) -> None:
     """A logarithmic scale, or the words of a static axis as ticks."""
     if _is_log(runs, name):
         axis.set(**{f"{which}scale": "log"})
-    elif runs[name].values.dtype.kind not in "fiu":
-        axis.set(**{f"{which}ticks": np.arange(runs.sizes[name]), f"{which}ticklabels": runs[name].values.tolist()})
+    elif _values(runs, name).dtype.kind not in "fiu":
+        axis.set(**{f"{which}ticks": np.arange(runs.sizes[name]), f"{which}ticklabels": _values(runs, name).tolist()})
 
 
 def _label(runs: xr.Dataset, name: str) -> str:

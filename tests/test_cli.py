@@ -26,6 +26,11 @@ def test_help_is_there_and_lists_what_can_be_done(capsys):
     assert "lrtheory run" in capsys.readouterr().out
     assert main(["--version"]) == 0
     assert "jax" in capsys.readouterr().out
+    for command in ("sweep", "plot", "export"):
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--help"])
+        assert stop.value.code == 0
+    assert "--over-time" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
         main(["run", "--help"])
     assert stop.value.code == 0
@@ -36,7 +41,7 @@ def test_help_is_there_and_lists_what_can_be_done(capsys):
 
 @pytest.mark.parametrize(("words", "said"), [
     (["walk"], "unknown command 'walk'"),
-    (["run", "--preset", "fast"], "--preset fast: must be one of quick, full, literal, mitigation"),
+    (["run", "--preset", "fast"], "--preset fast: must be one of quick, full, literal, mitigation, phase"),
     (["run", "--engine", "warp"], "invalid choice 'warp'"),
     (["run", "--problem.rr", "3"], "perhaps you meant --problem.r"),
     (["run", "--seeds", "many"], "invalid literal"),
@@ -46,6 +51,16 @@ def test_help_is_there_and_lists_what_can_be_done(capsys):
     (["run", "--problem.kappa", "None", "--problem.N", "4"], "problem.N = 4"),
     (["run", "--config", "nowhere.json"], "cannot be read"),
     (["run", "--config", "nowhere.json", "--preset", "quick"], "give one of them"),
+    (["sweep", "--axis", "etas=1,2"], "--axis etas: unknown field"),
+    (["sweep", "--axis", "eta1=0.01,0.05"], "at eta1 = 0.05: training.eta1 = 0.05: must be below the stability bound"),
+    (["sweep", "--zip", "r=0.02,0.03", "z_norm=25"], "they change together"),
+    (["sweep", "--chunk", "0"], "--chunk 0: must be at least 1"),
+    (["sweep", "--chunk", "some"], "invalid literal"),
+    (["sweep", "--resume", "nowhere"], "nowhere: no sweep to be found there"),
+    (["sweep", "--axes", "r=1"], "perhaps you meant --axis"),
+    (["plot", "nowhere", "--x", "r", "--y", "test_error_p"], "nowhere: no results.zarr in it"),
+    (["plot", "nowhere", "--x", "r"], "--y"),
+    (["export", "nowhere", "--to", "a.csv"], "nowhere: no results.zarr in it"),
 ])
 def test_bad_input_is_one_line_and_code_2(words, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

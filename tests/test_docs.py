@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lrtheory import arguments, presets
+from lrtheory.cli import main
 from lrtheory.presets import preset
 
 ROOT = Path(__file__).parent.parent
@@ -24,11 +25,14 @@ def fast(monkeypatch, tmp_path):
     return tmp_path
 
 
-def test_the_python_example_runs(fast):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert len([line for line in code.splitlines() if line.strip()]) <= 14
-    exec(compile(code.replace("6000", "200"), "README.md", "exec"), {})
+def test_the_python_examples_run(fast):
+    examples = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert len(examples) == 2
+    for code in examples:
+        assert len([line for line in code.splitlines() if line.strip()]) <= 14
+        exec(compile(code.replace("6000", "200").replace("2000", "200"), "README.md", "exec"), {})
     assert (fast / "two_steps.png").exists()
+    assert (fast / "contrast.png").exists()
 
 
 def test_every_run_command_of_the_readme_parses():
@@ -37,8 +41,24 @@ def test_every_run_command_of_the_readme_parses():
     runs = [shlex.split(c)[2:] for c in commands if "lrtheory run" in c and "--help" not in c]
     assert len(runs) == 3
     for words in runs:
-        config, _ = arguments.parse(words)
+        config, _ = arguments.run_arguments(words)
         config.check()
+
+
+def test_every_sweep_command_of_the_readme_works(fast, capsys):
+    """As printed, one after another; the headline and the large ones as far as their grids."""
+    commands = [shlex.split(line)[1:] for line in README.splitlines()
+                if re.match(r"    \.venv/bin/lrtheory (sweep|plot|export)", line)]
+    assert [words[0] for words in commands] == ["sweep", "sweep", "sweep", "sweep", "plot", "export"]
+    for words in commands[:2]:
+        _, grid, _ = arguments.sweep_arguments(words[1:])
+        assert grid.check().runs in (78 * 32 * 2, 24 * 256 * 2)
+    for words in commands[2:]:
+        assert main(words) == 0, capsys.readouterr().err
+    assert {p.name for p in (fast / "runs/mine").iterdir()} >= {"points.csv", "summary.json", "figures", "sweep.json"}
+    assert (fast / "runs/mine/figures/test_error_p-over-r.png").exists()
+    assert (fast / "runs/mine.csv").read_text().count("\n") == 1 + 2 * 16 * 2
+    assert "nothing is missing" in capsys.readouterr().out
 
 
 def test_every_module_is_in_the_map_and_imports_no_later_one():

@@ -28,7 +28,7 @@ def test_a_product_has_every_combination_and_a_zip_walks_together():
     assert grid.compiled == (False, True, False)
     assert grid.swept == ("training.eta_ratio", "problem.r", "problem.z_norm")
     config = grid.at((2, 0, 1))
-    assert (config.training.eta_ratio, config.engine, config.problem.r, config.problem.z_norm) == (0.01, "reduced", 0.03, 20.0)
+    assert config.engine == "reduced"
     assert dataclasses.replace(config, engine="decoupled") == QUICK.replace(
         **{"training.eta_ratio": 0.01, "problem.r": 0.03, "problem.z_norm": 20.0})
     assert [grid.label(g) for g in grid.groups()] == ["engine = reduced", "engine = decoupled"]

@@ -129,7 +129,8 @@ def test_devices_never_talk(tiny, spread):
     assert program.mesh.size == 2
     assert (program.spread.run[0] is None) == (spread.seeds == 2)
     for compiled in (program.begin, program.follow):
-        assert not re.findall(r"all-reduce|all-gather|all-to-all|collective|reduce-scatter|\bsend\b|\brecv\b", compiled.as_text())
+        talk = r"all-reduce|all-gather|all-to-all|collective|reduce-scatter|\bsend\b|\brecv\b"
+        assert not re.findall(talk, compiled.as_text())
 
 
 def test_points_share_what_they_do_not_change(tiny):
@@ -243,12 +244,13 @@ def test_damage_is_found_and_redone(finished, tmp_path):
     (zarr / "train_loss/zarr.json").write_text("{")
     (zarr / "eta_ratio/c/0").write_bytes(b"nonsense")
     (zarr / "contrast/c/0/stray.0123.partial").write_bytes(b"half a chunk")
-    with pytest.raises(ConfigError, match="damaged|missing"):
+    with pytest.raises(ConfigError, match=r"damaged|missing"):
         lt.load(copy)
     written = []
     keep = store.Store.write
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store.Store, "write", lambda self, chunk, found: (written.append(chunk.number), keep(self, chunk, found)))
+        patch.setattr(store.Store, "write",
+                      lambda self, chunk, found: (written.append(chunk.number), keep(self, chunk, found)))
         repaired = lt.sweep(config, AXES, copy, resume=True).load()
     assert sorted(written) == [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0), (2, 0, 0), (2, 1, 1)]
     same(repaired, runs, rtol=0)
@@ -259,7 +261,7 @@ def test_a_finished_sweep_that_lost_a_file_does_not_load(finished, tmp_path):
     _, folder, _ = finished
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy/results.zarr/contrast/c/1/0/0/1/0").unlink()
-    with pytest.raises(ConfigError, match="1 files are missing.*--resume"):
+    with pytest.raises(ConfigError, match=r"1 files are missing.*--resume"):
         lt.load(tmp_path / "copy")
 
 
@@ -273,11 +275,11 @@ def test_another_sweep_is_refused_with_the_difference(finished):
         lt.sweep(config, dict(reversed(AXES.items())), folder, resume=True)
     with pytest.raises(ConfigError, match="leave --chunk out"):
         lt.sweep(config, AXES, folder, resume=True, chunk=24)
-    with pytest.raises(ConfigError, match="exists and is not empty.*--resume"):
+    with pytest.raises(ConfigError, match=r"exists and is not empty.*--resume"):
         lt.sweep(config, AXES, folder)
     with pytest.raises(ConfigError, match="no sweep to be found"):
         lt.sweep(config, AXES, folder / "figures", resume=True)
-    with pytest.raises(ConfigError, match="in memory only|must be swept in memory"):
+    with pytest.raises(ConfigError, match="must be swept in memory"):
         lt.sweep(config, AXES, folder, algorithms={"mine": config.training.algorithm("S")})
 
 
@@ -316,7 +318,6 @@ def test_kill_9_at_any_moment_loses_nothing(finished, tmp_path, kills):
     words = command("sweep", "--config", tmp_path / "config.json", "--axis", "eta_ratio=0.02,0.1,1.0", "--axis",
                     "noise_level=0.5,1", "--chunk", "1")
     new, old = [*words, "--out", str(folder)], command("sweep", "--resume", folder)
-    one = vary(config)
     moments = []
     for kill in range(kills):
         go = old if (folder / "sweep.json").exists() else new
@@ -335,9 +336,9 @@ def test_kill_9_at_any_moment_loses_nothing(finished, tmp_path, kills):
         moments.append(len(list(folder.glob("results.zarr/done/c/*/*/*"))))
     if not (folder / "sweep.json").exists():
         subprocess.run(new, check=True, env=environment(), capture_output=True, timeout=300)
-    last = subprocess.run(command("sweep", "--resume", folder), capture_output=True, text=True, env=environment(), timeout=300)
+    last = subprocess.run(old, capture_output=True, text=True, env=environment(), timeout=300)
     assert last.returncode == 0, last.stderr
-    same(lt.sweep(one, AXES, folder, resume=True).load(), runs)
+    same(lt.sweep(config, AXES, folder, resume=True).load(), runs)
     assert not list(folder.rglob("*.partial"))
     assert moments == sorted(moments)  # what was there stayed
 
@@ -361,7 +362,8 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(finished, tmp
     assert complaint.count("\n") == 1
     there = int(lt.load(folder)["done"].sum())
     assert 0 < there < 24
-    done = subprocess.run(command("sweep", "--resume", folder), capture_output=True, text=True, env=environment(), timeout=300)
+    done = subprocess.run(command("sweep", "--resume", folder), capture_output=True, text=True, env=environment(),
+                          timeout=300)
     assert done.returncode == 0, done.stderr
     assert f"{2 * (24 - there)} of {2 * (24 - there)} runs" in done.stdout
     same(lt.load(folder).load(), runs)
@@ -383,7 +385,7 @@ def test_a_full_disk_keeps_what_is_finished(finished, small_disk):
     config, _, runs = finished
     folder = small_disk / "full"
     ballast = small_disk / "ballast"
-    with pytest.raises(ConfigError, match="cannot be written .No space left.*every finished chunk is kept; make room"):
+    with pytest.raises(ConfigError, match=r"cannot be written .No space left.*every finished chunk is kept; make room"):
         lt.sweep(config, AXES, folder, chunk=2, watch=sweeping.Watch(
             progress=lambda done, group: fill(ballast) if done >= 8 else None))
     there = int(lt.load(folder)["done"].sum())
@@ -420,7 +422,7 @@ def test_diverged_runs_are_flagged_and_enter_no_mean(tiny, tmp_path):
 
 
 def test_a_full_folder_has_tables_and_figures(finished, tmp_path):
-    _, folder, runs = finished
+    _, folder, _ = finished
     shutil.copytree(folder, tmp_path / "copy")
     summary = results.save_sweep(tmp_path / "copy")
     assert summary["runs"] == 48
