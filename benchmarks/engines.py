@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lrtheory as lt
-from lrtheory import schedule, simulate
-from lrtheory.schedule import Algorithm
+from lrtheory import batch
 
 lt.use_all_cores()
 D, N, M = 128, 512, 256
@@ -69,49 +68,36 @@ def matmul_peak() -> dict[str, float]:
 
 
 def engine_step(engine: str, steps: int) -> tuple[float, float]:
-    """(milliseconds a step of one run, compile seconds) with L-S and S from 4 seeds at once, as `lrtheory.run` does."""
-    from jax.sharding import Mesh, PartitionSpec
-
+    """(milliseconds a step of one run, records apart; compile seconds), L-S and S from 4 seeds at once as in a run."""
     cfg = config(engine)
-    devices = np.array(jax.local_devices()[:cfg.seeds])
-    mesh, spread, crossed, all_ = (Mesh(devices, ("runs",)), PartitionSpec("runs"), PartitionSpec(None, "runs"),
-                                   PartitionSpec())
-    algorithms = Algorithm(*(schedule.stack(list(s)) for s in zip(*map(cfg.training.algorithm, cfg.algorithms),
-                                                                  strict=True)))
-    begin = jax.vmap(jax.vmap(simulate.begin, in_axes=(None, None, 0)), in_axes=(None, 0, None), out_axes=(None, 0))
+    program = batch.compile_block(cfg, (), batch.Block(1, cfg.seeds))
+    running = batch.start(program, {}, np.arange(cfg.seeds))
+    length = len(batch.pieces(cfg)[0]) - 1
+    to_the_last = np.array([0] + [0] * (length - 1) + [steps], np.int32)  # one record costs as much as a few steps
 
-    def follow(cfg, algorithms, setting, state, count):
-        def one(algorithm, setting, state):
-            return jax.lax.fori_loop(0, count, lambda k, r: simulate.step(cfg, algorithm, setting, k, r), state)
+    def go(bounds: np.ndarray) -> None:
+        nonlocal running
+        running, _ = batch.advance(program, running, bounds)
 
-        return jax.vmap(jax.vmap(one, in_axes=(None, 0, 0)), in_axes=(0, None, 0))(algorithms, setting, state)
-
-    def on_devices(f, ins, outs):
-        return jax.jit(jax.shard_map(f, mesh=mesh, in_specs=ins, out_specs=outs, check_vma=False))
-
-    setting, state = on_devices(begin, (all_, all_, spread), (spread, crossed))(cfg, algorithms, jnp.arange(cfg.seeds))
-    start = time.perf_counter()
-    go = on_devices(follow, (all_, all_, spread, crossed, all_), crossed).lower(
-        cfg, algorithms, setting, state, steps).compile()
-    compile_seconds = time.perf_counter() - start
-    seconds = best(lambda: jax.block_until_ready(go(cfg, algorithms, setting, state, jnp.asarray(steps))))
-    return seconds / steps / (cfg.seeds * len(cfg.algorithms)) * 1e3, compile_seconds
+    observing = best(lambda: go(np.zeros_like(to_the_last)))
+    seconds = best(lambda: go(to_the_last)) - observing
+    return seconds / steps / (cfg.seeds * len(cfg.algorithms)) * 1e3, program.compile_seconds
 
 
-def torch_step(steps: int) -> float:
+def torch_step(steps: int, m_w: int = M, m_v: int = M) -> float:
     """Milliseconds a step of one run: the dense computation, autograd, all rows and all of R^{2d}, K = 1."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
     x1, x2 = (torch.randn(N, D, generator=generator) / D**0.5 for _ in range(2))
     y = torch.sign(torch.randn(N, generator=generator))
-    w, v = (torch.randn(M, D, generator=generator, requires_grad=True) for _ in range(2))
-    u = torch.cat([torch.ones(M // 2), -torch.ones(M // 2)]) / M**0.5
+    w, v = (torch.randn(m, D, generator=generator, requires_grad=True) for m in (m_w, m_v))
+    u_w, u_v = (torch.cat([torch.ones(m // 2), -torch.ones(m // 2)]) / m**0.5 for m in (m_w, m_v))
     eta, lam, tau_xi = 0.03, 4.6e-4, 0.17
 
     def run():
         for _ in range(steps):
-            f = torch.relu(x1 @ w.T) @ u + torch.relu(x2 @ v.T) @ u
+            f = torch.relu(x1 @ w.T) @ u_w + torch.relu(x2 @ v.T) @ u_v
             loss = torch.nn.functional.softplus(-y * f).mean()
             gradients = torch.autograd.grad(loss, (w, v))
             with torch.no_grad():
