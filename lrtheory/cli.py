@@ -56,6 +56,9 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"lrtheory {name}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        sys.stdout = None
+        return 1
     except OSError as error:
         print(f"lrtheory {name}: {error.filename or 'a file'}: {error.strerror or error}; make room or choose another "
               "folder", file=sys.stderr)
@@ -115,7 +118,7 @@ def sweep(argv: list[str]) -> int:
         try:
             carry_out(grid, folder, chunk=asked.chunk, resume=asked.resume is not None,
                       watch=Watch(show.tell, show.planned, show.progress, stop))
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
             show.close()
             print(f"lrtheory sweep: stopped early; what is finished is kept, go on with: lrtheory sweep --resume {folder}",
                   file=sys.stderr)

@@ -204,12 +204,14 @@ def _only(runs: xr.Dataset, used: Sequence[str], panels: str | None) -> None:
 def _panels(runs: xr.Dataset, panels: str | None) -> tuple[Figure, list[Axes], list[Any]]:
     """A figure with a panel for each value of an axis (at most 4 a row), and the values; one panel for None."""
     values = [None] if panels is None else _values(runs, _along(runs, panels)).tolist()
-    columns = min(len(values), 4)
-    rows = -(-len(values) // columns)
+    rows = -(-len(values) // 4)
+    columns = -(-len(values) // rows)
     figure = Figure(figsize=(max(3.4 * columns + 1, 5), 3.2 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel().tolist()
-    for spare in axes[len(values):]:
+    for spare in axes[len(values) :]:
         spare.set_visible(False)
+    for lowest in axes[max(0, len(values) - columns) : len(values)]:
+        lowest.tick_params(labelbottom=True)
     return figure, axes[: len(values)], values
 
 
@@ -281,7 +283,7 @@ def _label(runs: xr.Dataset, name: str) -> str:
         return NAMES[name]
     if name in DERIVED:
         return DERIVED[name][0]
-    return str(runs[name].attrs.get("long_name", name)) if name in runs.variables else name
+    return str(runs[name].attrs.get("long_name", name)).split(";")[0] if name in runs.variables else name
 
 
 def _short(z: str) -> str:

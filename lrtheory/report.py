@@ -103,7 +103,7 @@ def sweep_opening(grid: Grid) -> str:
     """What is about to be swept."""
     config = grid.config
     axes = " x ".join(f"{len(axis.values)} {'+'.join(f.rpartition('.')[2] for f in axis.fields)}" for axis in grid.axes)
-    return (f"{config.name}: {axes or 'no axis'} = {grid.points:,} points, {' and '.join(config.algorithms)} from "
+    return (f"sweep of {config.name}: {axes or 'no axis'} = {grid.points:,} points, {' and '.join(config.algorithms)} from "
             f"{config.seeds} seeds = {grid.runs:,} runs of {config.training.steps:,} steps")
 
 
@@ -194,7 +194,7 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
     axes = list(summary["axes"])
     if summary["points"] <= 30:
         found = tables.points(runs)
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{summary['name']}: mean ± standard error over "
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"sweep of {summary['name']}: mean ± standard error over "
                       f"{summary['seeds']} seeds")
         for name in (*axes, "algorithm", "test error on P", "Q before P", "annealed", "diverged"):
             table.add_column(name, justify="right", no_wrap=True)

@@ -136,8 +136,10 @@ class Store:
         if isinstance(self.place, MemoryStore):
             return self._skeleton(self.place)
         self.place.mkdir(exist_ok=True)
-        for stray in self.place.rglob("*.partial"):
+        for stray in [*self.place.rglob("*.partial"), *self.place.parent.glob("*.partial")]:
             stray.unlink(missing_ok=True)
+        for stray in self.place.parent.glob(".skeleton-*"):
+            shutil.rmtree(stray, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=self.place.parent, prefix=".skeleton-") as scratch:
             fresh = Path(scratch) / STORE
             self._skeleton(LocalStore(fresh))

@@ -127,15 +127,14 @@ def _take_up(grid: Grid, folder: Path, chunk: int | None, resume: bool, watch: W
     cut = None
     if resume:
         _must_be_the_same(folder, grid)
-    elif not storing.is_free(folder):
-        known = (folder / storing.MANIFEST).is_file()
-        raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; "
-                          + (f"--resume {folder} goes on with it" if known else "choose another or remove it"))
+    else:
+        _must_be_free(folder)
     try:
         held.enter_context(storing.locked(folder))
-        if resume:
-            cut = _must_be_the_same(folder, grid)  # as it is now that it is ours
+        if resume:  # as it is now that it is ours
+            cut = _must_be_the_same(folder, grid)
         else:
+            _must_be_free(folder)
             storing.write_manifest(folder, grid, None)
         for mark in folder.glob(_mark(folder, "*").name):
             mark.unlink()
@@ -155,6 +154,14 @@ def _take_up(grid: Grid, folder: Path, chunk: int | None, resume: bool, watch: W
         return planning.make_plan(grid, cut=cut, groups=_groups(missing), tell=watch.tell), missing
     except OSError as error:
         raise _disk_trouble(folder, error) from None
+
+
+def _must_be_free(folder: Path) -> None:
+    """Raise `ConfigError` for a folder in which anything could be overwritten."""
+    if not storing.is_free(folder):
+        known = (folder / storing.MANIFEST).is_file()
+        raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; "
+                          + (f"--resume {folder} goes on with it" if known else "choose another or remove it"))
 
 
 def _must_be_the_same(folder: Path, grid: Grid) -> Cut | None:

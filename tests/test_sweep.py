@@ -309,6 +309,24 @@ def test_an_unfinished_sweep_shows_whole_chunks_only(finished, tmp_path):
     assert lt.tables.points(part)["runs"].min() == 2
 
 
+def test_a_chunk_that_could_not_be_written_whole_is_not_there(finished, tmp_path):
+    config, folder, _ = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    grid, cut = store.read_manifest(tmp_path / "copy")
+    there = store.Store(tmp_path / "copy/results.zarr", grid, cut, config.algorithms)
+    chunk = next(plan.chunks(grid, cut, (None, None)))
+    values = {name: np.asarray(array[(*(slice(r.start, r.stop) for r in chunk.box[:-1]), slice(None),
+                                      slice(chunk.box[-1].start, chunk.box[-1].stop))])
+              for name, array in there.arrays.items() if name != "done"}
+    assert there.holds(chunk)
+    with pytest.raises(ValueError, match="could not be broadcast|shape"):
+        there.write(chunk, values | {"diverged_at": np.zeros((7, 7, 7, 7))})
+    assert not there.has_mark(chunk)
+    assert not there.holds(chunk)
+    there.write(chunk, values)
+    assert there.holds(chunk)
+
+
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_kill_9_at_any_moment_loses_nothing(finished, tmp_path, kills):
     """Killed at random moments from the first second on, and resumed; the result is that of a sweep left alone."""
@@ -339,7 +357,7 @@ def test_kill_9_at_any_moment_loses_nothing(finished, tmp_path, kills):
     last = subprocess.run(old, capture_output=True, text=True, env=environment(), timeout=300)
     assert last.returncode == 0, last.stderr
     same(lt.sweep(config, AXES, folder, resume=True).load(), runs)
-    assert not list(folder.rglob("*.partial"))
+    assert not [*folder.rglob("*.partial"), *folder.glob(".skeleton-*")]
     assert moments == sorted(moments)  # what was there stayed
 
 
