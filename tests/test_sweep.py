@@ -99,6 +99,18 @@ def test_chunks_and_devices_do_not_change_the_numbers(tiny, tmp_path):
         same(lt.load(folder).load(), whole)
 
 
+def test_boxes_and_devices_that_do_not_divide_the_points(tiny):
+    """5 points and 1 seed: filled up to 6 on 2 devices, and in boxes of 3 and 2."""
+    config = vary(tiny, seeds=1, first_seed=3)
+    ratios = [0.02, 0.05, 0.1, 0.4, 1.0]
+    whole, cut = lt.sweep(config, {"eta_ratio": ratios}), lt.sweep(config, {"eta_ratio": ratios}, chunk=3)
+    same(cut.load(), whole.load())
+    for ratio in (0.02, 0.1, 1.0):
+        alone = lt.run(vary(config, training__eta_ratio=ratio))
+        np.testing.assert_allclose(whole["contrast"].sel(eta_ratio=ratio), alone["contrast"], rtol=1e-5, atol=1e-5)
+    assert float(abs(whole["contrast"].isel(record=-1).diff("eta_ratio").sel(algorithm="S")).min()) > 0
+
+
 def test_two_processes_write_one_store(tiny, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -309,6 +321,13 @@ def test_an_unfinished_sweep_shows_whole_chunks_only(finished, tmp_path):
     assert lt.tables.points(part)["runs"].min() == 2
 
 
+class Full:
+    """An array that takes nothing."""
+
+    def __setitem__(self, where, values):
+        raise OSError("full")
+
+
 def test_a_chunk_that_could_not_be_written_whole_is_not_there(finished, tmp_path):
     config, folder, _ = finished
     shutil.copytree(folder, tmp_path / "copy")
@@ -319,8 +338,10 @@ def test_a_chunk_that_could_not_be_written_whole_is_not_there(finished, tmp_path
                                       slice(chunk.box[-1].start, chunk.box[-1].stop))])
               for name, array in there.arrays.items() if name != "done"}
     assert there.holds(chunk)
-    with pytest.raises(ValueError, match="could not be broadcast|shape"):
-        there.write(chunk, values | {"diverged_at": np.zeros((7, 7, 7, 7))})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(there.arrays, "diverged_at", Full())
+        with pytest.raises(OSError, match="full"):
+            there.write(chunk, values)
     assert not there.has_mark(chunk)
     assert not there.holds(chunk)
     there.write(chunk, values)
