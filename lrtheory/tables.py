@@ -16,13 +16,13 @@ RUN_DIMS = ("algorithm", "seed", "record")
 """Dimensions of every result; all others are the axes of a sweep."""
 
 DERIVED: dict[str, tuple[str, Callable[[xr.Dataset], xr.DataArray]]] = {
-    "q_first": ("share of seeds that halve the loss on Q before that on P",
+    "q_first": ("share of seeds, Q halved before P",
                 lambda runs: runs["time_q_half"] < runs["time_p_half"]),
-    "p_first": ("share of seeds that halve the loss on P before that on Q",
+    "p_first": ("share of seeds, P halved before Q",
                 lambda runs: runs["time_p_half"] < runs["time_q_half"]),
-    "annealed": ("share of seeds that annealed", lambda runs: xr.apply_ufunc(np.isfinite, runs["annealed_at"])),
+    "annealed": ("share of seeds, annealed", lambda runs: xr.apply_ufunc(np.isfinite, runs["annealed_at"])),
 }
-"""What follows from the stored times: {name: (meaning, of a dataset)}; 0 or 1 a run."""
+"""What follows from the stored times, 0 or 1 a run: {name: (meaning, of a dataset)}; halved is a group's training loss."""
 
 SUMMARISED = ("test_error_p", "test_error_q", "test_error_mixed", "test_error", "train_loss", "loss_p", "loss_mixed",
               "loss_q", "contrast", "q_first", "p_first", "annealed")
