@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout = None
         return 1
     except OSError as error:
-        print(f"lrtheory {name}: {error.filename or 'a file'}: {error.strerror or error}; make room or choose another "
+        print(f"lrtheory {name}: {error.filename or 'the folder'}: {error.strerror or error}; make room or choose another "
               "folder", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
