@@ -125,8 +125,9 @@ def sweep(argv: list[str]) -> int:
             return 130
     if first:
         summary = results.save_sweep(folder)
-        drawn = maps.save_all(results.load(folder), folder / "figures")
-        console.print(report.sweep_closing(summary, results.load(folder)))
+        runs = results.load(folder)
+        drawn = maps.save_all(runs, folder / "figures")
+        console.print(report.sweep_closing(summary, runs))
         console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: sweep.json, summary.json, points.csv, "
                       "results.zarr" + (", figures/" if drawn else ""), soft_wrap=True)
     return 0

@@ -63,7 +63,7 @@ def test_error_on_p(results: xr.Dataset) -> Figure:
     results = results.isel(record=slice(1, None))  # at the start f = 0, an error everywhere by convention
     figure, (axis,) = _panels(1)
     for name in results["algorithm"].values.tolist():
-        colour, line = _algorithm_style(results, name)
+        colour, line = algorithm_style(results, name)
         runs = results.sel(algorithm=name)
         _curve(axis, runs, "test_error_p", colour, line, name, band="error")
         _mark_annealing(axis, runs, colour)
@@ -94,7 +94,7 @@ def directions(results: xr.Dataset) -> Figure:
         axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
     axes[0].set_ylabel("output on a direction of Q")
     for name in names:
-        colour, line = _algorithm_style(results, name)
+        colour, line = algorithm_style(results, name)
         _curve(axes[-1], results.sel(algorithm=name), "contrast", colour, line, name, band="range")
     axes[-1].set_title("contrast g(z+ζ) + g(z−ζ) − 2g(z)")
     axes[-1].legend(loc="best")
@@ -108,7 +108,7 @@ def noise_and_signal(results: xr.Dataset) -> Figure:
     figure, axes = _panels(4, columns=2)
     for axis, half in zip(axes, "wv", strict=False):
         for name in results["algorithm"].values.tolist():
-            colour, line = _algorithm_style(results, name)
+            colour, line = algorithm_style(results, name)
             runs = results.sel(algorithm=name)
             _curve(axis, runs, f"signal_norm_{half}", colour, line, f"{name}, signal", band="range")
             _curve(axis, runs, f"noise_norm_{half}", colour, line, f"{name}, noise", band=None, width=0.8)
@@ -117,7 +117,7 @@ def noise_and_signal(results: xr.Dataset) -> Figure:
         axis.set_ylabel("Frobenius norm")
     axes[0].legend(fontsize=7, loc="lower right")
     for name in results["algorithm"].values.tolist():
-        colour, line = _algorithm_style(results, name)
+        colour, line = algorithm_style(results, name)
         runs = results.sel(algorithm=name)
         _curve(axes[2], runs, "noise_variance_w", colour, line, f"{name}, W", band="range")
         _curve(axes[2], runs, "noise_variance_theory", "black", ":", "_", band=None, width=0.9)
@@ -161,7 +161,8 @@ def _panels(count: int, columns: int | None = None, sharey: bool = False) -> tup
     return figure, axes
 
 
-def _algorithm_style(results: xr.Dataset, name: str) -> tuple[str, str]:
+def algorithm_style(results: xr.Dataset, name: str) -> tuple[str, str]:
+    """(colour, line) of an algorithm, its own or, for one of yours, a spare one."""
     spare = [(PURPLE, "-"), (SKY, "--"), (ORANGE, "-.")]
     others = [n for n in results["algorithm"].values.tolist() if n not in ALGORITHM_STYLE]
     return ALGORITHM_STYLE[name] if name in ALGORITHM_STYLE else spare[others.index(name) % len(spare)]

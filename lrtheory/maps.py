@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from lrtheory.figures import ALGORITHM_STYLE, GREY, ORANGE, PURPLE, RC, SKY
+from lrtheory.figures import GREY, RC, algorithm_style
 from lrtheory.spec import ConfigError
 from lrtheory.tables import DERIVED, axes_of, mean_and_error, metric
 
@@ -41,7 +41,7 @@ def line(runs: xr.Dataset, x: str, y: str, panels: str | None = None) -> Figure:
                 chosen = {"algorithm": name} | ({} if value is None else {panels: value})
                 centre = mean.sel(chosen).squeeze().transpose(at).values
                 spread = 2 * np.nan_to_num(error.sel(chosen).squeeze().transpose(at).values)
-                colour, style = _style(runs, name)
+                colour, style = algorithm_style(runs, name)
                 place = _positions(runs, x)
                 axis.plot(place, centre, style, color=colour, marker="o", ms=3, label=name)
                 axis.fill_between(place, centre - spread, centre + spread, color=colour, alpha=0.2, lw=0)
@@ -298,9 +298,3 @@ def _title(axis: Axes, runs: xr.Dataset, panels: str | None, value: Any) -> None
 
 def _listed(values: np.ndarray) -> str:
     return ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values.tolist())
-
-
-def _style(runs: xr.Dataset, name: str) -> tuple[str, str]:
-    others = [n for n in runs["algorithm"].values.tolist() if n not in ALGORITHM_STYLE]
-    spare = [(PURPLE, "-"), (SKY, "--"), (ORANGE, "-.")]
-    return ALGORITHM_STYLE[name] if name in ALGORITHM_STYLE else spare[others.index(name) % len(spare)]

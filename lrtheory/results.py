@@ -15,7 +15,7 @@ import xarray as xr
 from lrtheory import tables
 from lrtheory.config import Config, from_json, to_json
 from lrtheory.spec import ConfigError
-from lrtheory.store import MANIFEST, STORE, missing_files, open_results
+from lrtheory.store import MANIFEST, STORE, missing_files, open_results, write_whole
 from lrtheory.sweeping import SESSIONS
 from lrtheory.timescales import conditions
 
@@ -148,15 +148,13 @@ def save_sweep(folder: Path) -> dict[str, Any]:
     """Write points.csv and summary.json beside a finished sweep; return the summary."""
     runs = load(folder)
     config = config_of(runs)
-    partial = folder / "points.csv.partial"
-    tables.points(runs).to_csv(partial, index=False)
-    partial.replace(folder / "points.csv")
+    write_whole(folder / "points.csv", tables.points(runs).to_csv(index=False))
     sessions = json.loads((folder / SESSIONS).read_text())
     axes = {a: [_plain(v) for v in runs[a].values.tolist()] for a in tables.axes_of(runs)}
     summary = {"name": config.name, "note": config.note, "axes": axes, "points": math.prod(map(len, axes.values())),
                "algorithms": runs["algorithm"].values.tolist(), "seeds": runs.sizes["seed"],
                "runs": runs["diverged_at"].size, "diverged": tables.diverged(runs), "sessions": sessions}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    write_whole(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary
 
 

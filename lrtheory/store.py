@@ -50,12 +50,17 @@ def describe(grid: Grid, cut: Cut | None) -> dict[str, Any]:
 
 def write_manifest(folder: Path, grid: Grid, cut: Cut | None) -> None:
     """Write the manifest, whole or not at all."""
-    partial = folder / f"{MANIFEST}.partial"
+    write_whole(folder / MANIFEST, json.dumps(describe(grid, cut), indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that it is there as a whole or as it was before."""
+    partial = path.with_name(f"{path.name}.partial")
     with partial.open("w") as file:
-        file.write(json.dumps(describe(grid, cut), indent=1) + "\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(folder / MANIFEST)
+    partial.replace(path)
 
 
 def read_manifest(folder: Path) -> tuple[Grid, Cut | None]:
@@ -187,8 +192,8 @@ class Store:
     def write(self, chunk: Chunk, found: Measured) -> None:
         """Store a chunk, `done` last. Raises `OSError` where the disk does not take it; the chunk is then not there."""
         box = tuple(slice(r.start, r.stop) for r in chunk.box)
-        if isinstance(self.place, Path):  # a damaged chunk is not there while it is written anew
-            self._file(self.arrays["done"], chunk).unlink(missing_ok=True)
+        if isinstance(self.place, Path):
+            self.unmark(chunk)
         for name, values in found.items():
             self.arrays[name][(*box[:-1], slice(None), box[-1])] = values
         self.arrays["done"][box] = True
@@ -206,6 +211,10 @@ class Store:
         except (ValueError, RuntimeError, OSError):  # checksum, decompression, length
             return False
         return True
+
+    def unmark(self, chunk: Chunk) -> None:
+        """Make a damaged chunk count as missing, until it is written anew."""
+        self._file(self.arrays["done"], chunk).unlink(missing_ok=True)
 
     def has_mark(self, chunk: Chunk) -> bool:
         """Whether a chunk has been written, without looking at its numbers."""

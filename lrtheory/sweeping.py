@@ -151,6 +151,8 @@ def _take_up(grid: Grid, folder: Path, chunk: int | None, resume: bool, watch: W
         store.prepare()
         watch.tell("checking what is there")
         missing = [c for c in _chunks(grid, cut) if not store.holds(c)]
+        for damaged in missing:  # no process may take what is left of it for a chunk of another process
+            store.unmark(damaged)
         return planning.make_plan(grid, cut=cut, groups=_groups(missing), tell=watch.tell), missing
     except OSError as error:
         raise _disk_trouble(folder, error) from None
@@ -247,9 +249,7 @@ def _remember(folder: Path, watch: Watch) -> None:
         before = json.loads(path.read_text())
     except (OSError, ValueError):
         before = []
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps([*before, now], indent=1) + "\n")
-    partial.replace(path)
+    storing.write_whole(path, json.dumps([*before, now], indent=1) + "\n")
     for name in ("lrtheory", "jax", "jaxlib", "device", "precision", "git_revision"):
         if before and before[0][name] != now[name]:
             watch.tell(f"note: {name} was {before[0][name]} when this sweep began and is {now[name]} now; "

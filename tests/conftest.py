@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -14,7 +15,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # many tests run the same pro
         shutil.rmtree(CACHE, ignore_errors=True)
 
 import jax
+import numpy as np
 import pytest
+import xarray as xr
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -46,3 +49,30 @@ def vary(config: Config, **changes) -> Config:
     """`Config.replace` with double underscores for dots."""
     return config.replace(**{name.replace("__", "."): value for name, value in changes.items()})
 
+
+AXES = {"eta_ratio": [0.02, 0.1, 1.0], "noise_level": [0.5, 1.0]}
+"""A grid of 6 points."""
+
+
+def same(one: xr.Dataset, other: xr.Dataset, rtol: float = 1e-5) -> None:
+    """Equal labels and, up to `rtol` and rounding near 0, equal numbers."""
+    assert one.sizes == other.sizes
+    for name in one.variables:
+        if one[name].dtype.kind in "fiu":
+            np.testing.assert_allclose(one[name], other[name], rtol=rtol, atol=1e-6, err_msg=str(name))
+        else:
+            assert one[name].values.tolist() == other[name].values.tolist()
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "lrtheory.cli", *map(str, words)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return os.environ | {"COLUMNS": "100", "JAX_PLATFORMS": "cpu"} | more
+
+
+@pytest.fixture
+def tiny(small):
+    """200 steps of the small configuration, decoupled."""
+    return vary(small, training__steps=200, seeds=4, records=5, n_test=32, engine="decoupled")
