@@ -18,7 +18,7 @@ from lrtheory.spec import ConfigError, require, require_choice, spec, static
 from lrtheory.timescales import stability_bound
 from lrtheory.training import AlgorithmName, Training
 
-EngineName = Literal["dense", "reduced", "decoupled"]
+EngineName = Literal["dense", "reduced", "decoupled", "infinite"]
 
 
 @spec
@@ -33,7 +33,8 @@ class Config:
     network: Network = dataclasses.field(default_factory=Network, metadata={"static": False})
     training: Training = dataclasses.field(default_factory=Training, metadata={"static": False})
     engine: EngineName = static(default="decoupled")
-    """dense: (m, d) weights, plain; reduced: the same network, exactly, faster; decoupled: gates from the noise part"""
+    """dense: (m, d) weights, plain; reduced: the same network, exactly, faster; decoupled: gates from the noise part;
+    infinite: the limit of decoupled for m -> infinity, no neurons at all"""
     algorithms: tuple[AlgorithmName, ...] = static(default=("L-S", "S"))
     """which of L-S, S and S+noise to train"""
     seeds: int = static(default=8)
@@ -72,10 +73,31 @@ class Config:
         require(self.training.eta1 < bound, "training.eta1", self.training.eta1,
                 f"below the stability bound 2/lambda_max = {bound:.4g} of this problem",
                 "lower the rate or problem.z_norm")
-        require(self.training.step_time < bound, "training.step_time", self.training.step_time,
+        if self.engine == "infinite":
+            self._check_infinite()
+        require(self.adaptive or self.training.step_time < bound, "training.step_time", self.training.step_time,
                 f"below the stability bound 2/lambda_max = {bound:.4g} of this problem (K eta is one gradient step)",
                 "lower it; 0 takes K = 1")
         return self
+
+    def _check_infinite(self) -> None:
+        """Raise `ConfigError` for what the infinite-width engine cannot do."""
+        require(self.problem.r < 1, "problem.r", self.problem.r, "below 1 for the infinite engine",
+                "z + zeta and z - zeta are taken to lie less than 90 degrees apart")
+        resolved = 200 * self.network.shortest_lag
+        require(self.problem.r**2 >= resolved, "problem.r", self.problem.r,
+                f"at least {math.sqrt(resolved):.3g} = (200 network.shortest_lag)^(1/2)", "lower network.shortest_lag")
+        if self.adaptive:
+            require(self.training.step_time > 0, "training.step_time", self.training.step_time,
+                    "positive where the infinite engine chooses its steps",
+                    "records lie at multiples of it; or set training.tolerance 0 to take fixed steps")
+            require(self.training.batch_size is None, "training.batch_size", self.training.batch_size,
+                    "None where the infinite engine chooses its steps", "or set training.tolerance 0 to take fixed steps")
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the engine chooses how many iterations a step takes."""
+        return self.engine == "infinite" and self.training.tolerance > 0
 
     def replace(self, **changes: Any) -> "Config":
         """A copy with fields changed; dotted names reach into parts.

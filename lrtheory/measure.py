@@ -80,6 +80,7 @@ def measurements(config: Config, data: Data, test: Data, f: Array, readout: Read
 UNITS: dict[str, tuple[str, str]] = {
     "time": ("sum of rates", "training time, sum over iterations of the learning rate"),
     "iterations": ("1", "iterations of the algorithm, K for a step of K micro-steps"),
+    "steps": ("1", "steps taken, each of K iterations; tried ones included where the engine chooses K"),
     "learning_rate": ("sum of rates an iteration", "rate of the next step unless the loss changes it"),
     "activation_noise": ("tau0 |x|", "std of the pre-activation noise on x"),
     "phase": ("1", "stage of the algorithm: 0 before annealing, 1 after"),

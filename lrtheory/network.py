@@ -17,6 +17,7 @@ from lrtheory.spec import require, require_choice, require_positive, spec, stati
 
 Variant = Literal["block", "conv"]
 Init = Literal["antisymmetric", "plain"]
+Kernel = Literal["matrix", "features"]
 Weights = tuple[Array, ...]
 """First-layer matrices, each (inputs, neurons): (W, V) for block, (U,) for conv. The paper's U is their transpose:
 neurons come last because accelerators pad the last axis to 128."""
@@ -43,6 +44,11 @@ class Network:
     """tau0 of W, and of the shared U of the conv variant"""
     tau_v: float = swept(default=1.0)
     """tau0 of V (not used by the conv variant)"""
+    kernel: Kernel = static(default="matrix")
+    """infinite engine: matrix: the kernel between all P rows, O(N^2) memory; features: its harmonics up to degree 2,
+    O(N d) memory, for N far above d^2"""
+    shortest_lag: float = static(default=1e-12)
+    """infinite engine: lag of the noise's clock down to which the kernel's relative changes are resolved; below r^2/200"""
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -58,6 +64,9 @@ class Network:
         """Raise `ConfigError` for a network that cannot be built."""
         require_choice("network.variant", self.variant, get_args(Variant))
         require_choice("network.init", self.init, get_args(Init))
+        require_choice("network.kernel", self.kernel, get_args(Kernel))
+        require(1e-36 <= self.shortest_lag <= 1e-4, "network.shortest_lag", self.shortest_lag, "between 1e-36 and 1e-4",
+                "1e-12 serves r down to 2e-5")
         for name in ("m_w", "m_v"):
             value = getattr(self, name)
             require(value >= 2 and value % 2 == 0, f"network.{name}", value, "an even number of at least 2",

@@ -69,7 +69,7 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     """
     config = config_of(results)
     names = results["algorithm"].values.tolist()
-    found = conditions(config.problem, config.training, config.network, full=config.engine != "decoupled")
+    found = conditions(config.problem, config.training, config.network, full=config.engine in ("dense", "reduced"))
     both = "S" in names and "L-S" in names
     tree: dict[str, Any] = {
         "expected": all(c.holds for c in found),

@@ -53,6 +53,8 @@ class Run(NamedTuple):
     activation_noise: ScheduleState
     time: Sum
     iterations: Sum
+    steps: Array  # () steps taken, tried leaps included
+    stride: Array  # () time that the next leap tries to cover
     noise_variance: Array  # () v, in units of tau0^2, by its recursion
     initial_losses: Array  # (3,) of each group
     half_times: Array  # (3,) of each group
@@ -74,10 +76,38 @@ def begin(config: Config, algorithm: Algorithm, seed: Array) -> tuple[Setting, R
     zero = jnp.zeros(())
     never = jnp.full((), jnp.inf)
     run = Run(network=network, rate=algorithm.rate.init(), activation_noise=algorithm.activation_noise.init(),
-              time=Sum(zero, zero), iterations=Sum(zero, zero), noise_variance=jnp.ones(()),
+              time=Sum(zero, zero), iterations=Sum(zero, zero), steps=jnp.array(0),
+              stride=jnp.asarray(config.training.step_time, zero.dtype), noise_variance=jnp.ones(()),
               initial_losses=losses(data, f).each, half_times=jnp.full((3,), jnp.inf), annealed_at=never,
               threshold_at=never, stopped_at=never, diverged_at=never)
     return Setting(data, test, inputs, noise_key), run
+
+
+class Now(NamedTuple):
+    """What the loss and the clock decide for the step that starts now."""
+
+    run: Run  # with the events that have happened by now
+    eta: Array  # () rate
+    level: Array  # () of activation noise
+    going: Array  # () neither diverged nor stopped
+
+
+def look(config: Config, algorithm: Algorithm, data: Data, run: Run, f: Array) -> Now:
+    """Rate and noise level from the loss of the network as it is, without activation noise, and what has happened."""
+    training, time = config.training, run.time.value
+    loss = losses(data, f)
+    excess = loss.total - jnp.log(2.0) * jnp.mean(data.group == Q_ONLY)  # over q log 2, q the empirical share of Q-only
+    diverged_at = _first(run.diverged_at, time, ~(loss.total < DIVERGED_LOSS))
+    stopped_at = _first(run.stopped_at, time, loss.total <= training.stop_loss)
+    eta, rate = algorithm.rate.update(run.rate, time, excess)
+    level, activation_noise = algorithm.activation_noise.update(run.activation_noise, time, excess)
+    annealed = (rate.stage > 0) | (activation_noise.stage > 0)
+    run = run._replace(
+        rate=rate, activation_noise=activation_noise, stopped_at=stopped_at, diverged_at=diverged_at,
+        half_times=_first(run.half_times, time, loss.each <= run.initial_losses / 2),
+        annealed_at=_first(run.annealed_at, time, annealed),
+        threshold_at=_first(run.threshold_at, time, _reached(algorithm, excess)))
+    return Now(run, eta, level, jnp.isinf(diverged_at) & jnp.isinf(stopped_at))
 
 
 def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, run: Run) -> Run:
@@ -87,20 +117,8 @@ def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, r
     """
     engine, training, data = ENGINES[config.engine], config.training, setting.data
     key_noise, key_activation, key_batch = jax.random.split(jax.random.fold_in(setting.noise_key, index), 3)
-    time = run.time.value
-
-    # The loss of the network as it is, without activation noise, decides what happens.
     f, pullback = engine.forward(config, setting.inputs, run.network, None)
-    loss = losses(data, f)
-    excess = loss.total - jnp.log(2.0) * jnp.mean(data.group == Q_ONLY)  # over q log 2, q the empirical share of Q-only
-    diverged_at = _first(run.diverged_at, time, ~(loss.total < DIVERGED_LOSS))
-    stopped_at = _first(run.stopped_at, time, loss.total <= training.stop_loss)
-    going = jnp.isinf(diverged_at) & jnp.isinf(stopped_at)
-    eta, rate_state = algorithm.rate.update(run.rate, time, excess)
-    level, noise_state = algorithm.activation_noise.update(run.activation_noise, time, excess)
-    crossed = _reached(algorithm, excess)
-    annealed = (rate_state.stage > 0) | (noise_state.stage > 0)
-
+    run, eta, level, going = look(config, algorithm, data, run, f)
     if training.activation_noise_form is not None:
         f, pullback = engine.forward(config, setting.inputs, run.network, Perturbation(level, key_activation))
     df = loss_gradient(data, f)
@@ -112,14 +130,54 @@ def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, r
     count = jnp.where(going, count, 0.0)
     move = noise.Move(*(jnp.where(going, m, 0.0) for m in move))  # a finished run is frozen
     normals = engine.draw(key_noise, run.network)
-    return Run(
-        network=engine.advance(config, run.network, pullback(df), move, normals),
-        rate=rate_state, activation_noise=noise_state,
-        time=run.time.add(count * eta), iterations=run.iterations.add(count),
-        noise_variance=noise.variance(run.noise_variance, move), initial_losses=run.initial_losses,
-        half_times=_first(run.half_times, time, loss.each <= run.initial_losses / 2),
-        annealed_at=_first(run.annealed_at, time, annealed), threshold_at=_first(run.threshold_at, time, crossed),
-        stopped_at=stopped_at, diverged_at=diverged_at)
+    return run._replace(
+        network=engine.advance(config, setting.inputs, run.network, pullback(df), move, normals),
+        time=run.time.add(count * eta), iterations=run.iterations.add(count), steps=run.steps + going,
+        noise_variance=noise.variance(run.noise_variance, move))
+
+
+def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, run: Run) -> Run:
+    """Leaps of as many iterations as the tolerance allows, up to the time `end`.
+
+    A leap whose error is above `training.tolerance` is tried again, shorter; so is one in which something happens (a
+    schedule changes its stage, a loss reaches a mark), until it is no longer than `training.step_time`: events are as
+    finely resolved as by fixed steps. K = 1 is always taken, for it is the algorithm itself.
+    """
+    engine, training, data = ENGINES[config.engine], config.training, setting.data
+    assert engine.leap is not None, "check() admits a tolerance only for engines that can leap"
+    leap = engine.leap
+
+    def seen(run: Run) -> Now:
+        return look(config, algorithm, data, run, engine.forward(config, setting.inputs, run.network, None)[0])
+
+    def remaining(run: Run) -> Array:
+        return end - run.time.value + run.time.lost
+
+    def unfinished(now: Now) -> Array:
+        rounding = 4 * jnp.finfo(end.dtype).eps * end
+        return now.going & (remaining(now.run) > jnp.maximum(0.5 * now.eta, rounding))
+
+    def try_leap(now: Now) -> Now:
+        run, eta = now.run, now.eta
+        left = jnp.maximum(jnp.round(remaining(run) / eta), 1.0)
+        count = jnp.clip(jnp.round(run.stride / eta), 1.0, left)
+        network, error = leap(config, setting.inputs, run.network, lambda f: loss_gradient(data, f), eta, count, now.level)
+        move = noise.micro_steps(eta, count, training.weight_decay, training.tau_xi)
+        took = count * eta
+        after = seen(run._replace(network=network, time=run.time.add(took), iterations=run.iterations.add(count),
+                                  noise_variance=noise.variance(run.noise_variance, move)))
+        happens = _count_events(after.run) > _count_events(run)
+        fits = (error <= training.tolerance) & ~(happens & (took > 1.5 * training.step_time))
+        good = fits | (count <= 1) | ~jnp.isfinite(error) & (took <= training.step_time)
+        factor = jnp.clip(0.9 * jnp.sqrt(training.tolerance / jnp.maximum(error, 1e-30)), 0.2, 3.0)
+        factor = jnp.where(jnp.isfinite(error), factor, 0.2)
+        factor = jnp.where(good, factor, jnp.minimum(factor, 0.5))  # a shorter leap, even in whole iterations
+        # A leap cut short by the end says nothing against a longer one.
+        stride = jnp.where(good & (count >= left), jnp.maximum(run.stride, factor * took), factor * took)
+        chosen = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, now)
+        return chosen._replace(run=chosen.run._replace(steps=run.steps + 1, stride=stride))
+
+    return jax.lax.while_loop(unfinished, try_leap, seen(run)).run
 
 
 def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run) -> dict[str, Array]:
@@ -129,7 +187,7 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run) ->
     readout = engine.read(config, setting.inputs, run.network, setting.test)
     diagnostics = engine.diagnose(config, setting.inputs, run.network)
     return measurements(config, setting.data, setting.test, f, readout, diagnostics) | {
-        "time": run.time.value, "iterations": run.iterations.value,
+        "time": run.time.value, "iterations": run.iterations.value, "steps": run.steps,
         "learning_rate": algorithm.rate.values[run.rate.stage],
         "activation_noise": algorithm.activation_noise.values[run.activation_noise.stage],
         "phase": run.rate.stage + run.activation_noise.stage, "noise_variance_theory": run.noise_variance}
@@ -153,10 +211,14 @@ def trajectory(config: Config, algorithm: Algorithm, setting: Setting, run: Run,
                bounds: Array) -> tuple[Run, dict[str, Array]]:
     """Run from step bounds[0] through bounds[-1], observing at bounds[1:]; the record axis comes first.
 
-    Bounds are traced and must not be batched: all runs of a vmapped call are observed at the same steps.
+    Bounds are traced and must not be batched: all runs of a vmapped call are observed at the same steps. Where the
+    engine chooses its steps, bounds are times in units of `training.step_time`.
     """
     def segment(run: Run, ends: tuple[Array, Array]) -> tuple[Run, dict[str, Array]]:
-        run = jax.lax.fori_loop(*ends, lambda index, r: step(config, algorithm, setting, index, r), run)
+        if config.adaptive:
+            run = leap_to(config, algorithm, setting, ends[1] * jnp.asarray(config.training.step_time), run)
+        else:
+            run = jax.lax.fori_loop(*ends, lambda index, r: step(config, algorithm, setting, index, r), run)
         return run, observe(config, algorithm, setting, run)
 
     return jax.lax.scan(segment, run, (bounds[:-1], bounds[1:]))
@@ -165,6 +227,12 @@ def trajectory(config: Config, algorithm: Algorithm, setting: Setting, run: Run,
 def _first(when: Array, now: Array, happens: Array) -> Array:
     """`when` if it has happened before, else `now` if it happens, else inf."""
     return jnp.where(jnp.isinf(when) & happens, now, when)
+
+
+def _count_events(run: Run) -> Array:
+    """How much has happened in a run: stages left behind, and times that are set."""
+    times = jnp.append(run.half_times, jnp.stack([run.threshold_at, run.stopped_at, run.diverged_at]))
+    return run.rate.stage + run.activation_noise.stage + jnp.sum(jnp.isfinite(times))
 
 
 def _reached(algorithm: Algorithm, loss: Array) -> Array:

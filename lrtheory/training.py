@@ -63,8 +63,11 @@ class Training:
     examples, which is cheaper; None: no algorithm has activation noise"""
     step_time: float = swept(default=0.02)
     """time a step covers: K = max(1, round(step_time/eta)) micro-steps with the gradient frozen; 0: K = 1, literal"""
+    tolerance: float = static(default=1e-3)
+    """infinite engine: error that a step may add to any output; the engine then chooses K itself and step_time only places
+    the records and resolves events; 0: fixed steps of step_time, as the other engines take them"""
     steps: int = static(default=24_000)
-    """number of steps; K times as many iterations"""
+    """number of steps of step_time; K times as many iterations"""
     batch_size: int | None = static(default=None)
     """examples in the gradient of a step, drawn without replacement; None: all of them, as in the paper"""
 
@@ -94,7 +97,7 @@ class Training:
         require(0 < self.eta_ratio <= 1, "training.eta_ratio", self.eta_ratio, "in (0, 1]",
                 "eta2 = eta_ratio * eta1 is the small rate")
         for name in ("weight_decay", "noise_level", "loss_smoothing", "stop_loss", "activation_noise",
-                     "activation_noise_after", "step_time"):
+                     "activation_noise_after", "step_time", "tolerance"):
             require_nonnegative(f"training.{name}", getattr(self, name))
         require(self.eta1 * self.weight_decay < 1, "training.eta1 * training.weight_decay",
                 self.eta1 * self.weight_decay, "below 1", "the decay would overshoot zero; lower either")

@@ -55,8 +55,8 @@ def test_dense_is_reduced_path_by_path(float64, small, variant, init, groups):
         outputs = [e.forward(config, i, s, None) for e, i, s in zip(engines, inputs, states, strict=True)]
         np.testing.assert_allclose(outputs[1][0], outputs[0][0], rtol=1e-9, atol=1e-12)
         states = tuple(
-            e.advance(config, s, pull(loss_gradient(data, f)), move, xi)
-            for e, s, (f, pull), xi in zip(engines, states, outputs, (normals, projected(config, data, normals)),
+            e.advance(config, i, s, pull(loss_gradient(data, f)), move, xi)
+            for e, i, s, (f, pull), xi in zip(engines, inputs, states, outputs, (normals, projected(config, data, normals)),
                                            strict=True))
     for part in ("signal", "noise"):
         for a, b in zip(getattr(states[1], part), projected(config, data, getattr(states[0], part)), strict=True):
@@ -193,7 +193,7 @@ def test_full_network_approaches_decoupled_as_one_over_sqrt_m(small):
             for engine, state in zip(engines, states, strict=True):
                 f, pullback = engine.forward(sized, inputs, state, None)
                 zeros = jax.tree.map(jnp.zeros_like, state.noise)
-                moved.append(engine.advance(sized, state, pullback(loss_gradient(data, f)), move, zeros))
+                moved.append(engine.advance(sized, inputs, state, pullback(loss_gradient(data, f)), move, zeros))
             return tuple(moved), None
 
         states, _ = jax.lax.scan(step, (first, first), None, length=60)
@@ -214,10 +214,10 @@ def test_the_state_is_signal_plus_noise(float64, small):
     normals = engine.draw(jax.random.key(0), state)
     f, pullback = engine.forward(small, inputs, state, None)
     gradient = pullback(loss_gradient(data, f))
-    after = engine.advance(small, state, gradient, move, normals)
+    after = engine.advance(small, inputs, state, gradient, move, normals)
     for u, g, xi, tau, new in zip(state.weights, gradient, normals, small.network.scales, after.weights, strict=True):
         xi = tau * small.training.tau_xi * xi
         np.testing.assert_allclose(new, u - 0.2 * (g + lam * u + xi), rtol=1e-10, atol=1e-13)
-    silent = engine.advance(small, state, jax.tree.map(jnp.zeros_like, gradient), move, normals)
+    silent = engine.advance(small, inputs, state, jax.tree.map(jnp.zeros_like, gradient), move, normals)
     for a, b in zip(silent.noise, after.noise, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -3,8 +3,10 @@
 from lrtheory.engines.base import Engine, State
 from lrtheory.engines.decoupled import DECOUPLED
 from lrtheory.engines.dense import DENSE
+from lrtheory.engines.infinite import INFINITE
 from lrtheory.engines.reduced import REDUCED
 
-ENGINES: dict[str, Engine] = {"dense": DENSE, "reduced": REDUCED, "decoupled": DECOUPLED}
+ENGINES: dict[str, Engine] = {"dense": DENSE, "reduced": REDUCED, "decoupled": DECOUPLED,
+                              "infinite": INFINITE}
 
 __all__ = ["ENGINES", "Engine", "State"]

@@ -18,6 +18,8 @@ from lrtheory.noise import Move
 from lrtheory.problem import Data
 
 Pullback = Callable[[Array], Any]
+Slope = Callable[[Array], Array]
+"""dL/df (N,) from outputs f (N,)."""
 
 
 class Perturbation(NamedTuple):
@@ -59,6 +61,13 @@ class Diagnostics(NamedTuple):
     noise_norm: Array  # (2,) Frobenius norm of Utilde
 
 
+class Leap(NamedTuple):
+    """Many iterations at once."""
+
+    state: Any  # the engine's state after them
+    error: Array  # () estimated error of any output, in units of the output
+
+
 class Engine(NamedTuple):
     """Pure functions; `inputs`, `state` and gradients are pytrees that only the engine reads.
 
@@ -66,18 +75,21 @@ class Engine(NamedTuple):
     init(config, inputs, key) -> state.
     forward(config, inputs, state, perturbation or None) -> f (N,) and a function from dL/df (N,) to the gradient.
     draw(key, state) -> standard normals for one step (None where there is nothing to inject).
-    advance(config, state, gradient, move, normals) -> state after K micro-steps.
+    advance(config, inputs, state, gradient, move, normals) -> state after K micro-steps.
     read(config, inputs, state, test) -> Readout.
     diagnose(config, inputs, state) -> Diagnostics.
+    leap(config, inputs, state, slope, rate, K, level) -> Leap over K iterations at a rate and a level of activation
+    noise; None for engines that cannot tell how wrong a step is.
     """
 
     prepare: Callable[[Config, Data], Any]
     init: Callable[[Config, Any, Array], Any]
     forward: Callable[[Config, Any, Any, Perturbation | None], tuple[Array, Pullback]]
     draw: Callable[[Array, Any], Any]
-    advance: Callable[[Config, Any, Any, Move, Any], Any]
+    advance: Callable[[Config, Any, Any, Any, Move, Any], Any]
     read: Callable[[Config, Any, Any, Data], Readout]
     diagnose: Callable[[Config, Any, Any], Diagnostics]
+    leap: Callable[[Config, Any, Any, Slope, Array, Array, Array], Leap] | None = None
 
 
 def start(config: Config, inputs: tuple[int, ...], key: Array) -> State:
@@ -91,8 +103,9 @@ def draw(key: Array, state: State) -> Weights:
     return noise.draw(key, state.noise)
 
 
-def advance(config: Config, state: State, gradient: Weights, move: Move, normals: Weights) -> State:
+def advance(config: Config, inputs: Any, state: State, gradient: Weights, move: Move, normals: Weights) -> State:
     """K micro-steps of both parts: Ubar <- a Ubar - drift grad L, Utilde <- a Utilde - kick tau0 xi, xi ~ N(0, I)."""
+    del inputs
     signal = tuple(u + (move.shrink * u - move.drift * g) for u, g in zip(state.signal, gradient, strict=True))
     refreshed = tuple(u + (move.shrink * u - move.kick * tau * xi)
                       for u, tau, xi in zip(state.noise, config.network.scales, normals, strict=True))

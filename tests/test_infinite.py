@@ -1,0 +1,243 @@
+"""The infinite-width engine: against the sum over history, the networks that converge to it, and the algorithm itself."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import same, vary
+
+import lrtheory as lt
+from lrtheory import kernel, noise, simulate
+from lrtheory.engines import ENGINES, infinite
+from lrtheory.engines.base import Perturbation
+from lrtheory.measure import loss_gradient
+from lrtheory.problem import sample, sample_test, x2_of
+
+ENGINE = ENGINES["infinite"]
+
+
+# The kernel --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shortest", "bound"), [(1e-12, 2e-8), (1e-8, 2e-6), (1e-20, 4e-9)])
+def test_the_expansion_is_the_kernel_at_every_lag_and_angle(shortest, bound):
+    found = kernel.expansion(shortest)
+    assert np.all(found.weights > 0)
+    assert found.error < bound
+    lag = np.append(0.0, np.geomspace(1e-16, 100, 977))
+    for cosine in (1.0, np.cos(0.02), np.cos(0.3), 0.5, 0.01):
+        exact = 0.25 + np.arcsin(np.exp(-lag) * cosine) / (2 * np.pi)
+        ours = np.exp(-np.outer(lag, found.rates)) @ (found.weights * cosine**found.rates)
+        assert np.abs(ours - exact).max() <= found.error + 2e-9  # the exact one cancels near lag 0
+    lag = np.geomspace(shortest, 5, 977)  # differences of the kernel, which Q lives on, relative to themselves
+    slope = np.exp(-np.outer(lag, found.rates)) @ (found.weights * found.rates) * 2 * np.pi
+    np.testing.assert_allclose(slope, 1 / np.sqrt(np.expm1(2 * lag)), rtol=2e-6)
+
+
+def test_cutting_the_rates_costs_what_it_says():
+    found = kernel.expansion(1e-12)
+    lag = np.append(0.0, np.geomspace(1e-6, 10, 300))
+    for cosine in (0.2, 0.5, 0.8):
+        for tolerance in (1e-4, 1e-8):
+            k = kernel.leading_rates(found, cosine, tolerance)
+            for c in (cosine, 0.7 * cosine):
+                exact = 0.25 + np.arcsin(np.exp(-lag) * c) / (2 * np.pi)
+                cut = np.exp(-np.outer(lag, found.rates[:k])) @ (found.weights[:k] * c ** found.rates[:k])
+                assert np.abs(cut - exact).max() <= tolerance + found.error
+            assert kernel.leading_rates(found, cosine, 1e-9) > kernel.leading_rates(found, cosine, 1e-3)
+
+
+def test_the_clock_is_the_noise_parts_correlation(float64):
+    """exp(-(C_t - C_s)) = prod a sqrt(v_s / v_t), through annealing, at any rate."""
+    v, clock, log_a, history = 1.0, 0.0, 0.0, []
+    for rate, count in [(0.5, 1), (0.5, 3), (5e-7, 10_000), (5e-4, 7), (0.5, 1), (0.05, 400)]:
+        move = noise.micro_steps(rate, count, 1e-2, noise.balanced_noise(0.5, 1e-2))
+        history.append((clock, log_a, v))
+        clock += float(kernel.clock_step(v, move))
+        v, log_a = float(noise.variance(v, move)), log_a + np.log1p(float(move.shrink))
+        for clock_s, log_s, v_s in history:
+            np.testing.assert_allclose(np.exp(clock_s - clock), np.exp(log_a - log_s) * np.sqrt(v_s / v), rtol=1e-9)
+    assert clock > 0.03
+
+
+def test_many_micro_steps_with_refreshed_gates_are_their_sum(float64):
+    """Exactly where the variance stands still; else to K eta lambda of the whole, the clock not running evenly."""
+    rates, variance, lam = kernel.expansion(1e-8).rates, jnp.array(1.0), 2e-3
+    tau_xi = noise.balanced_noise(0.5, lam)
+    for eta, count in ((0.5, 1), (0.5, 40), (0.05, 1), (0.05, 2), (0.05, 50)):
+        decay, after = kernel.refreshed_steps(rates, variance, jnp.array(eta), jnp.array(float(count)), lam, tau_xi)
+        one, v, keep, gain = noise.micro_steps(eta, 1, lam, tau_xi), variance, np.ones(rates.size), np.zeros(rates.size)
+        for _ in range(count):
+            literal = kernel.frozen_steps(rates, v, one)
+            keep, gain, v = literal.keep * keep, literal.keep * gain + literal.gain, noise.variance(v, one)
+        np.testing.assert_allclose(after, v, rtol=1e-12)
+        np.testing.assert_allclose(decay.keep, keep, rtol=1e-6, atol=1e-12)
+        even = eta == 0.5 or count == 1
+        np.testing.assert_allclose(decay.gain, gain, rtol=1e-8, atol=1e-12 if even else (count * eta) ** 2 * lam)
+
+
+# The sum over history ----------------------------------------------------------------------------------------------------
+
+
+def history_sum(config, data, moves, levels):
+    """Outputs on examples at every step, and at the end outputs on other inputs, |Ubar|^2 of each half and the variance.
+
+    In NumPy, by the O(T^2) sum over all past residuals.
+    """
+    x1, x2 = np.asarray(data.x1), np.asarray(x2_of(config.problem, data))
+    halves, conv = [x1, x2], config.network.variant == "conv"
+    y, n = np.asarray(data.y), len(data.y)
+    v, log_a, past, outputs = 1.0, 0.0, [], []
+
+    def gram(a, b, correlation):
+        norms = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)
+        cosine = np.clip(a @ b.T / np.where(norms > 0, norms, 1), -1, 1)
+        return a @ b.T * (0.25 + np.arcsin(correlation * cosine) / (2 * np.pi))
+
+    def read(inputs, blur):
+        f = np.zeros(len(inputs[0]))
+        for drift, log_s, v_s, blur_s, residual in past:
+            correlation = np.exp(log_a - log_s) * np.sqrt(v_s / v) * blur * blur_s
+            weight = drift * np.exp(log_a - log_s) / past_a[log_s]
+            for here in range(2):
+                for there in range(2):
+                    if here == there or conv:
+                        f += weight * gram(inputs[here], halves[there], correlation) @ residual
+        return f
+
+    past_a = {}
+    for move, level in zip(moves, levels, strict=True):
+        outputs.append(read(halves, 1.0))
+        blur = np.sqrt(v / (v + level**2))
+        f = read(halves, blur) if level else outputs[-1]
+        past.append((float(move.drift), log_a, v, blur, y / (1 + np.exp(y * f)) / n))
+        past_a[log_a] = 1 + float(move.shrink)
+        v, log_a = float(noise.variance(v, move)), log_a + np.log1p(float(move.shrink))
+    outputs.append(read(halves, 1.0))
+
+    def squares():
+        found = np.zeros(2)
+        for one in past:
+            for two in past:
+                early, late = sorted((one, two), key=lambda p: -p[1])
+                correlation = np.exp(late[1] - early[1]) * np.sqrt(early[2] / late[2]) * early[3] * late[3]
+                correlation = 1.0 if early is late else correlation
+                weight = np.prod([p[0] * np.exp(log_a - p[1]) / past_a[p[1]] for p in (early, late)])
+                parts = [[weight * early[4] @ gram(a, b, correlation) @ late[4] for a in halves] for b in halves]
+                found += np.sum(parts) if conv else np.diag(parts)
+        return found
+
+    return np.stack(outputs), read, squares, v
+
+
+@pytest.mark.parametrize(("variant", "groups", "ratio", "level"), [
+    ("block", "exact", 1.0, 0.0), ("block", "exact", 1e-3, 0.0), ("block", "exact", 1e-6, 0.0), ("block", "iid", 1e-3, 0.5),
+    ("conv", "exact", 1.0, 0.5), ("conv", "exact", 1e-6, 0.0), ("conv", "iid", 1e-3, 0.5)])
+def test_memory_without_history(float64, small, variant, groups, ratio, level):
+    """The engine's outputs are the sum over history to 1e-6, large rate and then small, at training and test points."""
+    config = vary(small, engine="infinite", problem__d=48, problem__N=60, network__variant=variant, problem__groups=groups,
+                  problem__r=0.05, problem__z_norm=5.0)
+    lam, tau_xi = 0.02, noise.balanced_noise(0.2, 0.02)
+    plan = [(0.2, 1)] * 15 + [(0.2 * ratio, round(1 / ratio))] * 15 + [(0.2 * ratio, 1)] * 2
+    levels = [level] * 20 + [0.0] * 12
+    moves = [noise.micro_steps(eta, count, lam, tau_xi) for eta, count in plan]
+    data = sample(config.problem, jax.random.key(0))
+    inputs = ENGINE.prepare(config, data)
+    state = ENGINE.init(config, inputs, jax.random.key(1))
+    outputs = []
+
+    @jax.jit
+    def step(state, move, level):
+        f, _ = ENGINE.forward(config, inputs, state, None)
+        noisy, pullback = ENGINE.forward(config, inputs, state, Perturbation(level, jax.random.key(2)))
+        return f, ENGINE.advance(config, inputs, state, pullback(loss_gradient(data, noisy)), move, None)
+
+    for move, level in zip(moves, levels, strict=True):
+        f, state = step(state, move, jnp.array(level))
+        outputs.append(f)
+    outputs.append(ENGINE.forward(config, inputs, state, None)[0])
+    exact, read, squares, variance = history_sum(config, data, moves, levels)
+    scale = np.abs(exact).max()
+    assert scale > 0.1
+    np.testing.assert_allclose(np.stack(outputs), exact, rtol=1e-6, atol=1e-6 * scale)
+    np.testing.assert_allclose(ENGINE.diagnose(config, inputs, state).noise_variance, variance, rtol=1e-9)
+    np.testing.assert_allclose(state.squares, squares(), rtol=1e-2)
+    test = sample_test(config.problem, data, 70, jax.random.key(3))
+    ours = ENGINE.read(config, inputs, state, test)
+    x1 = np.asarray(test.x1)
+    np.testing.assert_allclose(ours.f1, read([x1, 0 * x1], 1.0), rtol=1e-4, atol=2e-5 * scale)
+    directions = np.asarray(infinite.directions(config.problem) @ data.basis[1:])
+    np.testing.assert_allclose(ours.g, read([0 * directions, directions], 1.0), rtol=1e-6, atol=1e-6 * scale)
+
+
+# Leaps -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_leap_of_one_is_the_algorithm(float64, small):
+    config = vary(small, engine="infinite", training__activation_noise_form="shared")
+    setting, run = simulate.begin(config, config.training.algorithm("L-S"), jnp.array(0))
+    inputs, state, slope = setting.inputs, run.network, lambda f: loss_gradient(setting.data, f)
+    for level in (0.0, 0.4):
+        for _ in range(3):
+            f, pullback = ENGINE.forward(config, inputs, state, Perturbation(jnp.array(level), jax.random.key(0)))
+            move = noise.micro_steps(0.5, 1, config.training.weight_decay, config.training.tau_xi)
+            stepped = ENGINE.advance(config, inputs, state, pullback(slope(f)), move, None)
+            leapt, error = ENGINE.leap(config, inputs, state, slope, jnp.array(0.5), jnp.array(1.0), jnp.array(level))
+            assert error == 0
+            for ours, theirs in zip(leapt, stepped, strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+            state = stepped
+
+
+@pytest.mark.parametrize("variant", ["block", "conv"])
+@pytest.mark.parametrize("level", [0.0, 0.4])
+def test_leaps_approach_the_literal_iterations(float64, small, variant, level):
+    """Error of leaps of K against K single iterations: as K^2 over a fixed stretch, and below what the leap says."""
+    config = vary(small, engine="infinite", network__variant=variant,
+                  training__activation_noise_form="shared" if level else None, training__weight_decay=2e-2)
+    setting, run = simulate.begin(config, config.training.algorithm("L-S"), jnp.array(0))
+    leap = jax.jit(lambda state, count: ENGINE.leap(
+        config, setting.inputs, state, lambda f: loss_gradient(setting.data, f), jnp.array(0.002), count, jnp.array(level)))
+    first, _ = jax.lax.fori_loop(0, 400, lambda _, c: leap(c[0], jnp.array(1.0)), leap(run.network, jnp.array(1.0)))
+
+    def outputs(count):
+        state, errors = first, []
+        for _ in range(800 // count):
+            state, error = leap(state, jnp.array(float(count)))
+            errors.append(float(error))
+        return np.concatenate([state.f1, state.g]), np.sum(errors)
+
+    exact, zero = outputs(1)
+    assert zero == 0
+    assert np.abs(exact - np.concatenate([first.f1, first.g])).max() > 0.05
+    found = [outputs(count) for count in (400, 200, 100, 50)]
+    errors = [np.abs(f - exact).max() for f, _ in found]
+    for error, (_, said) in zip(errors, found, strict=True):
+        assert error < said
+    order = np.polyfit(np.log([400, 200, 100, 50]), np.log(errors), 1)[0]
+    assert order > 1.6, errors
+
+
+def test_the_steps_it_chooses_lead_where_literal_ones_do(small):
+    """Whole runs, L-S through annealing and S, chosen steps against every iteration taken literally (no micro-steps)."""
+    config = vary(small, engine="infinite", seeds=2, training__eta_ratio=0.02, training__steps=400, training__eps1=0.35,
+                  training__weight_decay=1e-2, records=8)
+    exact = lt.run(vary(config, training__tolerance=0.0, training__step_time=0.0, training__steps=20_000, records=600))
+    worst = []
+    for tolerance in (1e-2, 1e-4):
+        runs = lt.run(vary(config, training__tolerance=tolerance))
+        assert np.all(runs["steps"].values[..., -1] < (100 if tolerance > 1e-3 else 800))
+        assert np.all(runs["iterations"].sel(algorithm="S").values[:, -1] == 20_000)
+        errors = [0.0]
+        for name in ("L-S", "S"):
+            for seed in range(2):
+                here, there = (r.sel(algorithm=name, seed=seed) for r in (runs, exact))
+                for metric in ("loss_p", "loss_q", "loss_mixed", "g_z", "g_plus", "signal_norm_v"):
+                    literal = np.interp(here["time"], there["time"], there[metric])
+                    errors.append(float(np.abs(literal - here[metric])[1:].max()))
+        worst.append(max(errors))
+        for when in ("annealed_at", "time_p_half", "time_q_half"):  # to a step of 0.5
+            np.testing.assert_allclose(runs[when], exact[when], atol=0.6 if tolerance < 1e-3 else 3, err_msg=when)
+    assert worst[0] < 0.1, worst
+    assert worst[1] < 5e-3, worst
+    assert np.all(np.isfinite(exact["annealed_at"].sel(algorithm="L-S")))
