@@ -39,18 +39,24 @@ class Schedule:
     def init(self) -> "ScheduleState":
         """State before the first update."""
         never = jnp.array(-jnp.inf, self.values.dtype)
-        return ScheduleState(stage=jnp.array(0), mean_loss=jnp.zeros_like(never), clock=never)
+        return ScheduleState(stage=jnp.array(0), mean_loss=jnp.zeros_like(never), loss=jnp.zeros_like(never), clock=never)
 
     def update(self, state: "ScheduleState", clock: ArrayLike, loss: ArrayLike) -> tuple[Array, "ScheduleState"]:
-        """Value for the step that starts at `clock` with training loss `loss`, and the new state."""
-        elapsed = clock - state.clock
+        """Value for the step that starts at `clock` with training loss `loss`, and the new state.
+
+        The running mean takes the loss to be linear between updates, so that long steps give the mean of short ones.
+        """
         smoothing = jnp.asarray(self.smoothing)
-        weight = jnp.where(smoothing > 0, -jnp.expm1(-elapsed / jnp.maximum(smoothing, 1e-30)), 1.0)
-        mean_loss = jnp.where(weight < 1, state.mean_loss + weight * (loss - state.mean_loss), loss)
+        elapsed = (clock - state.clock) / jnp.maximum(smoothing, 1e-30)
+        weight = -jnp.expm1(-elapsed)
+        rise = jnp.where(elapsed > 0, 1 - weight / jnp.where(elapsed > 0, elapsed, 1.0), 0.0)
+        mean_loss = state.mean_loss + weight * (state.loss - state.mean_loss) + rise * (loss - state.loss)
+        mean_loss = jnp.where((smoothing > 0) & jnp.isfinite(state.clock), mean_loss, loss)
         stage = jnp.maximum(state.stage, jnp.sum(clock >= self.boundaries))
         thresholds = jnp.append(self.thresholds, -jnp.inf)  # the last stage has no end
         stage = stage + (mean_loss <= thresholds[stage])
-        return self.values[stage], ScheduleState(stage, mean_loss, jnp.asarray(clock, state.clock.dtype))
+        seen = (jnp.asarray(x, state.clock.dtype) for x in (mean_loss, loss, clock))
+        return self.values[stage], ScheduleState(stage, *seen)
 
     def __call__(self, count: ArrayLike) -> Array:
         """Value at clock `count`, without loss triggers: an optax schedule when the clock counts steps."""
@@ -62,6 +68,7 @@ class ScheduleState(NamedTuple):
 
     stage: Array  # () int, index into values
     mean_loss: Array  # () running mean of the training loss
+    loss: Array  # () at the last update
     clock: Array  # () clock at the last update, -inf before the first
 
 

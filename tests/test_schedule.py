@@ -47,7 +47,23 @@ def test_smoothing_is_an_exponential_mean_with_the_given_time_constant():
     assert follow(anneal_at_loss(1.0, 0.1, 0.5, smoothing=tau), losses)[-1] == 1.0
     step = np.where(np.arange(60) < 10, 1.0, 0.0)
     values = follow(anneal_at_loss(1.0, 0.1, np.exp(-2.0) + 1e-6, smoothing=tau), step)
-    assert int(np.argmax(values < 1)) == 10 + int(2 * tau) - 1  # the mean is exp(-k/tau) after k steps at 0
+    assert int(np.argmax(values < 1)) == 10 + int(2 * tau)  # exp(-(k + 1/2)/tau) after k steps at 0: it fell on the way
+
+
+def test_the_running_mean_does_not_depend_on_the_steps():
+    """Long steps see the mean of short ones, up to the curvature of the loss within a step."""
+    schedule = anneal_at_loss(1.0, 0.1, 0.0, smoothing=5.0)
+
+    def mean(clocks):
+        state = schedule.init()
+        for clock in clocks:
+            _, state = schedule.update(state, clock, np.exp(-clock / 10))
+        return float(state.mean_loss)
+
+    fine = mean(np.arange(0, 20.0001, 0.1))
+    assert abs(mean(np.arange(0, 20.0001, 4.0)) - fine) < 4e-3
+    assert abs(mean(np.arange(0, 20.0001, 1.0)) - fine) < 3e-4
+    assert fine > np.exp(-2) + 0.1  # and it lags
 
 
 def test_stacked_schedules_do_what_each_does():
