@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lrtheory import figures as figures
     from lrtheory import maps as maps
     from lrtheory import tables as tables
+    from lrtheory.batch import predict as predict
     from lrtheory.batch import run as run
     from lrtheory.config import Config as Config
     from lrtheory.devices import use_all_cores as use_all_cores
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
     from lrtheory.update import noisy_sgd as noisy_sgd
 
 _HOME = {
-    "run": "batch", "Config": "config", "use_all_cores": "devices", "Network": "network", "preset": "presets",
-    "Problem": "problem", "sample": "problem", "load": "results", "summarise": "results", "Algorithm": "schedule",
-    "Schedule": "schedule", "anneal_at_loss": "schedule", "constant": "schedule", "scale_by_rate": "schedule",
-    "step_decay": "schedule", "ConfigError": "spec", "sweep": "sweeping", "Training": "training", "noisy_sgd": "update",
+    "predict": "batch", "run": "batch", "Config": "config", "use_all_cores": "devices", "Network": "network",
+    "preset": "presets", "Problem": "problem", "sample": "problem", "load": "results", "summarise": "results",
+    "Algorithm": "schedule", "Schedule": "schedule", "anneal_at_loss": "schedule", "constant": "schedule",
+    "scale_by_rate": "schedule", "step_decay": "schedule", "ConfigError": "spec", "sweep": "sweeping",
+    "Training": "training", "noisy_sgd": "update",
 }
 _MODULES = ("figures", "maps", "tables")
 __all__ = [*_HOME, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]

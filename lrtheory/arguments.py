@@ -33,6 +33,8 @@ class RunArguments:
     """a config.json to start from instead of a preset; with nothing else it repeats that run"""
     out: Path | None = None
     """folder to write, new or empty (default: runs/NAME-DATE-TIME)"""
+    theory: bool = True
+    """beside the simulation, what the infinite-width limit predicts for the same data"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +96,12 @@ class ExportArguments:
     """one row a record instead of a run"""
 
 
-def run_arguments(argv: list[str]) -> tuple[Config, Path]:
-    """The resolved config and the folder to write. Raises `ConfigError` for anything it does not understand."""
+def run_arguments(argv: list[str]) -> tuple[Config, Path, bool]:
+    """The resolved config, the folder to write, and whether to predict. Raises `ConfigError` for what is not understood."""
     base = _base(argv)
     found = parse(RunArguments, "run", argv, RunArguments(options=base))
     options = _renamed(found.options, base)
-    return options, found.out if found.out is not None else _dated(options.name)
+    return options, found.out if found.out is not None else _dated(options.name), found.theory
 
 
 def sweep_arguments(argv: list[str]) -> tuple[SweepArguments, Grid, Path]:

@@ -66,6 +66,15 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
     return results
 
 
+def predict(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
+            progress: Progress | None = None) -> xr.Dataset:
+    """What the theory predicts for `run(config)`: the same seeds' data, schedules and clock at infinite width.
+
+    A dataset like that of `run`, with records of its own. Raises `ConfigError` as `run` does.
+    """
+    return run(config.at_infinite_width(), algorithms=algorithms, progress=progress)
+
+
 class Block(NamedTuple):
     """How many runs of each algorithm a program holds at once."""
 

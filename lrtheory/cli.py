@@ -10,6 +10,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from lrtheory.config import Config
 
 USAGE = """\
 lrtheory: why a large initial learning rate generalises better, simulated (Li, Wei & Ma, NeurIPS 2019)
@@ -76,21 +82,35 @@ def run(argv: list[str]) -> int:
     from lrtheory import arguments, batch, devices, figures, report, results
 
     devices.use_all_cores()  # first: the checks below already compute with JAX
-    config, folder = arguments.run_arguments(argv)
+    config, folder, wanted = arguments.run_arguments(argv)
     config.check()
     results.prepare_folder(folder, config)
     console = Console(highlight=False)
     console.print(report.opening(config))
     with report.progress(console, config) as progress:
         found = batch.run(config, progress=progress)
-    summary = results.save(found, folder)
-    figures.save_all(found, folder / "figures")
+    theory = predict(config, console.print) if wanted and config.engine != "infinite" else None
+    summary = results.save(found, folder, theory)
+    figures.save_all(found, folder / "figures", theory)
     console.print(report.closing(summary))
     facts = summary["environment"]
     console.print(f"{facts['wall_seconds']:.0f} s, of which {facts['compile_seconds']:.0f} s compiling, on "
                   f"{facts['devices_used']} x {facts['device']}. Written to {folder}: config.json, summary.json, "
-                  "results.zarr, figures/", soft_wrap=True)
+                  "results.zarr, " + ("theory.zarr, " if theory is not None else "") + "figures/", soft_wrap=True)
     return 0
+
+
+def predict(config: "Config", tell: Callable[[str], None]) -> "xr.Dataset | None":
+    """The prediction for a run, or None where there can be none, which is said."""
+    from lrtheory import batch
+    from lrtheory.spec import ConfigError
+
+    tell("predicting the same at infinite width ...")
+    try:
+        return batch.predict(config)
+    except ConfigError as error:
+        tell(f"no prediction: {error}")
+        return None
 
 
 def sweep(argv: list[str]) -> int:

@@ -94,6 +94,18 @@ class Config:
             require(self.training.batch_size is None, "training.batch_size", self.training.batch_size,
                     "None where the infinite engine chooses its steps", "or set training.tolerance 0 to take fixed steps")
 
+    def at_infinite_width(self) -> "Config":
+        """The same run at infinite width, in steps that the engine chooses: the theory's prediction of it.
+
+        Same data, algorithms and clock; full batches, whatever the batch; at most 60 records, for it is smooth. With
+        step_time 0, where S and L-S end at different times, both are followed to the later one.
+        """
+        training, network = self.training, self.network
+        return self.replace(engine="infinite", records=min(self.records, 60), **{
+            "training.tolerance": training.tolerance or Training().tolerance, "training.batch_size": None,
+            "training.step_time": training.step_time or training.eta1,
+            "network.shortest_lag": min(network.shortest_lag, self.problem.r**2 / 1000)})
+
     @property
     def adaptive(self) -> bool:
         """Whether the engine chooses how many iterations a step takes."""

@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from lrtheory.measure import GROUPS
@@ -22,70 +23,75 @@ from lrtheory.results import undiverged
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7",
                                                      "#666666")
 ALGORITHM_STYLE = {"L-S": (BLUE, "-"), "S": (VERMILION, "--"), "S+noise": (GREEN, "-.")}
-GROUP_STYLE = {"p": (BLUE, "-", "P only"), "mixed": (GREY, ":", "both halves"), "q": (ORANGE, "--", "Q only")}
+GROUP_STYLE = {"p": (BLUE, "P only"), "mixed": (GREY, "both halves"), "q": (ORANGE, "Q only")}
+DIRECTION_STYLE = {"g_z": (BLUE, "g(z)"), "g_plus": (ORANGE, "g(z + ζ)"), "g_minus": (PURPLE, "g(z − ζ)")}
+DASHED: dict[str, Any] = {"ls": (0, (4, 2)), "lw": 1.1}
 RC: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
       "legend.frameon": False, "figure.dpi": 100, "lines.linewidth": 1.6}
 
 
-def _styled(draw: Callable[[xr.Dataset], Figure]) -> Callable[[xr.Dataset], Figure]:
+Draw = Callable[..., Figure]
+"""(results, its prediction or None) -> figure."""
+
+
+def _styled(draw: Draw) -> Draw:
     """Draw under the house style without changing the user's."""
     @functools.wraps(draw)
-    def styled(results: xr.Dataset) -> Figure:
+    def styled(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
         with matplotlib.rc_context(RC):
-            return draw(results)
+            return draw(results, theory)
 
     return styled
 
 
 @_styled
-def learning_order(results: xr.Dataset) -> Figure:
+def learning_order(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
     """Training loss of each group against time, a panel an algorithm; bands from the least to the largest seed."""
     names = results["algorithm"].values.tolist()
     figure, axes = _panels(len(names), sharey=True)
     for axis, name in zip(axes, names, strict=True):
         runs = results.sel(algorithm=name)
         for group in GROUPS:
-            colour, line, label = GROUP_STYLE[group]
-            _curve(axis, runs, f"loss_{group}", colour, line, label, band="range")
+            colour, label = GROUP_STYLE[group]
+            _curve(axis, runs, f"loss_{group}", colour, label, band="range", theory=_one(theory, name))
         axis.axhline(np.log(2), color=GREY, lw=0.6)
         _mark_annealing(axis, runs)
         axis.set_title(name)
         axis.set_ylim(0, 0.85)
     axes[0].set_ylabel("training loss (nat)")
     axes[0].text(0.02, np.log(2) + 0.012, "log 2", color=GREY, fontsize=8, transform=axes[0].get_yaxis_transform())
-    _legend_above(figure, axes[0])
+    _legend_above(figure, axes[0], theory)
     return figure
 
 
 @_styled
-def test_error_on_p(results: xr.Dataset) -> Figure:
+def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None) -> Figure:
     """Test error on P against time for every algorithm, from the first step on; bands of 2 standard errors over seeds."""
     results = results.isel(record=slice(1, None))  # at the start f = 0, an error everywhere by convention
     figure, (axis,) = _panels(1)
     for name in results["algorithm"].values.tolist():
-        colour, line = algorithm_style(results, name)
+        colour, _ = algorithm_style(results, name)
         runs = results.sel(algorithm=name)
-        _curve(axis, runs, "test_error_p", colour, line, name, band="error")
+        _curve(axis, runs, "test_error_p", colour, name, band="error", theory=_one(theory, name))
         _mark_annealing(axis, runs, colour)
     axis.set_ylabel("test error on P")
     axis.set_yscale("log")
     error = results["test_error_p"].mean("seed").values
     if np.any(error > 0):
         axis.set_ylim(0.3 * error[error > 0].min(), min(2.0, 2.5 * np.max(error[:, error.shape[1] // 20 :])))
-    _legend_above(figure, axis)
+    _legend_above(figure, axis, theory)
     return figure
 
 
 @_styled
-def directions(results: xr.Dataset) -> Figure:
+def directions(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
     """Outputs g at the three directions of Q, a panel an algorithm, and the contrast of all algorithms in the last panel."""
     names = results["algorithm"].values.tolist()
     figure, axes = _panels(len(names) + 1)
     for axis, name in zip(axes, names, strict=False):
         runs = results.sel(algorithm=name)
-        for metric, colour, line, label in (("g_z", BLUE, "-", "g(z)"), ("g_plus", ORANGE, "--", "g(z + ζ)"),
-                                            ("g_minus", PURPLE, ":", "g(z − ζ)")):
-            _curve(axis, runs, metric, colour, line, label, band="range")
+        for metric, (colour, label) in DIRECTION_STYLE.items():
+            _curve(axis, runs, metric, colour, label, band="range", theory=_one(theory, name))
         axis.axhline(0, color=GREY, lw=0.6)
         _mark_annealing(axis, runs)
         axis.set_title(name)
@@ -94,37 +100,38 @@ def directions(results: xr.Dataset) -> Figure:
         axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
     axes[0].set_ylabel("output on a direction of Q")
     for name in names:
-        colour, line = algorithm_style(results, name)
-        _curve(axes[-1], results.sel(algorithm=name), "contrast", colour, line, name, band="range")
+        colour, _ = algorithm_style(results, name)
+        _curve(axes[-1], results.sel(algorithm=name), "contrast", colour, name, band="range", theory=_one(theory, name))
     axes[-1].set_title("contrast g(z+ζ) + g(z−ζ) − 2g(z)")
     axes[-1].legend(loc="best")
-    _legend_above(figure, axes[0])
+    _legend_above(figure, axes[0], theory)
     return figure
 
 
 @_styled
-def noise_and_signal(results: xr.Dataset) -> Figure:
+def noise_and_signal(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
     """Noise against signal: norms of both parts of W and of V, the noise variance with its law, and gate agreement."""
     figure, axes = _panels(4, columns=2)
     for axis, half in zip(axes, "wv", strict=False):
         for name in results["algorithm"].values.tolist():
-            colour, line = algorithm_style(results, name)
+            colour, _ = algorithm_style(results, name)
             runs = results.sel(algorithm=name)
-            _curve(axis, runs, f"signal_norm_{half}", colour, line, f"{name}, signal", band="range")
-            _curve(axis, runs, f"noise_norm_{half}", colour, line, f"{name}, noise", band=None, width=0.8)
+            _curve(axis, runs, f"signal_norm_{half}", colour, f"{name}, signal", band="range", theory=_one(theory, name))
+            _curve(axis, runs, f"noise_norm_{half}", colour, f"{name}, noise", band=None, width=0.8)
         axis.set_yscale("log")
         axis.set_title(f"norms of the parts of {half.upper()}")
         axis.set_ylabel("Frobenius norm")
+    if theory is not None:
+        axes[0].plot([], [], **DASHED, color="0.2", label="theory (infinite width)")
     axes[0].legend(fontsize=7, loc="lower right")
     for name in results["algorithm"].values.tolist():
-        colour, line = algorithm_style(results, name)
+        colour, _ = algorithm_style(results, name)
         runs = results.sel(algorithm=name)
-        _curve(axes[2], runs, "noise_variance_w", colour, line, f"{name}, W", band="range")
-        _curve(axes[2], runs, "noise_variance_theory", "black", ":", "_", band=None, width=0.9)
+        _curve(axes[2], runs, "noise_variance_w", colour, f"{name}, W", band="range")
+        _curve(axes[2], runs, "noise_variance_theory", "black", "_", band=None, width=1.0, line="--")
         for half, width in (("w", 0.9), ("v", 1.8)):
-            _curve(axes[3], runs, f"gate_agreement_{half}", colour, line, f"{name}, {half.upper()}", band="range",
-                   width=width)
-    axes[2].plot([], [], color="black", ls=":", lw=0.9, label="its recursion, for each")
+            _curve(axes[3], runs, f"gate_agreement_{half}", colour, f"{name}, {half.upper()}", band="range", width=width)
+    axes[2].plot([], [], color="black", ls="--", lw=1.0, label="its recursion, for each")
     axes[2].set_title("variance of the noise part")
     axes[2].set_ylabel("mean square / τ₀²")
     axes[2].legend(fontsize=7, loc="lower left")
@@ -134,17 +141,17 @@ def noise_and_signal(results: xr.Dataset) -> Figure:
     return figure
 
 
-FIGURES: dict[str, Callable[[xr.Dataset], Figure]] = {f.__name__: f for f in (learning_order, test_error_on_p,
+FIGURES: dict[str, Draw] = {f.__name__: f for f in (learning_order, test_error_on_p,
                                                                               directions, noise_and_signal)}
 
 
-def save_all(results: xr.Dataset, folder: Path) -> list[Path]:
-    """Write every figure as PNG into `folder` (made if needed) and return the paths."""
+def save_all(results: xr.Dataset, folder: Path, theory: xr.Dataset | None = None) -> list[Path]:
+    """Write every figure as PNG into `folder` (made if needed), with the prediction if given, and return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, draw in FIGURES.items():
         paths.append(folder / f"{name}.png")
-        draw(results).savefig(paths[-1], dpi=200)
+        draw(results, theory).savefig(paths[-1], dpi=200)
     return paths
 
 
@@ -168,9 +175,17 @@ def algorithm_style(results: xr.Dataset, name: str) -> tuple[str, str]:
     return ALGORITHM_STYLE[name] if name in ALGORITHM_STYLE else spare[others.index(name) % len(spare)]
 
 
-def _curve(axis: Axes, runs: xr.Dataset, metric: str, colour: str, line: str, label: str, *, band: str | None,
-           width: float | None = None) -> None:
-    """Mean over the seeds that did not diverge, with a band: their range, 2 standard errors, or none."""
+def _one(theory: xr.Dataset | None, name: str) -> xr.Dataset | None:
+    """The prediction for one algorithm, where there is one."""
+    return None if theory is None else theory.sel(algorithm=name)
+
+
+def _curve(axis: Axes, runs: xr.Dataset, metric: str, colour: str, label: str, *, band: str | None,
+           width: float | None = None, line: str = "-", theory: xr.Dataset | None = None) -> None:
+    """Mean over the seeds that did not diverge, with a band: their range, 2 standard errors, or none.
+
+    The prediction is a dashed line of the same colour, darker, as far as the runs go.
+    """
     runs = undiverged(runs)
     if runs.sizes["seed"] == 0:
         return
@@ -182,8 +197,12 @@ def _curve(axis: Axes, runs: xr.Dataset, metric: str, colour: str, line: str, la
     elif band == "error" and values.shape[0] > 1:
         spread = 2 * values.std(0, ddof=1) / np.sqrt(values.shape[0])
         axis.fill_between(time, mean - spread, mean + spread, color=colour, alpha=0.2, lw=0)
-    axis.margins(x=0)
     limit = float(time[-1])
+    if theory is not None:
+        when, predicted = theory["time"].mean("seed").values, theory[metric].mean("seed").values
+        shown = when <= 1.001 * limit
+        axis.plot(when[shown], predicted[shown], **DASHED, color=0.45 * np.array(to_rgb(colour)), zorder=3)
+    axis.margins(x=0)
     ticks = [t for t in limit * np.array([0.01, 0.1, 0.3, 0.6, 1.0]) if t > 0]
     axis.set_xticks([0.0] + [float(f"{t:.1g}") for t in ticks[:-1]] + [limit])
     axis.set_xticklabels(["0"] + [f"{float(f'{t:.1g}'):g}" for t in ticks[:-1]] + [f"{limit:g}"])
@@ -200,6 +219,8 @@ def _mark_annealing(axis: Axes, runs: xr.Dataset, colour: str = "black") -> None
                       textcoords="offset points", ha="right", va="top", fontsize=8, color=colour)
 
 
-def _legend_above(figure: Figure, axis: Axes) -> None:
+def _legend_above(figure: Figure, axis: Axes, theory: xr.Dataset | None = None) -> None:
+    if theory is not None:
+        axis.plot([], [], **DASHED, color="0.2", label="theory (infinite width)")
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))

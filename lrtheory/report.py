@@ -5,7 +5,7 @@ Lives here: words and layout. Lives elsewhere: every number (results).
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -232,41 +232,60 @@ def _ratio_line(other: str, found: dict[str, Any]) -> str:
 
 
 def _table(summary: dict[str, Any]) -> Table:
-    """Rows of quantities, a column an algorithm; mean and standard error over seeds."""
+    """Rows of quantities, a column an algorithm and, where there is a prediction, one for it; mean and standard error."""
     table = Table(title=f"{summary['name']}: mean ± standard error over {len(summary['seeds'])} seeds", box=SIMPLE_HEAD,
-                  pad_edge=False)
+                  pad_edge=False, collapse_padding=True)
     table.add_column("", no_wrap=True)
     names = list(summary["algorithms"])
-    for name in names:
+    entries = [summary["algorithms"][name] for name in names]
+    for name, entry in zip(names, entries, strict=True):
         table.add_column(name, justify="right")
+        if "theory" in entry:
+            table.add_column("theory", justify="right", style="dim")
 
-    def row(label: str, cells: list[str], section: bool = False) -> None:
+    def row(label: str, cell: Callable[[dict[str, Any]], str], theory: Callable[[dict[str, Any]], str],
+            section: bool = False) -> None:
+        cells = [text for e in entries for text in ((cell(e), theory(e["theory"])) if "theory" in e else (cell(e),))]
         table.add_row(label, *cells, end_section=section)
 
-    entries = [summary["algorithms"][name] for name in names]
-    row("fitted first (seeds)", [_fitted_first(e) for e in entries])
-    if summary["verdict"]["expected"]:
-        orders = {"L-S": "P, then Q", "S": "Q, then P", "S+noise": "P, then Q"}
-        row("theory predicts", [orders.get(name, "") for name in names])
-    else:
-        row("theory predicts", ["no clear order"] * len(names))
+    orders = {"L-S": "P, then Q", "S": "Q, then P", "S+noise": "P, then Q"}
+    if not summary["verdict"]["expected"]:
+        orders = dict.fromkeys(names, "no clear order")
+    expected = {id(e): orders.get(name, "") for name, e in zip(names, entries, strict=True)}
+    row("fitted first (seeds)", lambda e: _fitted_first(e, e["diverged_seeds"]), _fitted_first)
+    row("time scales predict", lambda e: expected[id(e)], lambda e: "")
     for label, metric in (("loss on P halved at", "time_p_half"), ("loss on Q halved at", "time_q_half"),
                           ("annealed at", "annealed_at"), ("loss at threshold", "threshold_at")):
-        row(label, [_time(e[metric], e["diverged_seeds"]) for e in entries], section=metric == "threshold_at")
+        row(label, lambda e, m=metric: _time(e[m], e["diverged_seeds"]), lambda e, m=metric: _predicted_time(e[m]),
+            section=metric == "threshold_at")
     for label, metric in (("test error on P", "test_error_p"), ("test error on Q", "test_error_q"),
                           ("test error, mixed", "test_error_mixed"), ("test error, all", "test_error"),
                           ("training loss", "train_loss"), ("contrast", "contrast")):
-        row(label, [_value(e[metric]) for e in entries])
+        row(label, lambda e, m=metric: _value(e[m]), lambda e, m=metric: _predicted(e[m]["mean"]))
     return table
 
 
-def _fitted_first(entry: dict[str, Any]) -> str:
+def _predicted(mean: float | None) -> str:
+    """A predicted mean: three digits, for it varies over the seeds' data alone."""
+    return "-" if mean is None else f"{mean:.3g}"
+
+
+def _predicted_time(found: dict[str, Any]) -> str:
+    """A predicted time, or how many seeds reach it."""
+    reached = [t for t in found["per_seed"] if t is not None]
+    if not reached:
+        return "never"
+    of = len(found["per_seed"])
+    return _predicted(found["mean"]) if len(reached) == of else f"{len(reached)} of {of}"
+
+
+def _fitted_first(entry: dict[str, Any], diverged: Sequence[int] = ()) -> str:
     """How many seeds fitted P, Q or neither first."""
     counts = {"P": 0, "Q": 0, "neither": 0}
     for p, q in zip(entry["time_p_half"]["per_seed"], entry["time_q_half"]["per_seed"], strict=True):
         p, q = (float("inf") if t is None else t for t in (p, q))
         counts["P" if p < q else "Q" if q < p else "neither"] += 1
-    counts["neither"] -= len(entry["diverged_seeds"])
+    counts["neither"] -= len(diverged)
     return ", ".join(f"{name} ({count})" for name, count in counts.items() if count > 0)
 
 

@@ -19,6 +19,8 @@ from lrtheory.store import MANIFEST, STORE, missing_files, open_results, write_w
 from lrtheory.sweeping import SESSIONS
 from lrtheory.timescales import conditions
 
+THEORY = "theory.zarr"
+"""The prediction beside the results of `lrtheory run`."""
 FINAL = ("test_error_p", "test_error_q", "test_error_mixed", "test_error", "train_loss", "contrast")
 """Measurements summarised at the last record."""
 TIMES = ("time_p_half", "time_mixed_half", "time_q_half", "annealed_at", "threshold_at", "stopped_at")
@@ -37,10 +39,11 @@ def estimate(values: np.ndarray) -> dict[str, float | None]:
     return {"mean": _finite(mean), "sem": _finite(sem)}
 
 
-def summarise(results: xr.Dataset) -> dict[str, Any]:
+def summarise(results: xr.Dataset, theory: xr.Dataset | None = None) -> dict[str, Any]:
     """Everything a reader wants in one tree: per algorithm and metric mean, sem and per_seed, and the verdict.
 
-    Diverged seeds are named, have null in per_seed, and enter no mean.
+    Diverged seeds are named, have null in per_seed, and enter no mean. With a prediction (`lrtheory.predict`), each
+    algorithm has the same numbers of it under "theory", at the time where its runs end.
     """
     algorithms: dict[str, Any] = {}
     for name in results["algorithm"].values.tolist():
@@ -52,11 +55,26 @@ def summarise(results: xr.Dataset) -> dict[str, Any]:
             entry[metric] = estimate(values[good]) | {
                 "per_seed": [_finite(v) if ok else None for v, ok in zip(values.tolist(), good, strict=True)]}
         entry["diverged_seeds"] = runs["seed"].values[~good].tolist()
+        if theory is not None:
+            entry["theory"] = _prediction(runs, theory.sel(algorithm=name))
         algorithms[str(name)] = entry
     config = config_of(results)
     return {"name": config.name, "note": config.note, "algorithms": algorithms, "verdict": verdict(results),
             "seeds": results["seed"].values.tolist(),
             "environment": {k: _plain(v) for k, v in results.attrs.items() if k != "config"}}
+
+
+def _prediction(runs: xr.Dataset, theory: xr.Dataset) -> dict[str, Any]:
+    """`FINAL` at the times where the runs of an algorithm end, and `TIMES` before them, of its prediction."""
+    ends = runs["time"].isel(record=-1).values
+    found: dict[str, Any] = {}
+    for metric in FINAL:
+        values = [np.interp(end, t, v) for end, t, v in zip(ends, theory["time"].values, theory[metric].values, strict=True)]
+        found[metric] = estimate(np.array(values)) | {"per_seed": [_finite(v) for v in values]}
+    for metric in TIMES:
+        values = np.where(theory[metric].values <= ends, theory[metric].values, np.inf)
+        found[metric] = estimate(values) | {"per_seed": [_finite(v) for v in values]}
+    return found
 
 
 def verdict(results: xr.Dataset) -> dict[str, Any]:
@@ -136,10 +154,12 @@ def prepare_folder(folder: Path, config: Config) -> None:
         raise ConfigError(f"--out {folder}: cannot be written ({error.strerror}); choose another folder") from None
 
 
-def save(results: xr.Dataset, folder: Path) -> dict[str, Any]:
-    """Write results.zarr and summary.json into a folder made by `prepare_folder`; return the summary."""
-    summary = summarise(results)
-    results.to_zarr(folder / "results.zarr", mode="w-", consolidated=False)
+def save(results: xr.Dataset, folder: Path, theory: xr.Dataset | None = None) -> dict[str, Any]:
+    """Write results.zarr, theory.zarr and summary.json into a folder made by `prepare_folder`; return the summary."""
+    summary = summarise(results, theory)
+    results.to_zarr(folder / STORE, mode="w-", consolidated=False)
+    if theory is not None:
+        theory.to_zarr(folder / THEORY, mode="w-", consolidated=False)
     (folder / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     return summary
 
@@ -180,6 +200,12 @@ def load(folder: str | Path) -> xr.Dataset:
         raise ConfigError(f"{folder}: {lost} files are missing; must be whole; `lrtheory sweep --resume {folder}` computes "
                           "them again")
     return results
+
+
+def load_theory(folder: str | Path) -> xr.Dataset | None:
+    """The prediction that `lrtheory run` wrote beside its results; None if there is none."""
+    store = Path(folder) / THEORY
+    return xr.open_zarr(store, consolidated=False).load() if store.is_dir() else None
 
 
 def _finite(value: float) -> float | None:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import same, vary
+from conftest import vary
 
 import lrtheory as lt
 from lrtheory import kernel, noise, simulate
