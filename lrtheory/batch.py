@@ -180,8 +180,9 @@ def lower_block(config: Config, swept: tuple[str, ...], block: Block,
     def abstract(tree, spec):
         """Shapes of `tree`, placed by one spec or a spec a leaf."""
         specs = jax.tree.map(lambda _: spec, tree) if isinstance(spec, PartitionSpec) else spec
-        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, s)), tree,
-                            specs)
+        return jax.tree.map(  # an empty array (a group without examples) is never spread
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, s if x.size else everywhere)),
+            tree, specs)
 
     point = {name: jax.ShapeDtypeStruct((padded.points,), value.dtype) for name, value in example.items()}
     known = (abstract(shared, everywhere), abstract(point, spread.point),

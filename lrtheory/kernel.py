@@ -134,7 +134,8 @@ def refreshed_steps(rates: np.ndarray, variance: Array, rate: Array, count: Arra
     move = noise.micro_steps(rate, count, weight_decay, tau_xi)
     ticks = clock_step(variance, move)
     log_a = noise.log_decay(rate, weight_decay)
-    slowing = jnp.maximum(rates * ticks / count - log_a, 1e-30)  # -log q
+    slowing = rates * ticks / count - log_a  # -log q
+    slowing = jnp.maximum(slowing, jnp.finfo(slowing.dtype).tiny)
     gain = rate * jnp.exp(-log_a) * -jnp.expm1(-count * slowing) / jnp.expm1(slowing)
     keep = jnp.exp(-count * slowing)
     return Decay(keep, gain), noise.variance(variance, move)

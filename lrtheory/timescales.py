@@ -13,15 +13,18 @@ from lrtheory.training import Training
 
 
 def q_time(problem: Problem) -> float:
-    """Time to fit Q: 1/T_Q = (1 - p0) E[alpha] |z|^2 r / (8 pi) per unit of contrast (derived here)."""
-    mean_alpha = (1 + problem.alpha_min) / 2
-    return 8 * math.pi / ((1 - problem.p0) * mean_alpha * problem.z_norm**2 * problem.r)
+    """Time to fit Q: 1/T_Q = (1 - p0) E[alpha] |z|^2 r / (8 pi) per unit of contrast (derived here); inf without Q."""
+    rate = (1 - problem.p0) * (1 + problem.alpha_min) / 2 * problem.z_norm**2 * problem.r
+    return 8 * math.pi / rate if rate > 0 else math.inf
 
 
 def p_time(problem: Problem) -> float:
-    """Time in which margins on P grow by 1: 1/T_P = (1 - q0) gbar^2 / (8 d), gbar = gamma0 sqrt(d) + sqrt(2/pi)."""
+    """Time in which margins on P grow by 1: 1/T_P = (1 - q0) gbar^2 / (8 d), gbar = gamma0 sqrt(d) + sqrt(2/pi).
+
+    inf without examples that carry x1.
+    """
     gbar = problem.gamma0 * math.sqrt(problem.d) + math.sqrt(2 / math.pi)
-    return 8 * problem.d / ((1 - problem.q0) * gbar**2)
+    return 8 * problem.d / ((1 - problem.q0) * gbar**2) if problem.q0 < 1 else math.inf
 
 
 def blur_time(problem: Problem, training: Training, rate: float) -> float:
