@@ -98,12 +98,12 @@ class Config:
         """The same run at infinite width, in steps that the engine chooses: the theory's prediction of it.
 
         Same data, algorithms and clock; full batches, whatever the batch; at most 60 records, for it is smooth. With
-        step_time 0, where S and L-S end at different times, both are followed to the later one.
+        step_time below eta1, where S ends before L-S, both are followed to the later time.
         """
         training, network = self.training, self.network
         return self.replace(engine="infinite", records=min(self.records, 60), **{
             "training.tolerance": training.tolerance or Training().tolerance, "training.batch_size": None,
-            "training.step_time": training.step_time or training.eta1,
+            "training.step_time": max(training.step_time, training.eta1),
             "network.shortest_lag": min(network.shortest_lag, self.problem.r**2 / 1000)})
 
     @property

@@ -135,7 +135,7 @@ def refreshed_steps(rates: np.ndarray, variance: Array, rate: Array, count: Arra
     ticks = clock_step(variance, move)
     log_a = noise.log_decay(rate, weight_decay)
     slowing = rates * ticks / count - log_a  # -log q
-    slowing = jnp.maximum(slowing, jnp.finfo(slowing.dtype).tiny)
+    slowing = jnp.maximum(slowing, float(jnp.finfo(slowing.dtype).tiny) ** 0.75)  # nothing decays: gain is K eta
     gain = rate * jnp.exp(-log_a) * -jnp.expm1(-count * slowing) / jnp.expm1(slowing)
     keep = jnp.exp(-count * slowing)
     return Decay(keep, gain), noise.variance(variance, move)

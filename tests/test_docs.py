@@ -22,6 +22,7 @@ def fast(monkeypatch, tmp_path):
     """The default preset at a size that takes seconds, in a scratch folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(presets.PRESETS, "quick", lambda: quick)
+    monkeypatch.setenv("LRTHEORY_FAST", "1")
     return tmp_path
 
 
@@ -41,7 +42,8 @@ def test_every_run_command_of_the_readme_parses():
     runs = [shlex.split(c)[2:] for c in commands if "lrtheory run" in c and "--help" not in c]
     assert len(runs) == 3
     for words in runs:
-        config, _ = arguments.run_arguments(words)
+        config, _, theory = arguments.run_arguments(words)
+        assert theory
         config.check()
 
 

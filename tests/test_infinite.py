@@ -131,8 +131,9 @@ def history_sum(config, data, moves, levels):
 
 
 @pytest.mark.parametrize(("variant", "groups", "ratio", "level"), [
-    ("block", "exact", 1.0, 0.0), ("block", "exact", 1e-3, 0.0), ("block", "exact", 1e-6, 0.0), ("block", "iid", 1e-3, 0.5),
-    ("conv", "exact", 1.0, 0.5), ("conv", "exact", 1e-6, 0.0), ("conv", "iid", 1e-3, 0.5)])
+    ("block", "exact", 1e-6, 0.0), ("block", "iid", 1e-3, 0.5), ("conv", "exact", 1.0, 0.5),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+        ("block", "exact", 1.0, 0.0), ("block", "exact", 1e-3, 0.0), ("conv", "exact", 1e-6, 0.0), ("conv", "iid", 1e-3, 0.5)))])
 def test_memory_without_history(float64, small, variant, groups, ratio, level):
     """The engine's outputs are the sum over history to 1e-6, large rate and then small, at training and test points."""
     config = vary(small, engine="infinite", problem__d=48, problem__N=60, network__variant=variant, problem__groups=groups,
@@ -177,20 +178,25 @@ def test_a_leap_of_one_is_the_algorithm(float64, small):
     config = vary(small, engine="infinite", training__activation_noise_form="shared")
     setting, run = simulate.begin(config, config.training.algorithm("L-S"), jnp.array(0))
     inputs, state, slope = setting.inputs, run.network, lambda f: loss_gradient(setting.data, f)
+
+    @jax.jit
+    def both(state, level):
+        f, pullback = ENGINE.forward(config, inputs, state, Perturbation(level, jax.random.key(0)))
+        move = noise.micro_steps(0.5, 1, config.training.weight_decay, config.training.tau_xi)
+        stepped = ENGINE.advance(config, inputs, state, pullback(slope(f)), move, None)
+        return stepped, ENGINE.leap(config, inputs, state, slope, jnp.array(0.5), jnp.array(1.0), level)
+
     for level in (0.0, 0.4):
         for _ in range(3):
-            f, pullback = ENGINE.forward(config, inputs, state, Perturbation(jnp.array(level), jax.random.key(0)))
-            move = noise.micro_steps(0.5, 1, config.training.weight_decay, config.training.tau_xi)
-            stepped = ENGINE.advance(config, inputs, state, pullback(slope(f)), move, None)
-            leapt, error = ENGINE.leap(config, inputs, state, slope, jnp.array(0.5), jnp.array(1.0), jnp.array(level))
+            stepped, (leapt, error) = both(state, jnp.array(level))
             assert error == 0
             for ours, theirs in zip(leapt, stepped, strict=True):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
             state = stepped
 
 
-@pytest.mark.parametrize("variant", ["block", "conv"])
-@pytest.mark.parametrize("level", [0.0, 0.4])
+@pytest.mark.parametrize(("variant", "level"), [
+    ("block", 0.0), ("conv", 0.4), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("block", 0.4), ("conv", 0.0)))])
 def test_leaps_approach_the_literal_iterations(float64, small, variant, level):
     """Error of leaps of K against K single iterations: as K^2 over a fixed stretch, and below what the leap says."""
     config = vary(small, engine="infinite", network__variant=variant,
@@ -198,7 +204,9 @@ def test_leaps_approach_the_literal_iterations(float64, small, variant, level):
     setting, run = simulate.begin(config, config.training.algorithm("L-S"), jnp.array(0))
     leap = jax.jit(lambda state, count: ENGINE.leap(
         config, setting.inputs, state, lambda f: loss_gradient(setting.data, f), jnp.array(0.002), count, jnp.array(level)))
-    first, _ = jax.lax.fori_loop(0, 400, lambda _, c: leap(c[0], jnp.array(1.0)), leap(run.network, jnp.array(1.0)))
+    first = run.network
+    for _ in range(4):
+        first, _ = leap(first, jnp.array(100.0))
 
     def outputs(count):
         state, errors = first, []
@@ -218,6 +226,7 @@ def test_leaps_approach_the_literal_iterations(float64, small, variant, level):
     assert order > 1.6, errors
 
 
+@pytest.mark.slow
 def test_the_steps_it_chooses_lead_where_literal_ones_do(small):
     """Whole runs, L-S through annealing and S, chosen steps against every iteration taken literally (no micro-steps)."""
     config = vary(small, engine="infinite", seeds=2, training__eta_ratio=0.02, training__steps=400, training__eps1=0.35,
@@ -241,3 +250,105 @@ def test_the_steps_it_chooses_lead_where_literal_ones_do(small):
     assert worst[0] < 0.1, worst
     assert worst[1] < 5e-3, worst
     assert np.all(np.isfinite(exact["annealed_at"].sel(algorithm="L-S")))
+
+
+# What converges to it ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_features_are_the_matrix_up_to_the_kernels_fourth_harmonic(small):
+    """The difference falls with d as the neglected harmonics do, and is small against what is learned."""
+    found = []
+    for d in (24, 96):
+        config = vary(small, engine="infinite", seeds=1, problem__d=d, problem__N=2 * d, training__steps=6 * d, n_test=256,
+                      records=1, training__weight_decay=1e-3)
+        both = [lt.run(vary(config, network__kernel=kind)).isel(record=-1) for kind in ("matrix", "features")]
+        for metric, size in (("loss_p", 1e-2), ("test_error_p", 2e-2), ("contrast", 3e-2)):
+            np.testing.assert_allclose(both[1][metric], both[0][metric], atol=size, err_msg=metric)
+        found.append(float(np.abs(both[1]["loss_p"] - both[0]["loss_p"]).max()))
+        assert np.all(both[0]["loss_p"] < 0.6)
+    assert found[1] < found[0]
+    assert found[0] > 0
+
+
+def at_widths(config, widths):
+    """Root mean square distance of decoupled outputs from infinite width, over seeds and both algorithms, at each width."""
+    theory = lt.run(vary(config, engine="infinite", training__tolerance=0.0)).isel(record=-1)
+    gaps = []
+    for m in widths:
+        runs = lt.run(vary(config, engine="decoupled", network__m_w=m, network__m_v=m)).isel(record=-1)
+        gaps.append({metric: float(np.sqrt(((runs[metric] - theory[metric]) ** 2).mean()))
+                     for metric in ("loss_p", "loss_mixed", "g_z", "contrast", "signal_norm_v")})
+    return gaps, theory
+
+
+def test_decoupled_networks_are_near(small):
+    """Once in a plain test; the order is fitted in a slow one."""
+    config = vary(small, seeds=4, records=1, training__activation_noise_form="shared", algorithms=("L-S", "S", "S+noise"))
+    (gap,), theory = at_widths(config, [4096])
+    assert float(np.abs(theory["contrast"]).min()) > 0.01
+    for metric in gap:
+        assert gap[metric] < 0.06 * max(1.0, float(np.abs(theory[metric]).max())), (metric, gap[metric])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["block", "conv"])
+def test_decoupled_networks_converge_as_one_over_sqrt_m(small, variant):
+    """The fitted order of the distance from infinite width in m, without annealing, whose moment jumps."""
+    config = vary(small, seeds=64, records=1, training__eps1=-9.0, network__variant=variant, training__steps=100)
+    widths = [64, 256, 1024, 4096]
+    gaps, _ = at_widths(config, widths)
+    for metric in gaps[0]:
+        order = np.polyfit(np.log(widths), np.log([gap[metric] for gap in gaps]), 1)[0]
+        assert abs(order + 0.5) < 0.1, (metric, order, gaps)
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"problem__r": 1.5}, "problem.r = 1.5: must be below 1"),
+    ({"problem__r": 1e-6}, "problem.r = 1e-06: must be at least"),
+    ({"training__step_time": 0.0}, "training.step_time = 0: must be positive"),
+    ({"training__batch_size": 4, "training__step_time": 0.01}, "training.batch_size = 4: must be None"),
+    ({"training__tolerance": -1.0}, "training.tolerance = -1"),
+    ({"network__shortest_lag": 0.5}, "network.shortest_lag = 0.5"),
+    ({"network__kernel": "vector"}, "network.kernel = 'vector'"),
+])
+def test_bad_input_is_one_line(small, changes, said):
+    with pytest.raises(lt.ConfigError, match=said.replace("[", r"\[")) as error:
+        lt.run(vary(small, engine="infinite", **changes))
+    assert "\n" not in str(error.value)
+
+
+def test_it_sweeps_beside_networks(small):
+    """One axis of engines: same schema, same data, and a sweep's points are its runs."""
+    runs = lt.sweep(vary(small, seeds=2), {"engine": ["decoupled", "infinite"], "eta_ratio": [0.1, 1.0]}, chunk=4)
+    alone = lt.predict(vary(small, seeds=2))
+    here = runs.sel(engine="infinite", eta_ratio=0.1)
+    for metric in alone.data_vars:
+        np.testing.assert_allclose(here[metric], alone[metric], rtol=2e-3, atol=2e-3, err_msg=metric)
+    np.testing.assert_allclose(runs["time"].sel(engine="infinite"), runs["time"].sel(engine="decoupled"), rtol=1e-4)
+    assert np.all(runs["gate_agreement_w"].sel(engine="infinite") == 1)
+
+
+def test_without_noise_nothing_is_forgotten_and_a_wild_rate_is_flagged(small):
+    still = lt.run(vary(small, engine="infinite", training__noise_level=0.0, training__weight_decay=0.0, seeds=1))
+    assert np.all(still["noise_variance_w"] == 1)
+    assert np.all(still["loss_q"][:, :, -1] < 0.65)
+    wild = {"wild": lt.Algorithm(lt.step_decay([0.05, 1e4], [3.0]), lt.constant(0.0))}
+    runs = lt.run(vary(small, engine="infinite", training__tolerance=0.0, seeds=1), algorithms=wild)
+    assert np.all(np.isfinite(runs["diverged_at"]))
+    assert np.all(runs["test_error"][..., -1] == 1)
+
+
+def test_a_run_is_predicted_on_its_own_data_and_clock(small):
+    config = vary(small, training__batch_size=8, training__step_time=0.0, seeds=2)
+    theory, runs = lt.predict(config), lt.run(config)
+    assert float(theory["time"].max()) == pytest.approx(60 * 0.5)  # S's whole time and more
+    assert runs["algorithm"].values.tolist() == theory["algorithm"].values.tolist()
+    summary = lt.summarise(runs, theory)
+    for name in config.algorithms:
+        said = summary["algorithms"][name]["theory"]
+        ends, here = runs["time"].sel(algorithm=name).values[:, -1], theory.sel(algorithm=name)
+        times, losses = here["time"].values, here["train_loss"].values
+        expected = [np.interp(end, t, v) for end, t, v in zip(ends, times, losses, strict=True)]
+        assert said["train_loss"]["per_seed"] == pytest.approx(expected)
+        assert abs(said["train_loss"]["mean"] - summary["algorithms"][name]["train_loss"]["mean"]) < 0.1

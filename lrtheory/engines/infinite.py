@@ -80,8 +80,9 @@ class State(NamedTuple):
 
 
 def terms(config: Config) -> Expansion:
-    """The expansion of the kernel that a configuration asks for."""
-    return kernel.expansion(config.network.shortest_lag)
+    """The expansion of the kernel that a configuration asks for, in the precision of the run."""
+    found, precision = kernel.expansion(config.network.shortest_lag), jnp.result_type(float)
+    return Expansion(found.rates.astype(precision), found.weights.astype(precision), found.error)
 
 
 def off_diagonal_rates(config: Config, error: float = TRAIN_ERROR) -> int:
@@ -91,7 +92,7 @@ def off_diagonal_rates(config: Config, error: float = TRAIN_ERROR) -> int:
     """
     n = config.problem.p_rows.stop
     largest = min(math.sqrt(4 * math.log(max(n, 2)) / config.problem.d) + 0.1, 0.9999)
-    return max(2, kernel.leading_rates(terms(config), largest, error))
+    return max(2, kernel.leading_rates(kernel.expansion(config.network.shortest_lag), largest, error))
 
 
 def off_diagonal(config: Config, x: Array, y: Array, error: float = TRAIN_ERROR, keep: Array | float = 1.0) -> Array:
@@ -103,12 +104,15 @@ def off_diagonal(config: Config, x: Array, y: Array, error: float = TRAIN_ERROR,
     norms = jnp.linalg.norm(x, axis=-1)[:, None] * jnp.linalg.norm(y, axis=-1)[None]
     products = matmul(x, y.T)
     square = jnp.clip(products / jnp.where(norms > 0, norms, 1.0), -1.0, 1.0) ** 2
-    parts, power = [found.weights[0] * products * keep], norms * square * keep
-    for k in range(1, count):
+    parts, power = [found.weights[0] * products * keep], norms * keep
+    odd = min(count, 1 + kernel.ODD_RATES)
+    for k in range(1, odd):  # rates 1, 3, 5, ...: products are cheaper than powers
+        power = power * square
         parts.append(found.weights[k] * power)
-        if k + 1 < count:  # the first rates are 1, 3, 5, ...: a product is cheaper than a power
-            gap = (found.rates[k + 1] - found.rates[k]) / 2
-            power = power * (square if gap == 1 else square**gap)
+    if odd < count:
+        exponents = (found.rates[odd:count] + 1) / 2
+        far = norms[:, None] * square[:, None] ** exponents[None, :, None] * found.weights[odd:count][None, :, None]
+        parts.append((far * jnp.broadcast_to(keep, square.shape)[:, None]).reshape(square.shape[0], -1))
     return jnp.concatenate(parts, axis=-1)
 
 

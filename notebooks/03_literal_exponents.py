@@ -28,8 +28,8 @@
 import os
 from pathlib import Path
 
-os.environ["JAX_ENABLE_X64"] = "1"
-
+import jax
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -60,7 +60,8 @@ def follow(dims: np.ndarray, small: bool):
 
 
 dims = 10.0 ** (np.array([3, 9, 15]) if FAST else np.arange(1, 15.25, 0.5))
-small, large = follow(dims, True), follow(dims, False)
+with jax.enable_x64(True):
+    small, large = follow(dims, True), follow(dims, False)
 t_q = np.array([q_time(q_alone(d)) for d in dims])
 
 # %% [markdown]
@@ -91,14 +92,14 @@ print("d, T_P from the first fall of the loss on P over its law:", *(f"{d}: {a /
 
 # %%
 figure = Figure(figsize=(10.5, 3.4), layout="constrained")
-with __import__("matplotlib").rc_context(lt.figures.RC):
+with matplotlib.rc_context(lt.figures.RC):
     left, middle, right = figure.subplots(1, 3)
 wide = np.geomspace(10, 1e15, 50)
 left.loglog(wide, 16 * np.pi * wide**0.75, color=lt.figures.ORANGE, ls="--", label="T_Q = 16π d^(3/4)")
 left.loglog(dims, halved, "o", ms=3.5, color=lt.figures.ORANGE, label="Q's loss halved, under S")
 left.loglog(wide, 3.3 * wide, color=lt.figures.BLUE, ls="--", label="T_P = 3.3 d")
 left.loglog(p_dims, t_p, "s", ms=3.5, color=lt.figures.BLUE, label="from the fall of P's loss")
-for d, words in ((5.3e4, "T_P = T_Q"), (8.4e13, "T_P = 200 T_Q")):
+for d, words in ((5.3e4, "$T_P = T_Q$"), (8.4e13, "$T_P = 200\\,T_Q$")):
     left.axvline(d, color="0.6", lw=0.8)
     left.text(d, 2e1, words, rotation=90, ha="right", va="bottom", fontsize=7, color="0.4")
 left.set_ylabel("time (sum of rates)")
@@ -106,7 +107,7 @@ left.legend(fontsize=7)
 middle.semilogx(dims, reached.max(axis=-1), "o-", ms=3.5, color=lt.figures.VERMILION, label="largest on the way")
 middle.semilogx(dims, reached[:, -1], "o-", ms=3.5, color=lt.figures.SKY, label="at 200 T_Q")
 middle.axvline(2500, color="0.6", lw=0.8)
-middle.text(2500, 1, "λ T_Q = 1", rotation=90, ha="right", va="bottom", fontsize=7, color="0.4")
+middle.text(2500, 1, "$λ T_Q = 1$", rotation=90, ha="right", va="bottom", fontsize=7, color="0.4")
 middle.set_ylabel("−contrast of S")
 middle.legend(fontsize=7)
 seen = held[:, -1] > 1e-15  # below, it is lost in the rounding of g
