@@ -5,7 +5,7 @@ numbers (results), tables (report).
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def noise_and_signal(results: xr.Dataset, theory: xr.Dataset | None = None) -> F
         axis.set_title(f"norms of the parts of {half.upper()}")
         axis.set_ylabel("Frobenius norm")
     if theory is not None:
-        axes[0].plot([], [], **DASHED, color="0.2", label="theory (infinite width)")
+        axes[0].plot([], [], **DASHED, color="0.2", label="infinite width")
     axes[0].legend(fontsize=7, loc="lower right")
     for name in results["algorithm"].values.tolist():
         colour, _ = algorithm_style(results, name)
@@ -138,6 +138,22 @@ def noise_and_signal(results: xr.Dataset, theory: xr.Dataset | None = None) -> F
     axes[3].set_title("gates: U against its noise part")
     axes[3].set_ylabel("share of gates")
     axes[3].legend(fontsize=7, loc="lower left")
+    return figure
+
+
+def overlay(runs: Mapping[str, xr.Dataset], theory: xr.Dataset, metric: str = "contrast") -> Figure:
+    """One measurement of several runs by name over the prediction, a panel an algorithm; bands over all seeds."""
+    names = theory["algorithm"].values.tolist()
+    with matplotlib.rc_context(RC):
+        figure, axes = _panels(len(names), sharey=True)
+        for axis, name in zip(axes, names, strict=True):
+            for colour, (label, results) in zip((SKY, VERMILION, GREEN, PURPLE, ORANGE), runs.items(), strict=False):
+                _curve(axis, results.sel(algorithm=name), metric, colour, label, band="range")
+            when, predicted = (theory[m].sel(algorithm=name).mean("seed") for m in ("time", metric))
+            axis.plot(when, predicted, **DASHED, color="black", zorder=3)
+            axis.set_title(name)
+        axes[0].set_ylabel(str(theory[metric].attrs["long_name"].partition(";")[0]))
+        _legend_above(figure, axes[0], theory)
     return figure
 
 
@@ -221,6 +237,6 @@ def _mark_annealing(axis: Axes, runs: xr.Dataset, colour: str = "black") -> None
 
 def _legend_above(figure: Figure, axis: Axes, theory: xr.Dataset | None = None) -> None:
     if theory is not None:
-        axis.plot([], [], **DASHED, color="0.2", label="theory (infinite width)")
+        axis.plot([], [], **DASHED, color="0.2", label="infinite width")
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))

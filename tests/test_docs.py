@@ -40,7 +40,7 @@ def test_every_run_command_of_the_readme_parses():
     commands = [line.strip() for line in README.splitlines() if line.strip().startswith(".venv/bin/lrtheory run")]
     commands += [line.split("&&")[-1].strip() for line in README.splitlines() if line.startswith("    python3")]
     runs = [shlex.split(c)[2:] for c in commands if "lrtheory run" in c and "--help" not in c]
-    assert len(runs) == 3
+    assert len(runs) == 4
     for words in runs:
         config, _, theory = arguments.run_arguments(words)
         assert theory

@@ -133,7 +133,8 @@ def history_sum(config, data, moves, levels):
 @pytest.mark.parametrize(("variant", "groups", "ratio", "level"), [
     ("block", "exact", 1e-6, 0.0), ("block", "iid", 1e-3, 0.5), ("conv", "exact", 1.0, 0.5),
     *(pytest.param(*case, marks=pytest.mark.slow) for case in (
-        ("block", "exact", 1.0, 0.0), ("block", "exact", 1e-3, 0.0), ("conv", "exact", 1e-6, 0.0), ("conv", "iid", 1e-3, 0.5)))])
+        ("block", "exact", 1.0, 0.0), ("block", "exact", 1e-3, 0.0), ("conv", "exact", 1e-6, 0.0),
+        ("conv", "iid", 1e-3, 0.5)))])
 def test_memory_without_history(float64, small, variant, groups, ratio, level):
     """The engine's outputs are the sum over history to 1e-6, large rate and then small, at training and test points."""
     config = vary(small, engine="infinite", problem__d=48, problem__N=60, network__variant=variant, problem__groups=groups,
@@ -195,8 +196,25 @@ def test_a_leap_of_one_is_the_algorithm(float64, small):
             state = stepped
 
 
+def test_the_end_of_a_leap_agrees_with_itself(float64, small):
+    """Q's outputs at the end of an implicit step are those of the memory it leaves, under the same activation noise."""
+    config = vary(small, engine="infinite", training__activation_noise_form="shared")
+    setting, run = simulate.begin(config, config.training.algorithm("L-S"), jnp.array(0))
+    inputs, level, slope = setting.inputs, jnp.array(0.7), lambda f: loss_gradient(setting.data, f)
+    f, pullback = ENGINE.forward(config, inputs, run.network, None)
+    found = jax.jit(lambda state: infinite._implicit(config, inputs, state, slope, pullback(slope(f)).source, jnp.array(0.05),
+                                                     jnp.array(80.0), level))(run.network)
+    assert found.left < 1e-12
+    noisy, _ = ENGINE.forward(config, inputs, found.state, Perturbation(level, jax.random.key(0)))
+    alone = np.asarray(setting.data.group) == 2
+    alpha, direction = (np.asarray(x)[alone] for x in (setting.data.alpha, setting.data.direction))
+    np.testing.assert_allclose(np.asarray(noisy)[alone], alpha * np.asarray(found.state.g)[direction], rtol=1e-9)
+    assert np.abs(found.state.g).max() > 0.05
+
+
 @pytest.mark.parametrize(("variant", "level"), [
-    ("block", 0.0), ("conv", 0.4), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("block", 0.4), ("conv", 0.0)))])
+    ("block", 0.0), ("conv", 0.4), pytest.param("block", 0.4, marks=pytest.mark.slow),
+    pytest.param("conv", 0.0, marks=pytest.mark.slow)])
 def test_leaps_approach_the_literal_iterations(float64, small, variant, level):
     """Error of leaps of K against K single iterations: as K^2 over a fixed stretch, and below what the leap says."""
     config = vary(small, engine="infinite", network__variant=variant,

@@ -256,7 +256,7 @@ def test_iid_groups_run(small):
     assert np.all(runs["train_loss"].isel(record=-1) < 0.6)
 
 
-@pytest.mark.parametrize("engine", ["dense", "reduced", "decoupled"])
+@pytest.mark.parametrize("engine", ["dense", "reduced", "decoupled", "infinite"])
 def test_every_product_is_at_full_precision(small, engine):
     """On GPUs and TPUs float32 products lose digits unless each asks for the highest precision."""
     config = vary(small, engine=engine, training__activation_noise_form="example")
