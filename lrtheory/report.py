@@ -27,8 +27,9 @@ def opening(config: Config) -> str:
     """Two lines on what is about to run and what the theory expects of it."""
     p, n = config.problem, config.network
     sizes = ", ".join(f"{k} {name}" for k, name in zip(p.group_sizes, ("P-only", "mixed", "Q-only"), strict=True))
+    width = "of infinite width" if config.engine == "infinite" else f"with {n.m_w} + {n.m_v} neurons"
     return (f"{config.name}: {' and '.join(config.algorithms)} from {config.seeds} seeds, {config.engine} engine, "
-            f"{n.variant} network with {n.m_w} + {n.m_v} neurons, d = {p.d}, N = {p.n_train} ({sizes}), "
+            f"{n.variant} network {width}, d = {p.d}, N = {p.n_train} ({sizes}), "
             f"{config.training.steps:,} steps.\n"
             f"Time is the sum of learning rates. T_Q = {q_time(p):.3g}, T_P = {p_time(p):.3g}.")
 

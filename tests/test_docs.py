@@ -80,6 +80,8 @@ def test_every_module_is_in_the_map_and_imports_no_later_one():
             assert not later, (file.name, later)
 
 
-@pytest.mark.parametrize("notebook", sorted(p.name for p in (ROOT / "notebooks").glob("*.py")))
+@pytest.mark.parametrize("notebook", [
+    pytest.param(p.name, marks=[pytest.mark.slow] if p.name > "02" else [])  # these compile several programs
+    for p in sorted((ROOT / "notebooks").glob("*.py"))])
 def test_notebooks_run(notebook, fast):
     runpy.run_path(str(ROOT / "notebooks" / notebook))

@@ -202,8 +202,8 @@ def test_the_end_of_a_leap_agrees_with_itself(float64, small):
     setting, run = simulate.begin(config, config.training.algorithm("L-S"), jnp.array(0))
     inputs, level, slope = setting.inputs, jnp.array(0.7), lambda f: loss_gradient(setting.data, f)
     f, pullback = ENGINE.forward(config, inputs, run.network, None)
-    found = jax.jit(lambda state: infinite._implicit(config, inputs, state, slope, pullback(slope(f)).source, jnp.array(0.05),
-                                                     jnp.array(80.0), level))(run.network)
+    first, rate, count = pullback(slope(f)).source, jnp.array(0.05), jnp.array(80.0)
+    found = jax.jit(lambda state: infinite._implicit(config, inputs, state, slope, first, rate, count, level))(run.network)
     assert found.left < 1e-12
     noisy, _ = ENGINE.forward(config, inputs, found.state, Perturbation(level, jax.random.key(0)))
     alone = np.asarray(setting.data.group) == 2
@@ -336,6 +336,7 @@ def test_bad_input_is_one_line(small, changes, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_it_sweeps_beside_networks(small):
     """One axis of engines: same schema, same data, and a sweep's points are its runs."""
     runs = lt.sweep(vary(small, seeds=2), {"engine": ["decoupled", "infinite"], "eta_ratio": [0.1, 1.0]}, chunk=4)
@@ -347,6 +348,7 @@ def test_it_sweeps_beside_networks(small):
     assert np.all(runs["gate_agreement_w"].sel(engine="infinite") == 1)
 
 
+@pytest.mark.slow
 def test_without_noise_nothing_is_forgotten_and_a_wild_rate_is_flagged(small):
     still = lt.run(vary(small, engine="infinite", training__noise_level=0.0, training__weight_decay=0.0, seeds=1))
     assert np.all(still["noise_variance_w"] == 1)

@@ -47,3 +47,35 @@ def test_the_eight_seed_table_is_reproduced_in_law():
     annealed = runs["annealed_at"].sel(algorithm="L-S").values
     assert np.all(annealed < 480)
     assert np.all(runs["time_q_half"].sel(algorithm="S") < 20)
+
+
+INFINITE = {  # (algorithm, time): (loss P, loss mixed, loss Q, contrast, error on P), another implementation, 8 data seeds
+    ("L-S", 8.0): (0.6824, 0.635, 0.645, -0.379, 0.080),
+    ("L-S", 136.0): (0.551, 0.512, 0.638, -0.424, 0.077),
+    ("L-S", 480.0): (0.379, 0.365, 0.644, -0.365, 0.070),
+    ("S", 8.0): (0.684, 0.258, 0.261, -4.83, 0.082),
+    ("S", 136.0): (0.612, 0.026, 0.027, -14.3, 0.138),
+    ("S", 480.0): (0.494, 0.015, 0.017, -16.35, 0.192),
+}
+
+
+@pytest.mark.slow
+def test_the_infinite_width_table_is_reproduced_in_law():
+    """Same setting without neurons: within 3 standard errors of two samples of data and the table's last digit."""
+    config = lt.Config(
+        problem=lt.Problem(d=64, N=256, p0=0.05, q0=0.25, r=0.02, z_norm=25.0, alpha_min=1.0, gamma0=0.3 / 8),
+        training=lt.Training(eta1=0.02, eta_ratio=1e-4, weight_decay=4.6e-4, eps1=0.15, step_time=0.02, steps=24_000),
+        engine="infinite", seeds=8, records=100)
+    runs = lt.run(config)
+    for (name, time), theirs in INFINITE.items():
+        here = runs.sel(algorithm=name)
+        for metric, value in zip(("loss_p", "loss_mixed", "loss_q", "contrast", "test_error_p"), theirs, strict=True):
+            ours = np.array([np.interp(time, t, v) for t, v in zip(here["time"].values, here[metric].values, strict=True)])
+            error = 3 * np.sqrt(2) * ours.std(ddof=1) / np.sqrt(8)
+            printed = 0.05 if metric == "contrast" else 0.0005  # half a unit of the table's last digit
+            assert abs(ours.mean() - value) < error + printed, (name, time, metric, ours.mean(), value, error)
+    assert np.all(np.isinf(runs["annealed_at"]))
+    annealed = lt.run(config.replace(algorithms=("L-S",), **{"training.eps1": 0.3}))
+    steps = annealed["annealed_at"].values / 0.02
+    assert np.all((steps > 13_000) & (steps < 19_000)), steps  # theirs: 14,168 to 17,777
+    assert abs(float(annealed["contrast"].isel(record=-1).mean()) + 13.5) < 0.5
