@@ -12,6 +12,7 @@ from lrtheory.engines import ENGINES, infinite
 from lrtheory.engines.base import Perturbation
 from lrtheory.measure import loss_gradient
 from lrtheory.problem import sample, sample_test, x2_of
+from lrtheory.timescales import conditions
 
 ENGINE = ENGINES["infinite"]
 
@@ -74,6 +75,29 @@ def test_many_micro_steps_with_refreshed_gates_are_their_sum(float64):
         np.testing.assert_allclose(decay.keep, keep, rtol=1e-6, atol=1e-12)
         even = eta == 0.5 or count == 1
         np.testing.assert_allclose(decay.gain, gain, rtol=1e-8, atol=1e-12 if even else (count * eta) ** 2 * lam)
+
+
+@pytest.mark.parametrize(("d", "n"), [(8, 40), (64, 256), (128, 512), (1024, 1500)])
+def test_the_kernel_of_a_training_set_errs_by_no_more_than_its_bound(float64, small, d, n):
+    """Exact arcsines against the rates that are kept, at several lags; the bound itself is small at presets' sizes."""
+    config = vary(small, problem__d=d, problem__N=n, problem__gamma0=0.8 / np.sqrt(d))
+    rows = sample(config.problem, jax.random.key(4)).x1[config.problem.p_rows]
+    test = sample_test(config.problem, sample(config.problem, jax.random.key(4)), 50, jax.random.key(5)).x1
+    norms = jnp.linalg.norm(rows, axis=-1)
+    for x, y, error, allowed in ((rows, None, infinite.TRAIN_ERROR, 1e-6), (test, rows, infinite.TEST_ERROR, 1e-4)):
+        bound = float(infinite.kernel_error(config, x, y, error))
+        keep = 1.0 if y is not None else 1 - jnp.eye(len(rows))
+        other = rows if y is None else y
+        count = infinite.off_diagonal_rates(config, error)
+        parts = infinite.off_diagonal(config, x, other, error, keep).reshape(len(x), count, len(other))
+        products = x @ other.T
+        scale = jnp.linalg.norm(x, axis=-1)[:, None] * norms[None]
+        for lag in (0.0, 1e-4, 0.1, 3.0):
+            ours = jnp.einsum("nkm,k->nm", parts, np.exp(-infinite.terms(config).rates[:count] * lag))
+            arcsine = jnp.arcsin(jnp.exp(-lag) * jnp.clip(products / scale, -1, 1))
+            exact = products * (0.25 + arcsine / (2 * np.pi)) * keep
+            assert float(jnp.max(jnp.abs(ours - exact) / scale)) <= bound + 1e-12
+        assert bound < allowed
 
 
 # The sum over history ----------------------------------------------------------------------------------------------------
@@ -319,6 +343,46 @@ def test_decoupled_networks_converge_as_one_over_sqrt_m(small, variant):
     for metric in gaps[0]:
         order = np.polyfit(np.log(widths), np.log([gap[metric] for gap in gaps]), 1)[0]
         assert abs(order + 0.5) < 0.1, (metric, order, gaps)
+
+
+@pytest.mark.slow
+def test_the_full_network_follows_while_its_neurons_keep_their_kinks():
+    """S on the full network: within 6% of the limit's contrast where condition F holds twice over, far from it where not."""
+    config = lt.preset("phase").replace(seeds=4, records=10, n_test=64, algorithms=("S",), **{"training.steps": 440})
+    theory = lt.predict(config)["contrast"].isel(algorithm=0, record=-1).mean().item()
+    assert theory < -6
+    found = {}
+    for m, tau in ((32_768, 9.0), (2048, 3.0)):
+        full = config.replace(engine="reduced", **{"network.m_v": m, "network.tau_v": tau, "network.m_w": 256,
+                                                   "network.tau_w": 0.2})
+        f = {c.name: c.value for c in conditions(full.problem, full.training, full.network, full=True)}["F"]
+        found[f] = lt.run(full)["contrast"].isel(algorithm=0, record=-1).mean().item()
+    (good, near), (bad, far) = sorted(found.items(), reverse=True)
+    assert good > 2 > 0.5 > bad
+    assert abs(near / theory - 1) < 0.06, found
+    assert abs(far / theory - 1) > 0.2, found
+
+
+@pytest.mark.slow
+def test_single_precision_costs_less_than_the_tolerance():
+    """A whole run on the same data in float32 and float64: outputs within 1e-3, annealed at the same time."""
+    config = lt.preset("quick").replace(engine="infinite", n_test=64)
+    algorithm = config.training.algorithm("L-S")
+    setting, run = simulate.begin(config, algorithm, jnp.array(0))
+    end = 520.0
+    single = jax.jit(lambda s, r, e: simulate.leap_to(config, algorithm, s, e, r))(setting, run, jnp.asarray(end))
+    with jax.enable_x64(True):
+        data = jax.tree.map(lambda x: jnp.asarray(np.asarray(x), float if x.dtype.kind == "f" else x.dtype), setting.data)
+        wide = config.training.algorithm("L-S")
+        run = simulate.begin(config, wide, jnp.array(0))[1]
+        inputs = ENGINE.prepare(config, data)
+        run = run._replace(network=ENGINE.init(config, inputs, jax.random.key(0)))
+        there = simulate.Setting(data, data, inputs, setting.noise_key)
+        double = jax.jit(lambda s, r, e: simulate.leap_to(config, wide, s, e, r))(there, run, jnp.asarray(end))
+        assert double.network.f1.dtype == np.float64
+    np.testing.assert_allclose(single.network.f1, double.network.f1, atol=1e-3)
+    np.testing.assert_allclose(single.network.g, double.network.g, atol=1e-3)
+    np.testing.assert_allclose(single.annealed_at, double.annealed_at, atol=0.05)
 
 
 @pytest.mark.parametrize(("changes", "said"), [

@@ -95,6 +95,20 @@ def off_diagonal_rates(config: Config, error: float = TRAIN_ERROR) -> int:
     return max(2, kernel.leading_rates(kernel.expansion(config.network.shortest_lag), largest, error))
 
 
+def kernel_error(config: Config, x: Array, y: Array | None = None, error: float = TRAIN_ERROR) -> Array:
+    """Bound on the error of P(both gates open) between inputs x (n, d), and y (m, d) if given, at any lag: ().
+
+    The expansion's own error, and what the rates beyond `off_diagonal_rates` would add at the largest |cos| there is:
+    sum_k w_k |cos|^mu_k over those left out.
+    """
+    found, count = kernel.expansion(config.network.shortest_lag), off_diagonal_rates(config, error)
+    other = x if y is None else y
+    norms = jnp.linalg.norm(x, axis=-1)[:, None] * jnp.linalg.norm(other, axis=-1)[None]
+    cosines = jnp.abs(matmul(x, other.T)) / jnp.where(norms > 0, norms, 1.0)
+    largest = jnp.minimum(jnp.max(cosines * (1 - jnp.eye(x.shape[0])) if y is None else cosines), 1.0)
+    return found.error + jnp.sum(jnp.asarray(found.weights[count:]) * largest ** jnp.asarray(found.rates[count:]))
+
+
 def off_diagonal(config: Config, x: Array, y: Array, error: float = TRAIN_ERROR, keep: Array | float = 1.0) -> Array:
     """|x| |y| w_k cos^(mu_k + 1) of inputs x (n, d) and y (m, d), what rate k adds to <x, y> P: (n, rates * m).
 
