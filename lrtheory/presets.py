@@ -75,9 +75,9 @@ def literal() -> Config:
 def mitigation() -> Config:
     """The quick problem with S under annealed pre-activation noise beside L-S and S, run longer.
 
-    Under activation noise the noise-free outputs of Q drift off together, at a rate of the order |z|^2 r^2, because the noisy
-    ones are what is held near 0. The noise-free loss on Q rises above log 2 and the threshold is reached later than under
-    L-S; at infinite width, where the drift is twice as fast as at m_v = 4096, it is not reached at all.
+    Under activation noise the noise-free outputs of Q drift off together, at a rate of the order |z|^2 r^2, because the
+    noisy ones are what is held near 0. The noise-free loss on Q rises above log 2 and the threshold is reached later than
+    under L-S; at infinite width, where the drift is twice as fast as at m_v = 4096, it is not reached at all.
     """
     base = quick()
     return base.replace(
