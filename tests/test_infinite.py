@@ -412,6 +412,17 @@ def test_it_sweeps_beside_networks(small):
     assert np.all(runs["gate_agreement_w"].sel(engine="infinite") == 1)
 
 
+@pytest.mark.parametrize("tolerance", [0.0, 1e-3])
+def test_a_stopped_run_is_frozen(small, tolerance):
+    runs = lt.run(vary(small, engine="infinite", seeds=1, training__stop_loss=0.5, training__tolerance=tolerance,
+                       training__steps=300, algorithms=("S",))).isel(algorithm=0, seed=0)
+    stopped = runs["time"].values >= float(runs["stopped_at"]) - 1e-3
+    assert stopped.sum() > 1
+    for metric in ("train_loss", "signal_norm_v", "contrast", "noise_variance_w", "steps"):
+        assert np.all(np.isfinite(runs[metric])), metric
+        assert np.ptp(runs[metric].values[stopped]) == 0, metric
+
+
 @pytest.mark.slow
 def test_without_noise_nothing_is_forgotten_and_a_wild_rate_is_flagged(small):
     still = lt.run(vary(small, engine="infinite", training__noise_level=0.0, training__weight_decay=0.0, seeds=1))

@@ -283,8 +283,8 @@ def advance(config: Config, inputs: Inputs, state: State, gradient: Gradient, mo
     g = _directions_of(read_q(config, inputs, p, q))
     a, drift = 1 + move.shrink, move.drift
     work = _work(config, gradient.source, gradient.f1, gradient.g)
-    square = _square(config, inputs, gradient.source, (f1 - a * state.f1) / drift)
-    squares = a**2 * state.squares + 2 * a * drift * work + drift**2 * square
+    square = _square(config, inputs, gradient.source, f1 - a * state.f1, drift)
+    squares = a**2 * state.squares + 2 * a * drift * work + drift * square
     return State(p, q, f1, g, noise.variance(state.variance, move), squares)
 
 
@@ -294,13 +294,13 @@ def _work(config: Config, source: Source, f1: Array, g: Array) -> Array:
     return jnp.full(2, jnp.sum(parts)) if config.network.variant == "conv" else parts
 
 
-def _square(config: Config, inputs: Inputs, source: Source, change: Array) -> Array:
-    """|grad L|^2 of each half, (2,): R K R, K the kernel at lag 0, from what a unit of time changed in P's outputs.
+def _square(config: Config, inputs: Inputs, source: Source, change: Array, drift: Array) -> Array:
+    """Drift times |grad L|^2 of each half, (2,): drift R K R, K the kernel at lag 0; change is that of P's outputs.
 
     For Q it is exact; for P (and the pairs of conv) the change holds that of the gates, too: an error of 1e-3 and less.
     """
     at_once = inputs.z_square * _q_modes(config, inputs.r, jnp.tile(source.q, (terms(config).rates.size, 1)))
-    return _work(config, source, change, _directions_of(at_once))
+    return _work(config, source, change, drift * _directions_of(at_once))
 
 
 def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array, count: Array, level: Array) -> Leap:
@@ -331,8 +331,8 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     pulls = [_work(config, source, f1, g) for source, f1, g in  # Simpson's rule over the leap
              ((start, start_f1, start_g), (half.source, half.state.f1, half.state.g),
               (halves.source, halves.state.f1, halves.state.g))]
-    square = _square(config, inputs, start, (f1 - a * state.f1) / move.drift)
-    squares = a**2 * state.squares + took * rate * square + jnp.where(
+    square = _square(config, inputs, start, f1 - a * state.f1, move.drift)
+    squares = a**2 * state.squares + rate * square + jnp.where(
         literal, 2 * a * took * pulls[0], took / 3 * (a**2 * pulls[0] + 4 * a * pulls[1] + pulls[2]))
     error = jnp.maximum(jnp.max(jnp.abs(halves.state.f1 - whole.state.f1), initial=0.0),
                         jnp.max(jnp.abs(halves.state.g - whole.state.g)))
@@ -417,7 +417,7 @@ def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
 
 
 def diagnose(config: Config, inputs: Inputs, state: State) -> Diagnostics:
-    """`Diagnostics`: the variance by its recursion, gates that only the noise decides, norms over that of the noise part.
+    """`Diagnostics`: the variance by its recursion, gates that the noise alone decides, norms of the signal part.
 
     At infinite width the noise part's norm is infinite: reported as such.
     """
