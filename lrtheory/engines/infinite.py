@@ -126,7 +126,7 @@ def off_diagonal(config: Config, x: Array, y: Array, error: float = TRAIN_ERROR,
     if odd < count:
         exponents = (found.rates[odd:count] + 1) / 2
         far = norms[:, None] * square[:, None] ** exponents[None, :, None] * found.weights[odd:count][None, :, None]
-        parts.append((far * jnp.broadcast_to(keep, square.shape)[:, None]).reshape(square.shape[0], -1))
+        parts.append((far * jnp.broadcast_to(keep, square.shape)[:, None]).reshape(x.shape[0], far.shape[1] * y.shape[0]))
     return jnp.concatenate(parts, axis=-1)
 
 
@@ -169,7 +169,7 @@ def read_p(config: Config, inputs: Inputs, p: Array, q: Array) -> Array:
         others = matmul(inputs.pairs, p[:count].reshape(-1))
     f1 = others + inputs.squares * matmul(jnp.asarray(found.weights), p)
     if inputs.cross is not None:
-        cross = inputs.cross.reshape(3, count, -1)
+        cross = inputs.cross.reshape(3, count, inputs.p_rows.shape[0])
         f1 = f1 + jnp.einsum("bkn,kb->n", cross, _each(q)[:count], precision=jax.lax.Precision.HIGHEST)
     return f1
 
