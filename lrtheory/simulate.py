@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from lrtheory import noise
 from lrtheory.config import Config
@@ -64,12 +65,18 @@ class Run(NamedTuple):
     diverged_at: Array  # ()
 
 
+def datasets(config: Config, seed: ArrayLike) -> tuple[Data, Data]:
+    """The training set and the test points of a seed, whatever the engine and the algorithm."""
+    data_key, test_key, _, _ = jax.random.split(jax.random.key(seed), 4)
+    data = sample(config.problem, data_key)
+    return data, sample_test(config.problem, data, config.n_test, test_key)
+
+
 def begin(config: Config, algorithm: Algorithm, seed: Array) -> tuple[Setting, Run]:
     """Draw data, test points and weights from the seed, and start the clock."""
     engine = ENGINES[config.engine]
-    data_key, test_key, weights_key, noise_key = jax.random.split(jax.random.key(seed), 4)
-    data = sample(config.problem, data_key)
-    test = sample_test(config.problem, data, config.n_test, test_key)
+    _, _, weights_key, noise_key = jax.random.split(jax.random.key(seed), 4)
+    data, test = datasets(config, seed)
     inputs = engine.prepare(config, data)
     network = engine.init(config, inputs, weights_key)
     f, _ = engine.forward(config, inputs, network, None)

@@ -1,0 +1,139 @@
+"""What a prediction is: a claim of the theory, the runs it needs, its statistics, and how they decide.
+
+Lives here: `Prediction`, `Statistic`, the decision rule, and intervals over seeds (SciPy's). Lives elsewhere: each claim
+(one file a claim), running them together (verify).
+
+The rule: a statistic has an interval over seeds at a confidence level that is corrected for all claims and statistics
+decided together, and a region in which the claim puts it. Interval inside the region: holds. Interval and region apart:
+fails. Anything else: not resolved at this size. A claim holds if all its statistics do and fails if one fails.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from lrtheory.config import Config
+
+Verdict = Literal["holds", "fails", "not resolved"]
+Level = float
+"""Confidence level of one interval, in (0, 1)."""
+
+
+class Need(NamedTuple):
+    """Runs that a claim is judged by: a sweep of a config, or with no axes a single run."""
+
+    config: Config
+    axes: tuple[tuple[str | tuple[str, ...], tuple[Any, ...]], ...] = ()
+    """((field or fields, values), ...), as `lrtheory.sweep` takes them"""
+
+
+class Statistic(NamedTuple):
+    """One number, its interval over seeds, and where the claim puts it."""
+
+    name: str
+    value: float
+    low: float  # of the interval
+    high: float
+    region: tuple[float, float]  # where the claim holds, ends included
+    theory: str  # what the theory says, in words and numbers
+    units: str = "1"
+
+    @property
+    def verdict(self) -> Verdict:
+        """The decision rule; an interval that is not a number decides nothing."""
+        if not (math.isfinite(self.value) and self.low <= self.high):
+            return "not resolved"
+        if self.low >= self.region[0] and self.high <= self.region[1]:
+            return "holds"
+        return "fails" if self.high < self.region[0] or self.low > self.region[1] else "not resolved"
+
+
+class Prediction(NamedTuple):
+    """A claim of the theory as a pure object; the list of them is `lrtheory.predictions.PREDICTIONS`."""
+
+    name: str
+    statement: str  # one line
+    source: str  # theorem, section, or "derived here"
+    about: str  # how it is measured and why so, for `lrtheory verify --list`
+    needs: Callable[[Config], Mapping[str, Need]]
+    """runs needed, by name, from the base configuration"""
+    judge: Callable[[Mapping[str, xr.Dataset], Level], Sequence[Statistic]]
+    """statistics, from the runs by name, with intervals at a level"""
+
+
+def verdict(statistics: Sequence[Statistic]) -> Verdict:
+    """The verdict of a claim: fails if one statistic does, holds if all do."""
+    verdicts = [s.verdict for s in statistics]
+    if "fails" in verdicts:
+        return "fails"
+    return "holds" if verdicts and all(v == "holds" for v in verdicts) else "not resolved"
+
+
+def mean(name: str, values: Any, level: Level, region: tuple[float, float], theory: str, units: str = "1") -> Statistic:
+    """Mean over seeds with Student's interval; values (seeds,). A value that is not finite leaves it not resolved."""
+    values = np.asarray(values, float).ravel()
+    if values.size < 2 or not np.isfinite(values).all():
+        return Statistic(name, math.nan, math.nan, math.nan, region, theory, units)
+    if np.ptp(values) == 0:
+        return Statistic(name, float(values[0]), float(values[0]), float(values[0]), region, theory, units)
+    found = stats.ttest_1samp(values, 0.0).confidence_interval(level)
+    return Statistic(name, float(values.mean()), float(found.low), float(found.high), region, theory, units)
+
+
+def share(name: str, happened: Any, level: Level, theory: str) -> Statistic:
+    """Share of seeds in which something happened, with the exact (Clopper-Pearson) interval; claimed: above one half."""
+    happened = np.asarray(happened, bool).ravel()
+    found = stats.binomtest(int(happened.sum()), happened.size)
+    low, high = found.proportion_ci(level, method="exact")
+    return Statistic(name, found.statistic, low, high, (float(np.nextafter(0.5, 1)), 1.0), theory, "share of seeds")
+
+
+def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], level: Level, region: tuple[float, float],
+              theory: str, *, paired: bool = True, units: str = "1") -> Statistic:
+    """A function of means over seeds, with a bootstrap interval over seeds (SciPy's percentile method, 4,000 draws).
+
+    Args:
+      name: what it is.
+      samples: arrays (seeds, ...), the seeds resampled together where `paired`.
+      function: of the samples' means over seeds, to a number.
+      level: confidence level.
+      region: where the claim puts it.
+      theory: the claim in numbers.
+      paired: the same seeds in every sample.
+      units: of the number.
+    """
+    arrays = [np.asarray(s, float) for s in samples]
+    if min(len(a) for a in arrays) < 2:
+        return Statistic(name, math.nan, math.nan, math.nan, region, theory, units)
+
+    def of(*chosen: np.ndarray) -> float:
+        picked = [a[np.asarray(k, int)] for a, k in zip(arrays, chosen, strict=True)]
+        return float(function(*(p.mean(0) for p in picked)))
+
+    indices = tuple(np.arange(len(a)) for a in arrays)
+    value = of(*indices)
+    if not math.isfinite(value):
+        return Statistic(name, math.nan, math.nan, math.nan, region, theory, units)
+    found = stats.bootstrap(indices, of, n_resamples=4000, vectorized=False, paired=paired, confidence_level=level,
+                            method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    return Statistic(name, value, float(found.low), float(found.high), region, theory, units)
+
+
+def slope(x: Sequence[float] | np.ndarray) -> Callable[..., float]:
+    """The fitted exponent of means y over x: slope of log y in log x."""
+    def fitted(y: np.ndarray) -> float:
+        if not np.all(np.isfinite(y) & (y > 0)):
+            return math.nan
+        return float(stats.linregress(np.log(np.asarray(x, float)), np.log(y)).slope)
+
+    return fitted
+
+
+def at_end(runs: xr.Dataset, name: str) -> np.ndarray:
+    """A measurement at the last record, seeds first: (seeds, ...) with the axes in order."""
+    values = runs[name].isel(record=-1) if "record" in runs[name].dims else runs[name]
+    return values.transpose("seed", ...).values

@@ -1,0 +1,27 @@
+"""Prediction 9: K iterations with the gradient frozen agree with K single ones."""
+
+from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap
+
+K = 100
+STEPS = 400
+"""Steps of K iterations."""
+
+
+def needs(base):
+    """S at eta2/eta1 = 1/K over the same time, in steps of K iterations and of one."""
+    eta1 = base.training.eta1
+    config = base.replace(algorithms=("S",), records=4, **{"training.eta_ratio": 1 / K})
+    return {"steps": Need(config, ((("training.step_time", "training.steps"), ((eta1 / K, K * STEPS), (eta1, STEPS))),))}
+
+
+def judge(runs, level):
+    """Ratios of seed means, K over 1."""
+    run = runs["steps"].sel(algorithm="S")
+    for name, margin in (("loss_q", 0.1), ("loss_p", 0.02), ("contrast", 0.1)):
+        yield bootstrap(f"{run[name].attrs['long_name'].partition(';')[0]}: K = {K} over K = 1", [at_end(run, name)],
+                        lambda v: v[..., 1].item() / v[..., 0].item(), level, (1 - margin, 1 + margin), "1")
+
+
+PREDICTION = Prediction(
+    "microsteps", "K micro-steps agree with K = 1 while K eta lambda_max << 1", "derived here (section 3's update)",
+    f"{K * STEPS:,} literal iterations against {STEPS} steps of K = {K}, the same data and independent noise.", needs, judge)

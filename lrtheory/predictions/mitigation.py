@@ -1,0 +1,31 @@
+"""Prediction 8: pre-activation noise on S, annealed, recovers L-S's error."""
+
+import numpy as np
+
+from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap
+
+ANNEAL_TIME = 250.0
+
+
+def needs(base):
+    """L-S, S and S+noise, annealed by time."""
+    return {"noisy": Need(base.replace(algorithms=("L-S", "S", "S+noise"), **{
+        "training.activation_noise_form": "shared", "training.anneal_time": min(ANNEAL_TIME, base.training.anneal_time)}))}
+
+
+def judge(runs, level):
+    """Paired over seeds: what the noise gains, as a share of what L-S gains, and Q fitted in the end."""
+    large, small, noisy = (at_end(runs["noisy"].sel(algorithm=name), "test_error_p") for name in ("L-S", "S", "S+noise"))
+    yield bootstrap("error on P: S less S+noise", [small - noisy], lambda e: e, level, (1e-9, np.inf), "above 0")
+    yield bootstrap("S less S+noise, over S less L-S", [small - noisy, small - large], lambda a, b: a / b if b > 0 else np.nan,
+                    level, (0.75, 1.25), "1")
+    yield bootstrap("Q's loss at the end, S+noise, over log 2",
+                    [at_end(runs["noisy"].sel(algorithm="S+noise"), "loss_q") / np.log(2)], lambda q: q, level, (0.0, 0.5),
+                    "small: Q is learned once the noise is gone")
+
+
+PREDICTION = Prediction(
+    "mitigation", "pre-activation noise on S, annealed, recovers L-S's error", "section 3 of the paper (mitigation)",
+    "One draw a neuron and step, relative size 0.3, annealed at time 250 at the latest (L-S likewise): the noise-free loss "
+    "cannot be relied on as a trigger, because under activation noise the noise-free outputs of Q drift off together, and at "
+    "infinite width keep it from its threshold.", needs, judge)

@@ -1,0 +1,43 @@
+"""Prediction 3: under the large rate Q is not learned; once annealed it is fitted at once, and W stays."""
+
+import numpy as np
+
+from lrtheory.predictions.base import Need, Prediction, bootstrap, mean
+from lrtheory.results import config_of
+from lrtheory.timescales import blur_time, q_time
+
+
+def needs(base):
+    """L-S at the base configuration."""
+    return {"main": Need(base)}
+
+
+def judge(runs, level):
+    """Time averages from 10 T_Q to annealing; the time Q then takes; the change of |Wbar| meanwhile."""
+    config = config_of(runs["main"])
+    t_q = q_time(config.problem)
+    run = runs["main"].sel(algorithm="L-S").transpose("seed", "record", ...)
+    late = ((run["phase"] == 0) & (run["time"] > 10 * t_q)).values
+
+    def average(name):
+        with np.errstate(invalid="ignore"):
+            return np.where(late, run[name].values, 0.0).sum(1) / late.sum(1)
+
+    yield mean("Q's loss before annealing, over log 2", average("loss_q") / np.log(2), level, (0.85, 1.15), "1")
+    blurred = blur_time(config.problem, config.training, config.training.eta1) / t_q
+    yield bootstrap("contrast before annealing, over -t_blur/T_Q", [average("contrast") / -blurred], lambda c: c, level,
+                    (1 / 3, 3), f"of order 1 (t_blur/T_Q = {blurred:.3g})")
+    took = (run["time_q_half"].values - run["annealed_at"].values) / t_q
+    yield mean("time from annealing until Q's loss is halved, over T_Q", took, level, (0, 15), "a few")
+    with np.errstate(invalid="ignore"):
+        norms = [np.array([np.interp(t, times, norm) for t, times, norm in
+                           zip(run[when].values, run["time"].values, run["signal_norm_w"].values, strict=True)])
+                 for when in ("annealed_at", "time_q_half")]
+    change = np.where(np.isfinite(took), norms[1] / norms[0] - 1, np.nan)
+    yield mean("change of |Wbar| in that time, relative", change, level, (-0.1, 0.1), "small")
+
+
+PREDICTION = Prediction(
+    "plateau", "under the large rate Q's loss stays at log 2; after annealing Q is fitted within a few T_Q, W barely moves",
+    "theorem 3.4 (proof); plateau t_blur/T_Q derived here",
+    "Means over time from 10 T_Q until annealing, by seed. |Wbar| is linearly interpolated between records.", needs, judge)

@@ -1,0 +1,40 @@
+"""Prediction 7: along eta2/eta1 S turns from L-S's order to its own where t_blur(eta2) passes T_Q."""
+
+import numpy as np
+
+from lrtheory.predictions.base import Need, Prediction, bootstrap
+
+RATIOS = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
+
+
+def needs(base):
+    """S over the ratio of rates."""
+    return {"ratios": Need(base.replace(algorithms=("S",), records=10), (("training.eta_ratio", RATIOS),))}
+
+
+def judge(runs, level):
+    """Where the share of seeds with Q first crosses one half, in t_blur(eta2)/T_Q; and errors at the ends."""
+    run = runs["ratios"].sel(algorithm="S")
+    first = (run["time_q_half"] < run["time_p_half"]).transpose("seed", "eta_ratio").values
+    x = np.log10(run["blur_ratio_small"].values)
+
+    def crossing(shares):
+        above = shares > 0.5
+        if above.all() or not above.any():
+            return np.nan
+        k = int(np.max(np.flatnonzero(above)))  # the last ratio at which Q comes first
+        if k + 1 == len(above):
+            return np.nan
+        part = (shares[k] - 0.5) / (shares[k] - shares[k + 1])
+        return 10 ** (x[k] + part * (x[k + 1] - x[k]))
+
+    yield bootstrap("t_blur(eta2)/T_Q at which the order flips", [first], crossing, level, (0.1, 10.0), "1")
+    error = run["test_error_p"].isel(record=-1).transpose("seed", "eta_ratio").values
+    yield bootstrap("error on P at the smallest rate, less that at eta2 = eta1", [error], lambda e: e[0] - e[-1], level,
+                    (0.0, np.inf), "above 0")
+
+
+PREDICTION = Prediction(
+    "transition", "S learns in L-S's order when t_blur(eta2) is below T_Q, and in its own above", "derived here",
+    "Judged by the order of learning. The error follows much later: it reaches half of its ceiling only near "
+    "t_blur(eta2)/T_Q = 600 (README, phase diagram), so an order is not yet a price.", needs, judge)

@@ -1,0 +1,33 @@
+"""Prediction 1: the noise part keeps its variance under the large rate and relaxes as its closed form says after it."""
+
+import numpy as np
+
+from lrtheory.predictions.base import Need, Prediction, mean
+
+
+def needs(base):
+    """L-S and S at the base configuration."""
+    return {"main": Need(base)}
+
+
+def judge(runs, level):
+    """Time averages over both halves, relative to 1 before annealing and to the closed form throughout."""
+    def both(name):
+        run = runs["main"].sel(algorithm=name)
+        return run, (run["noise_variance_w"] + run["noise_variance_v"]) / 2
+
+    large, variance = both("L-S")
+    before = variance.where(large["phase"] == 0).mean("record")
+    yield mean("variance over tau0^2, L-S before annealing", before, level, (0.9, 1.1), "1 (assumption 3.1)")
+    for name in ("L-S", "S"):
+        run, variance = both(name)
+        ratio = (variance / run["noise_variance_theory"]).isel(record=-1)
+        yield mean(f"variance over its closed form, {name} at the end", ratio, level, (0.9, 1.1),
+                   f"1; the form itself is {float(np.mean(run['noise_variance_theory'].isel(record=-1))):.3g} tau0^2")
+
+
+PREDICTION = Prediction(
+    "variance", "Var(Utilde) = tau0^2 under the large rate, and relaxes after annealing",
+    "assumption 3.1; closed form derived here",
+    "Mean square of the entries of the noise part of W and V, averaged over time and over both halves; a tenth of the value "
+    "is allowed.", needs, judge)
