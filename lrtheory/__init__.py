@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from lrtheory.sweeping import sweep as sweep
     from lrtheory.training import Training as Training
     from lrtheory.update import noisy_sgd as noisy_sgd
+    from lrtheory.verifying import verify as verify
 
 _HOME = {
     "predict": "batch", "run": "batch", "Config": "config", "use_all_cores": "devices", "Network": "network",
     "preset": "presets", "Problem": "problem", "sample": "problem", "load": "results", "summarise": "results",
     "Algorithm": "schedule", "Schedule": "schedule", "anneal_at_loss": "schedule", "constant": "schedule",
     "scale_by_rate": "schedule", "step_decay": "schedule", "ConfigError": "spec", "sweep": "sweeping",
-    "Training": "training", "noisy_sgd": "update",
+    "Training": "training", "noisy_sgd": "update", "verify": "verifying",
 }
 _MODULES = ("figures", "maps", "tables")
 __all__ = [*_HOME, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -18,6 +18,7 @@ from lrtheory.grid import Grid, read_axes
 from lrtheory.presets import AXES, PRESETS, preset
 from lrtheory.spec import ConfigError
 from lrtheory.store import read_manifest
+from lrtheory.verifying import base_config
 
 T = TypeVar("T")
 
@@ -65,6 +66,25 @@ class SweepArguments:
 
 
 @dataclasses.dataclass(frozen=True)
+class VerifyArguments:
+    """Check every prediction of the theory at and around a configuration, with intervals over seeds."""
+
+    options: Annotated[Config, tyro.conf.arg(name="")]
+    budget: str = "quick"
+    """quick: all within 5 minutes on two cores (preset phase, 16 seeds); standard: preset quick, 16 seeds; gpu: 256 seeds"""
+    only: tuple[str, ...] = ()
+    """names of predictions to check, as --list prints them (default: all)"""
+    list: bool = False
+    """say what each prediction is and how it is judged, and stop"""
+    preset: str | None = None
+    """where to start from instead of a budget"""
+    config: Path | None = None
+    """a config.json to start from instead of a budget"""
+    out: Path | None = None
+    """folder to write, new or empty (default: runs/NAME-DATE-TIME)"""
+
+
+@dataclasses.dataclass(frozen=True)
 class PlotArguments:
     """Draw a sweep: a line with a band over one axis, or a heat map over two."""
 
@@ -102,6 +122,17 @@ def run_arguments(argv: list[str]) -> tuple[Config, Path, bool]:
     found = parse(RunArguments, "run", argv, RunArguments(options=base))
     options = _renamed(found.options, base)
     return options, found.out if found.out is not None else _dated(options.name), found.theory
+
+
+def verify_arguments(argv: list[str]) -> tuple[VerifyArguments, Path]:
+    """Arguments with the resolved config, and the folder to write. Raises `ConfigError`."""
+    first = _first_words(argv)
+    if first.budget is not None and (first.preset or first.config) is not None:
+        raise ConfigError(f"--budget {first.budget}: give it or --preset or --config; a budget is a configuration, too")
+    base = base_config(first.budget or "quick") if first.preset is None and first.config is None else _base(argv)
+    found = parse(VerifyArguments, "verify", argv, VerifyArguments(options=base))
+    found = dataclasses.replace(found, options=_renamed(found.options, base))
+    return found, found.out if found.out is not None else _dated(found.options.name)
 
 
 def sweep_arguments(argv: list[str]) -> tuple[SweepArguments, Grid, Path]:
@@ -163,7 +194,7 @@ def one_line(box: str, command: str) -> str:
 def _first_words(argv: list[str]) -> argparse.Namespace:
     """The options that decide what the others are added to."""
     start = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("--preset", "--config", "--resume"):
+    for name in ("--preset", "--config", "--resume", "--budget"):
         start.add_argument(name)
     try:
         return start.parse_known_args(argv)[0]

@@ -1,4 +1,4 @@
-"""The command line: `lrtheory run`, `sweep`, `plot` and `export`.
+"""The command line: `lrtheory run`, `sweep`, `verify`, `plot` and `export`.
 
 Lives here: exit codes, signals, and the order in which the parts are called. Imports wait until a command needs them, so
 that help is immediate. Lives elsewhere: what the words mean (arguments).
@@ -28,16 +28,20 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory sweep --preset phase       the phase diagram: 78 points, 32 seeds, two algorithms
   lrtheory sweep --resume FOLDER      finish what an interrupt, a kill or a full disk left undone
 
+  lrtheory verify                     ten predictions of the theory, each with a verdict; a folder with a report
+  lrtheory verify --list              what each says and how it is judged
+  lrtheory verify --only order error
+
   lrtheory plot FOLDER --x eta_ratio --y test_error_p
   lrtheory export FOLDER --to runs.csv
 
-  lrtheory run --help                 every option; likewise sweep, plot, export
+  lrtheory run --help                 every option; likewise sweep, verify, plot, export
   lrtheory --version
 """
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 the disk or a process failed, 2 bad input, 130 interrupted."""
+    """Run a command and return its exit code: 0 done, 1 a claim, the disk or a process failed, 2 bad input, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # "±" must not end a run on a terminal that cannot show it
@@ -49,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"lrtheory {version('lrtheory')}, jax {version('jax')}")
         return 0
-    commands = {"run": run, "sweep": sweep, "plot": plot, "export": export}
+    commands = {"run": run, "sweep": sweep, "verify": verify, "plot": plot, "export": export}
     command, name = commands.get(argv[0]), argv[0]
     if command is None:
         print(f"lrtheory: unknown command {name!r}: must be one of {', '.join(commands)}; see lrtheory --help",
@@ -151,6 +155,28 @@ def sweep(argv: list[str]) -> int:
         console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: sweep.json, summary.json, points.csv, "
                       "results.zarr" + (", figures/" if drawn else ""), soft_wrap=True)
     return 0
+
+
+def verify(argv: list[str]) -> int:
+    """`lrtheory verify`: judge the predictions, print the table, write the report; 1 if an expected claim fails."""
+    from rich.console import Console
+
+    from lrtheory import arguments, devices, report, verifying
+
+    devices.use_all_cores()
+    asked, folder = arguments.verify_arguments(argv)
+    names = verifying.chosen(asked.only)
+    console = Console(highlight=False)
+    if asked.list:
+        console.print(report.predictions(names))
+        return 0
+    verifying.prepare(folder)
+    asked.options.check()
+    found = verifying.verify(asked.options, names, tell=lambda name: console.print(f"checking {name} ..."))
+    verifying.save(found, folder)
+    console.print(report.verified(found))
+    console.print(f"{found['seconds']:.0f} s. Written to {folder}: verify.json, report.md, figures/", soft_wrap=True)
+    return 1 if verifying.broken(found) else 0
 
 
 def plot(argv: list[str]) -> int:

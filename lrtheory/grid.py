@@ -18,11 +18,23 @@ from lrtheory.config import Config, convert_text, field_names
 from lrtheory.spec import ConfigError
 from lrtheory.timescales import blur_time, p_time, q_time
 
+MEASURED_TOO = ("steps", "activation_noise")
+"""Fields whose names without their part are also measurements (a test compares with `lrtheory.measure.UNITS`)."""
 FIXED = ("name", "note", "problem", "network", "training", "algorithms", "seeds", "first_seed", "records", "n_test",
          "required_ratio")
 """Config fields that cannot be an axis: parts, labels, and what gives the results their shape."""
 MOST_POINTS = 1_000_000
 """A grid with more points is taken for a mistake."""
+
+
+def label_of(field: str) -> str:
+    """What a field is called in results: without its part, unless a measurement is called so.
+
+    >>> label_of("training.eta_ratio"), label_of("training.steps")
+    ('eta_ratio', 'training_steps')
+    """
+    short = field.rpartition(".")[2]
+    return field.replace(".", "_") if short in MEASURED_TOO else short
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +48,8 @@ class Axis:
 
     @property
     def name(self) -> str:
-        """The dimension in the results: the first field without its part."""
-        return self.fields[0].rpartition(".")[2]
+        """The dimension in the results: the label of the first field."""
+        return label_of(self.fields[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +140,7 @@ class Grid:
                 values = [row[column] for row in axis.values]
                 text = any(isinstance(v, str) or v is None for v in values)
                 array = np.array([str(v) for v in values], np.dtypes.StringDType()) if text else np.array(values)
-                found[field.rpartition(".")[2]] = ((axis.name,), array, {"field": field})
+                found[label_of(field)] = ((axis.name,), array, {"field": field})
         for name, (meaning, units, function) in TIME_SCALES.items():
             values = np.empty(self.shape)
             for index in np.ndindex(self.shape):

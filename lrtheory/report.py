@@ -16,10 +16,11 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lrtheory import batch, tables
+from lrtheory import batch, tables, verifying
 from lrtheory.config import Config
 from lrtheory.grid import Grid
 from lrtheory.plan import Plan, chunks, result_bytes
+from lrtheory.predictions import PREDICTIONS
 from lrtheory.timescales import p_time, q_time
 
 
@@ -215,6 +216,35 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
                      + (f"; and {len(bad) - 5:,} more in summary.json" if len(bad) > 5 else ""))
     if summary["note"]:
         lines.append("Note: " + summary["note"])
+    return Group(*lines)
+
+
+def predictions(names: Sequence[str]) -> str:
+    """What each prediction says and how it is judged."""
+    return "\n\n".join(f"{name}: {(p := PREDICTIONS[name]).statement}\n  source: {p.source}\n  {p.about}" for name in names)
+
+
+def verified(found: dict[str, Any]) -> Group:
+    """The verdicts: a row a statistic, under its claim."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{found['name']}: {found['seeds']} seeds, intervals at "
+                  f"{100 * found['level']:.4g}% (5% over all predictions)")
+    for name in ("claim", "value and interval", "theory", "holds within", "verdict"):
+        table.add_column(name)
+    for c in found["claims"]:
+        table.add_row(f"{c['number']}. {c['name']}: {c['statement']} ({c['source']})", "", "", "",
+                      verifying.said(c).upper())
+        for k, s in enumerate(c["statistics"], 1):
+            table.add_row("   " + s["name"], verifying.interval(s), s["theory"], verifying.region(s), s["verdict"],
+                          end_section=k == len(c["statistics"]))
+    lines: list[Any] = [table]
+    if not found["gap_expected"]:
+        lines.append("No gap between L-S and S is expected of this configuration: "
+                     + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}"
+                                 for c in found["conditions"] if not c["holds"]) + ".")
+    if found["note"]:
+        lines.append("Note: " + found["note"])
+    if bad := verifying.broken(found):
+        lines.append(f"NO  {', '.join(bad)}: should hold here and fails.")
     return Group(*lines)
 
 

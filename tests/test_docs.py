@@ -67,10 +67,11 @@ def test_every_module_is_in_the_map_and_imports_no_later_one():
     order = re.findall(r"`([\w/]+(?:\.py)?)`", README.split("## Where things are")[1].split("## Speed")[0])
     order = [name for name in order if name.endswith(".py") or name.endswith("/")]
     names = [name.removesuffix(".py").rstrip("/") for name in order]
-    here = {p.stem for p in (ROOT / "lrtheory").glob("*.py")} - {"__init__"} | {"engines"}
+    here = {p.stem for p in (ROOT / "lrtheory").glob("*.py")} - {"__init__"} | {"engines", "predictions"}
     assert set(names) == here
     for name in names:
-        files = (ROOT / "lrtheory/engines").glob("*.py") if name == "engines" else [ROOT / "lrtheory" / f"{name}.py"]
+        folder = ROOT / "lrtheory" / name
+        files = folder.glob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]
         for file in files:
             text = file.read_text()
             used = set(re.findall(r"^\s*from lrtheory\.(\w+)", text, re.M))

@@ -7,7 +7,7 @@ import pytest
 
 import lrtheory as lt
 from lrtheory.config import field_names
-from lrtheory.grid import FIXED, full_name, make_grid, read_axes
+from lrtheory.grid import FIXED, MEASURED_TOO, full_name, make_grid, read_axes
 from lrtheory.timescales import blur_time, q_time
 
 QUICK = lt.preset("quick")
@@ -90,3 +90,13 @@ def test_zipped_values_must_be_equally_many():
         read_axes(QUICK, [], [["r=0.02,0.03", "z_norm=25"]])
     with pytest.raises(lt.ConfigError, match="each value must be 2"):
         make_grid(QUICK, {("r", "z_norm"): [(0.02, 25, 1)]})
+
+
+def test_no_axis_takes_the_name_of_a_measurement(small):
+    """Sweeping such a field once ended in an error of the store."""
+    from lrtheory.config import field_names
+    from lrtheory.measure import UNITS
+
+    shared = {name.rpartition(".")[2] for name in field_names(small)} & set(UNITS)
+    assert shared == set(MEASURED_TOO)
+    assert make_grid(small, {"steps": [3, 4]}).dims == ("training_steps",)

@@ -15,12 +15,12 @@ EPS1 = 0.3
 def needs(base):
     """L-S over eta1 in one sweep, over d (all else in proportion) in another."""
     training, problem = base.training, base.problem
-    config = base.replace(algorithms=("L-S",), records=4, n_test=64, **{"training.eps1": EPS1, "training.steps": 5000})
+    config = base.replace(algorithms=("L-S",), records=4, n_test=64, **{"training.eps1": EPS1})
 
     def scaled(d):
         by = d / problem.d
         return (d, problem.gamma0 / math.sqrt(by), training.weight_decay / by, training.noise_level * math.sqrt(by),
-                training.loss_smoothing * by, round(5000 * by))
+                training.loss_smoothing * by, round(training.steps * by))
 
     fields = ("problem.d", "problem.gamma0", "training.weight_decay", "training.noise_level", "training.loss_smoothing",
               "training.steps")

@@ -9,7 +9,7 @@ fails. Anything else: not resolved at this size. A claim holds if all its statis
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -61,7 +61,7 @@ class Prediction(NamedTuple):
     about: str  # how it is measured and why so, for `lrtheory verify --list`
     needs: Callable[[Config], Mapping[str, Need]]
     """runs needed, by name, from the base configuration"""
-    judge: Callable[[Mapping[str, xr.Dataset], Level], Sequence[Statistic]]
+    judge: Callable[[Mapping[str, xr.Dataset], Level], Iterable[Statistic]]
     """statistics, from the runs by name, with intervals at a level"""
 
 

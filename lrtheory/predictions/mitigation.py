@@ -4,13 +4,13 @@ import numpy as np
 
 from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap
 
-ANNEAL_TIME = 250.0
-
 
 def needs(base):
     """L-S, S and S+noise, annealed by time."""
+    training = base.training
+    end = 2 / 3 * training.steps * max(training.step_time, training.eta1 * training.eta_ratio)
     return {"noisy": Need(base.replace(algorithms=("L-S", "S", "S+noise"), **{
-        "training.activation_noise_form": "shared", "training.anneal_time": min(ANNEAL_TIME, base.training.anneal_time)}))}
+        "training.activation_noise_form": "shared", "training.anneal_time": min(end, training.anneal_time)}))}
 
 
 def judge(runs, level):
@@ -26,6 +26,6 @@ def judge(runs, level):
 
 PREDICTION = Prediction(
     "mitigation", "pre-activation noise on S, annealed, recovers L-S's error", "section 3 of the paper (mitigation)",
-    "One draw a neuron and step, relative size 0.3, annealed at time 250 at the latest (L-S likewise): the noise-free loss "
-    "cannot be relied on as a trigger, because under activation noise the noise-free outputs of Q drift off together, and at "
-    "infinite width keep it from its threshold.", needs, judge)
+    "One draw a neuron and step, relative size 0.3, annealed after two thirds of the run at the latest (L-S likewise): the "
+    "noise-free loss cannot be relied on as a trigger, because under activation noise the noise-free outputs of Q drift off "
+    "together, and at infinite width keep it from its threshold.", needs, judge)

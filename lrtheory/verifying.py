@@ -1,0 +1,218 @@
+"""Verifying the theory: run what the predictions need, judge them together, write what was found.
+
+Lives here: budgets, the correction for many claims, verify.json, the Markdown report and its figures. Lives elsewhere: the
+claims and the rule that decides one (predictions).
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import xarray as xr
+from matplotlib.figure import Figure
+
+from lrtheory import batch, sweeping
+from lrtheory.config import Config, to_json
+from lrtheory.figures import RC, SKY, VERMILION
+from lrtheory.predictions import PREDICTIONS, Need, Statistic, verdict
+from lrtheory.presets import preset
+from lrtheory.provenance import environment
+from lrtheory.spec import ConfigError
+from lrtheory.store import write_whole
+from lrtheory.timescales import conditions
+
+ERROR_RATE = 0.05
+"""Chance, over all claims together, that an interval misses what it estimates; each claim gets an equal part (Bonferroni)."""
+EFFECT = {"A": 50.0, "B": 0.3, "D": 1000.0}
+"""Conditions at which the gap has been seen here (preset phase): looser than `lrtheory.timescales`, where it is clear."""
+NEED_THE_GAP = ("plateau", "order", "error", "transition", "mitigation")
+"""Claims about a configuration in which L-S and S come apart."""
+
+
+def base_config(budget: str) -> Config:
+    """What a budget runs: quick, standard or gpu. Raises `ConfigError`."""
+    if budget == "quick":
+        return preset("phase").replace(name="verify-quick", seeds=16, **{"training.steps": 8000})
+    if budget in ("standard", "gpu"):
+        seeds = 16 if budget == "standard" else 256
+        return preset("quick").replace(name=f"verify-{budget}", seeds=seeds)
+    raise ConfigError(f"--budget {budget}: must be one of quick, standard, gpu; choose one of these")
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """Names of predictions in order; all if none is given. Raises `ConfigError`."""
+    for name in names:
+        if name not in PREDICTIONS:
+            raise ConfigError(f"--only {name}: must be one of {', '.join(PREDICTIONS)}; choose from these")
+    return [name for name in PREDICTIONS if not names or name in names]
+
+
+def expected(config: Config) -> bool:
+    """Whether L-S and S should come apart: conditions A, B and D within `EFFECT`."""
+    values = {c.name: c.value for c in conditions(config.problem, config.training, config.network, full=False)}
+    return values["A"] >= EFFECT["A"] and values["B"] <= EFFECT["B"] and values["D"] >= EFFECT["D"]
+
+
+def verify(base: Config, names: Sequence[str] = (), *, tell: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+    """Judge predictions at and around a configuration.
+
+    Args:
+      base: the configuration; predictions change of it what they need.
+      names: of predictions; none: all.
+      tell: told what is being done.
+
+    Returns:
+      A tree: claims with statistics, intervals and verdicts, whether each should hold at this configuration, and the level
+      of an interval: 1 - 0.05/10 for ten predictions, whether or not all are judged.
+
+    Raises:
+      ConfigError: an unknown name, or a configuration that cannot run.
+    """
+    level, done, claims = 1 - ERROR_RATE / len(PREDICTIONS), {}, []
+    started, gap = time.perf_counter(), expected(base)
+    base.check()
+    for name in chosen(names):
+        prediction = PREDICTIONS[name]
+        tell(name)
+        runs = {key: _found(need, done) for key, need in prediction.needs(base).items()}
+        statistics = list(prediction.judge(runs, level))
+        claims.append({
+            "name": name, "number": list(PREDICTIONS).index(name) + 1, "statement": prediction.statement,
+            "source": prediction.source, "about": prediction.about, "verdict": verdict(statistics),
+            "expected": gap or name not in NEED_THE_GAP,
+            "diverged": sum(int((r["diverged_at"] < math.inf).sum()) for r in runs.values()),
+            "statistics": [_plain(s) for s in statistics]})
+    found = conditions(base.problem, base.training, base.network, full=base.engine in ("dense", "reduced"))
+    return {"name": base.name, "note": base.note, "config": json.loads(to_json(base)), "level": level, "seeds": base.seeds,
+            "gap_expected": gap, "conditions": [c._asdict() for c in found], "claims": claims,
+            "seconds": time.perf_counter() - started, "environment": environment()}
+
+
+def broken(report: dict[str, Any]) -> list[str]:
+    """Names of claims that fail although the configuration should satisfy them."""
+    return [c["name"] for c in report["claims"] if c["verdict"] == "fails" and c["expected"]]
+
+
+def _found(need: Need, done: dict[Any, xr.Dataset]) -> xr.Dataset:
+    """The runs of a need, computed once for all claims."""
+    key = to_json(need.config), need.axes
+    if key not in done:
+        done[key] = (sweeping.sweep(need.config, dict(need.axes)) if need.axes else batch.run(need.config)).load()
+    return done[key]
+
+
+def _plain(statistic: Statistic) -> dict[str, Any]:
+    tree = statistic._asdict() | {"region": list(statistic.region), "verdict": statistic.verdict}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(v) for v in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            return None if math.isnan(value) else str(value)
+        return value
+
+    return {k: plain(v) for k, v in tree.items()}
+
+
+def save(report: dict[str, Any], folder: Path) -> None:
+    """Write verify.json, report.md and figures/NAME.png into a folder that is new or empty. Raises `ConfigError`."""
+    prepare(folder)
+    (folder / "figures").mkdir(parents=True)
+    for claim in report["claims"]:
+        figure(claim).savefig(folder / "figures" / f"{claim['name']}.png", dpi=150)
+    write_whole(folder / "verify.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
+    write_whole(folder / "report.md", markdown(report))
+
+
+def prepare(folder: Path) -> None:
+    """Raise `ConfigError` unless a folder is new or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; choose another or remove it")
+
+
+def figure(claim: dict[str, Any]) -> Figure:
+    """Every statistic of a claim: its interval, and the region in which the claim puts it."""
+    rows = claim["statistics"]
+    with matplotlib.rc_context(RC):
+        drawn = Figure(figsize=(6.4, 1.15 * len(rows) + 0.7), layout="constrained")
+        axes = drawn.subplots(len(rows), 1, squeeze=False).ravel()
+        for axis, row in zip(axes, rows, strict=True):
+            ends = [v for v in (*row["region"], row["low"], row["high"]) if isinstance(v, (int, float))]
+            span = max(ends) - min(ends) or abs(ends[0]) or 1.0
+            left, right = min(ends) - 0.15 * span, max(ends) + 0.15 * span
+            low, high = (v if isinstance(v, (int, float)) else (left, right)[k] for k, v in enumerate(row["region"]))
+            axis.axvspan(low, high, color="0.9", zorder=0)
+            if row["value"] is not None and isinstance(row["low"], float):
+                colour = VERMILION if row["verdict"] == "fails" else SKY
+                axis.plot([row["low"], row["high"]], [0, 0], color=colour, linewidth=3, solid_capstyle="butt")
+                axis.plot(row["value"], 0, "o", color="black", markersize=5)
+            axis.set_xlim(left, right)
+            axis.set_yticks([])
+            axis.set_title(f"{row['name']}: {row['verdict']}", fontsize=8, loc="left")
+            axis.tick_params(labelsize=7)
+        drawn.suptitle(f"{claim['number']}. {claim['statement']}", fontsize=8)
+        drawn.supxlabel("point and bar: value and interval over seeds; grey: where the claim puts it", fontsize=7)
+    return drawn
+
+
+def interval(row: dict[str, Any]) -> str:
+    """A value with its interval, for a table.
+
+    >>> interval({"value": 1.0, "low": 0.9, "high": 1.1})
+    '1 [0.9, 1.1]'
+    """
+    if row["value"] is None:
+        return "no value"
+    return f"{row['value']:.3g} [{_number(row['low'])}, {_number(row['high'])}]"
+
+
+def region(row: dict[str, Any]) -> str:
+    """The region of a claim, for a table.
+
+    >>> region({"region": [1e-9, "inf"]}), region({"region": [0.9, 1.1]})
+    ('above 0', '0.9 to 1.1')
+    """
+    low, high = row["region"]
+    if high == "inf":
+        return f"above {_number(0 if abs(low) < 1e-6 else low)}"
+    return f"{_number(low)} to {_number(high)}"
+
+
+def _number(value: Any) -> str:
+    return "none" if value is None else value if isinstance(value, str) else f"{value:.3g}"
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report for a reader."""
+    lines = [f"# Predictions at {report['name']}", "",
+             f"{report['seeds']} seeds; intervals at {100 * report['level']:.4g}% (5% over all predictions together).", "",
+             "| # | claim | source | verdict |", "|---|---|---|---|"]
+    for c in report["claims"]:
+        lines.append(f"| {c['number']} | {c['statement']} | {c['source']} | {said(c)} |")
+    if report["note"]:
+        lines += ["", "Note: " + report["note"]]
+    if not report["gap_expected"]:
+        lines += ["", "No gap between L-S and S is expected of this configuration: "
+                  + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}"
+                              for c in report["conditions"] if not c["holds"]) + "."]
+    for c in report["claims"]:
+        lines += ["", f"## {c['number']}. {c['statement']}", "", f"{c['source']}. {c['about']}", "",
+                  "| statistic | value and interval | theory | holds within | verdict |", "|---|---|---|---|---|"]
+        lines += [f"| {r['name']} | {interval(r)} | {r['theory']} | {region(r)} | {r['verdict']} |" for r in c["statistics"]]
+        lines += ["", f"![{c['name']}](figures/{c['name']}.png)"]
+        if c["diverged"]:
+            lines += ["", f"{c['diverged']} of the runs behind this claim diverged."]
+    facts = report["environment"]
+    lines += ["", f"{report['seconds']:.0f} s. lrtheory {facts['lrtheory']}, jax {facts['jax']}, {facts['device']}.", ""]
+    return "\n".join(lines)
+
+
+def said(claim: dict[str, Any]) -> str:
+    """A verdict in words."""
+    if claim["verdict"] == "not resolved":
+        return "not resolved at this size"
+    return claim["verdict"] + (" (not expected to hold here)" if claim["verdict"] == "fails" and not claim["expected"] else "")
