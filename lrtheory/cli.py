@@ -41,7 +41,7 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 a claim, the disk or a process failed, 2 bad input, 130 interrupted."""
+    """Run a command and return its exit code: 0 done, 1 a claim, disk or process failed, 2 bad input, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # "±" must not end a run on a terminal that cannot show it

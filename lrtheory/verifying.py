@@ -26,9 +26,9 @@ from lrtheory.store import write_whole
 from lrtheory.timescales import conditions
 
 ERROR_RATE = 0.05
-"""Chance, over all claims together, that an interval misses what it estimates; each claim gets an equal part (Bonferroni)."""
+"""Chance, over all claims together, that an interval misses its number; each claim has an equal part (Bonferroni)."""
 EFFECT = {"A": 50.0, "B": 0.3, "D": 1000.0}
-"""Conditions at which the gap has been seen here (preset phase): looser than `lrtheory.timescales`, where it is clear."""
+"""Conditions at which the gap has been seen here (preset phase): looser than those of timescales, where it is clear."""
 NEED_THE_GAP = ("plateau", "order", "error", "transition", "mitigation")
 """Claims about a configuration in which L-S and S come apart."""
 
@@ -131,7 +131,8 @@ def save(report: dict[str, Any], folder: Path) -> None:
 def prepare(folder: Path) -> None:
     """Raise `ConfigError` unless a folder is new or empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; choose another or remove it")
+        raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; choose another "
+                          "or remove it")
 
 
 def figure(claim: dict[str, Any]) -> Figure:
@@ -215,4 +216,5 @@ def said(claim: dict[str, Any]) -> str:
     """A verdict in words."""
     if claim["verdict"] == "not resolved":
         return "not resolved at this size"
-    return claim["verdict"] + (" (not expected to hold here)" if claim["verdict"] == "fails" and not claim["expected"] else "")
+    unexpected = claim["verdict"] == "fails" and not claim["expected"]
+    return claim["verdict"] + (" (not expected to hold here)" if unexpected else "")

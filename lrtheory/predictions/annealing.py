@@ -35,12 +35,13 @@ def judge(runs, level):
 
     by_rate, by_d, eta1 = times("rates"), times("dimensions"), np.asarray(runs["rates"]["eta1"].values)
     yield bootstrap("exponent of the time to anneal in eta1", [by_rate], slope(eta1), level, (-0.15, 0.15), "0")
-    yield bootstrap("exponent of the iterations to anneal in eta1", [by_rate / eta1], slope(eta1), level, (-1.15, -0.85), "-1")
+    yield bootstrap("exponent of the iterations to anneal in eta1", [by_rate / eta1], slope(eta1), level, (-1.15, -0.85),
+                    "-1")
     yield bootstrap("exponent of the time to anneal in d", [by_d], slope(DIMENSIONS), level, (0.8, 1.2), "1")
 
 
 PREDICTION = Prediction(
     "annealing", "time to anneal grows like d, and like 1/eta1 in iterations", "theorem 3.4: O~(d/(eta1 eps1)) iterations",
-    "eps1 = 0.3. Along d: N = d/kappa^2, gamma0 sqrt(d), lambda d, nu^2 lambda (so the blur) and the smoothing over d are "
-    "kept. The exponent in 1/eps1 is not judged: the theorem bounds it for small eps1, and here eps1 is near the largest "
-    "excess (1 - q) log 2 = 0.52.", needs, judge)
+    "eps1 = 0.3. Along eta1 a step covers the same time, in K micro-steps. Along d: N = d/kappa^2, gamma0 sqrt(d), lambda d, "
+    "nu^2 lambda (so the blur) and the smoothing over d are kept. The exponent in 1/eps1 is not judged: the theorem bounds it "
+    "for small eps1, and here eps1 is near the largest excess (1 - q) log 2 = 0.52.", needs, judge)

@@ -128,7 +128,7 @@ def slope(x: Sequence[float] | np.ndarray) -> Callable[..., float]:
     def fitted(y: np.ndarray) -> float:
         if not np.all(np.isfinite(y) & (y > 0)):
             return math.nan
-        return float(stats.linregress(np.log(np.asarray(x, float)), np.log(y)).slope)
+        return float(np.asarray(stats.linregress(np.log(np.asarray(x, float)), np.log(y)))[0])
 
     return fitted
 

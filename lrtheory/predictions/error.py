@@ -40,12 +40,13 @@ def judge(runs, level):
     p, kappa = config.problem.p0, math.sqrt(config.problem.d / config.problem.n_train)
     bound = p * kappa * math.log(1 / config.training.eps1)
     yield bootstrap("error on P: S less L-S", [small - large], lambda e: e, level, (1e-9, np.inf), "above 0")
-    yield bootstrap("C in L-S's error = C p kappa log(1/eps1)", [large / bound], lambda c: c, level, (0.0, 1.0), "at most O(1)")
+    yield bootstrap("C in L-S's error = C p kappa log(1/eps1)", [large / bound], lambda c: c, level, (0.0, 1.0),
+                    "at most O(1)")
     yield bootstrap("c in S's error = c p", [small / p], lambda c: c, level, (1e-9, np.inf), "above 0")
     yield bootstrap("S's error over that of logistic regression on the P-only examples", [small, few],
                     lambda a, b: a / b if b > 0 else np.nan, level, (1 / 3, 3.0), "of order 1")
-    yield bootstrap("logistic regression: P-only less all examples with x1", [few - all_], lambda e: e, level, (1e-9, np.inf),
-                    "above 0")
+    yield bootstrap("logistic regression: P-only less all examples with x1", [few - all_], lambda e: e, level,
+                    (1e-9, np.inf), "above 0")
     yield bootstrap("L-S's error less that of logistic regression on all with x1, over S's", [large - all_, small],
                     lambda a, b: a / b if b > 0 else np.nan, level, (-0.25, 0.25), "near 0")
 

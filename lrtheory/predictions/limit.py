@@ -18,11 +18,11 @@ def judge(runs, level):
     """Exponent in m of the deviation of Q's outputs, mean square over records and directions, for each algorithm."""
     for name in ("L-S", "S"):
         run, theory = (runs[k].sel(algorithm=name) for k in ("decoupled", "infinite"))
-        square = sum((run[g].values - theory[g].values) ** 2 for g in ("g_z", "g_plus", "g_minus")).mean(-1)
+        square = np.mean([(run[g].values - theory[g].values) ** 2 for g in ("g_z", "g_plus", "g_minus")], axis=(0, -1))
         yield bootstrap(f"exponent of |f_decoupled - f_infinite| in m, {name}", [square.reshape(len(WIDTHS), -1).T],
                         lambda s: slope(WIDTHS)(np.sqrt(s)), level, (-0.75, -0.25), "-1/2")
 
 
 PREDICTION = Prediction(
-    "limit", "decoupled and infinite-width trajectories agree to O(1/sqrt(m))", "derived here (section 5: kernel with memory)",
+    "limit", "decoupled and infinite-width trajectories agree to O(1/sqrt(m))", "derived here",
     "Root mean square over the records of the first 1,500 steps and over Q's three directions.", needs, judge)

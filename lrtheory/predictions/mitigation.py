@@ -17,8 +17,8 @@ def judge(runs, level):
     """Paired over seeds: what the noise gains, as a share of what L-S gains, and Q fitted in the end."""
     large, small, noisy = (at_end(runs["noisy"].sel(algorithm=name), "test_error_p") for name in ("L-S", "S", "S+noise"))
     yield bootstrap("error on P: S less S+noise", [small - noisy], lambda e: e, level, (1e-9, np.inf), "above 0")
-    yield bootstrap("S less S+noise, over S less L-S", [small - noisy, small - large], lambda a, b: a / b if b > 0 else np.nan,
-                    level, (0.75, 1.25), "1")
+    yield bootstrap("S less S+noise, over S less L-S", [small - noisy, small - large],
+                    lambda a, b: a / b if b > 0 else np.nan, level, (0.75, 1.25), "1")
     yield bootstrap("Q's loss at the end, S+noise, over log 2",
                     [at_end(runs["noisy"].sel(algorithm="S+noise"), "loss_q") / np.log(2)], lambda q: q, level, (0.0, 0.5),
                     "small: Q is learned once the noise is gone")

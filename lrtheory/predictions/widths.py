@@ -25,11 +25,12 @@ def judge(runs, level):
                     lambda s: order(np.sqrt(s)), level, (-0.75, -0.25), "-1/2")
     for half in "wv":
         apart = 1 - full[f"gate_agreement_{half}"].transpose("seed", ...).values.squeeze()
-        yield bootstrap(f"exponent of gates of {half.upper()} that differ, in m", [apart], order, level, (-0.75, -0.25), "-1/2")
+        yield bootstrap(f"exponent of gates of {half.upper()} that differ, in m", [apart], order, level, (-0.75, -0.25),
+                        "-1/2")
 
 
 PREDICTION = Prediction(
     "widths", "gates of U and Utilde, and outputs of full and decoupled networks, agree better as m grows",
     "section 3 (decomposition of U); rate 1/sqrt(m) derived here",
-    "Exponents fitted over widths 64 to 4096 of both halves after 400 steps, |z| = 1, without injected noise: the noise's own "
+    "Exponents fitted over widths 64 to 4096 of both halves after 400 steps, |z| = 1, without injected noise: its own "
     "output is of order tau0 at any width.", needs, judge)
