@@ -225,18 +225,14 @@ def predictions(names: Sequence[str]) -> str:
 
 
 def verified(found: dict[str, Any]) -> Group:
-    """The verdicts: a row a statistic, under its claim."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{found['name']}: {found['seeds']} seeds, intervals at "
-                  f"{100 * found['level']:.4g}% (5% over all predictions)")
-    for name in ("claim", "value and interval", "theory", "holds within", "verdict"):
-        table.add_column(name)
+    """The verdicts: a line a claim, and under it a line a statistic."""
+    lines: list[Any] = [f"{found['name']}: {found['seeds']} seeds, intervals at {100 * found['level']:.4g}% (5% over all "
+                        "predictions together)"]
     for c in found["claims"]:
-        table.add_row(f"{c['number']}. {c['name']}: {c['statement']} ({c['source']})", "", "", "",
-                      verifying.said(c).upper())
-        for k, s in enumerate(c["statistics"], 1):
-            table.add_row("   " + s["name"], verifying.interval(s), s["theory"], verifying.region(s), s["verdict"],
-                          end_section=k == len(c["statistics"]))
-    lines: list[Any] = [table]
+        lines.append(f"\n{verifying.said(c).upper()}  {c['number']}. {c['name']}: {c['statement']} ({c['source']})")
+        lines += [f"    {s['name']}: {verifying.interval(s)}; theory {s['theory']}; holds within {verifying.region(s)}: "
+                  f"{s['verdict']}" for s in c["statistics"]]
+    lines.append("")
     if not found["gap_expected"]:
         lines.append("No gap between L-S and S is expected of this configuration: "
                      + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}"

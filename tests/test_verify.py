@@ -66,9 +66,9 @@ def test_exponents_in_the_width_decide(exponent, expected):
     runs = {"reduced": _over("m_w", (64, 512, 4096), full, algorithms=["L-S"]),
             "decoupled": _over("m_w", (64, 512, 4096), {g: zero for g in names}, algorithms=["L-S"])}
     assert verdict(list(widths.judge(runs, LEVEL))) == expected
-    wide = np.array([128.0, 512.0, 2048.0])[:, None, None, None] ** exponent
+    wide = np.array([256.0, 1024.0, 4096.0])[:, None, None, None] ** exponent
     finite = {g: wide * rng.normal(size=(3, 2, 16, 50)) for g in names}
-    runs = {"decoupled": _over("m_w", (128, 512, 2048), finite, algorithms=["L-S", "S"]),
+    runs = {"decoupled": _over("m_w", (256, 1024, 4096), finite, algorithms=["L-S", "S"]),
             "infinite": xr.Dataset({g: (("algorithm", "seed", "record"), np.zeros((2, 16, 50))) for g in names},
                                    coords={"algorithm": ["L-S", "S"]})}
     assert verdict(list(limit.judge(runs, LEVEL))) == expected

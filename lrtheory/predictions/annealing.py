@@ -41,7 +41,8 @@ def judge(runs, level):
 
 
 PREDICTION = Prediction(
-    "annealing", "time to anneal grows like d, and like 1/eta1 in iterations", "theorem 3.4: O~(d/(eta1 eps1)) iterations",
-    "eps1 = 0.3. Along eta1 a step covers the same time, in K micro-steps. Along d: N = d/kappa^2, gamma0 sqrt(d), lambda d, "
-    "nu^2 lambda (so the blur) and the smoothing over d are kept. The exponent in 1/eps1 is not judged: the theorem bounds it "
-    "for small eps1, and here eps1 is near the largest excess (1 - q) log 2 = 0.52.", needs, judge)
+    "annealing", "time to anneal grows like d, and like 1/eta1 in iterations",
+    "theorem 3.4: O~(d/(eta1 eps1)) iterations",
+    "eps1 = 0.3. Along eta1 a step covers the same time, in K micro-steps. Along d: N = d/kappa^2, gamma0 sqrt(d), "
+    "lambda d, nu^2 lambda (so the blur) and the smoothing over d are kept. The exponent in 1/eps1 is not judged: the "
+    "theorem bounds it for small eps1, and here eps1 is near the largest excess (1 - q) log 2 = 0.52.", needs, judge)

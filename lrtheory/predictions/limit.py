@@ -4,13 +4,14 @@ import numpy as np
 
 from lrtheory.predictions.base import Need, Prediction, bootstrap, slope
 
-WIDTHS = (128, 512, 2048)
+WIDTHS = (256, 1024, 4096)
+"""Neurons of V; W has a quarter."""
 
 
 def needs(base):
     """Decoupled networks of three widths, and their limit."""
     config = base.replace(engine="decoupled", records=20, **{"training.steps": 1500})
-    widths = (("network.m_w", "network.m_v"), tuple((m, m) for m in WIDTHS))
+    widths = (("network.m_w", "network.m_v"), tuple((m // 4, m) for m in WIDTHS))
     return {"decoupled": Need(config, (widths,)), "infinite": Need(config.at_infinite_width())}
 
 

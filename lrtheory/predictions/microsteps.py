@@ -10,7 +10,8 @@ STEPS = 400
 def needs(base):
     """S at eta2/eta1 = 1/K over the same time, in steps of K iterations and of one."""
     eta1 = base.training.eta1
-    config = base.replace(algorithms=("S",), records=4, **{"training.eta_ratio": 1 / K})
+    config = base.replace(algorithms=("S",), records=4, **{
+        "training.eta_ratio": 1 / K, "network.m_v": 4 * base.network.m_v})
     return {"steps": Need(config, ((("training.step_time", "training.steps"), ((eta1 / K, K * STEPS), (eta1, STEPS))),))}
 
 
@@ -24,4 +25,5 @@ def judge(runs, level):
 
 PREDICTION = Prediction(
     "microsteps", "K micro-steps agree with K = 1 while K eta lambda_max << 1", "derived here (section 3's update)",
-    f"{K * STEPS:,} literal iterations against {STEPS} steps of K = {K}, the same data and independent noise.", needs, judge)
+    f"{K * STEPS:,} literal iterations against {STEPS} steps of K = {K}, the same data and independent noise; "
+    "four times the neurons of V, for less jitter.", needs, judge)

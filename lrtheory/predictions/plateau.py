@@ -27,7 +27,8 @@ def judge(runs, level):
     blurred = blur_time(config.problem, config.training, config.training.eta1) / t_q
     yield bootstrap("contrast before annealing, over -t_blur/T_Q", [average("contrast") / -blurred], lambda c: c, level,
                     (1 / 3, 3), f"of order 1 (t_blur/T_Q = {blurred:.3g})")
-    took = (run["time_q_half"].values - run["annealed_at"].values) / t_q
+    with np.errstate(invalid="ignore"):  # never less never
+        took = (run["time_q_half"].values - run["annealed_at"].values) / t_q
     yield mean("time from annealing until Q's loss is halved, over T_Q", took, level, (0, 15), "a few")
     with np.errstate(invalid="ignore"):
         norms = [np.array([np.interp(t, times, norm) for t, times, norm in
