@@ -47,6 +47,14 @@ def test_every_run_command_of_the_readme_parses():
         config.check()
 
 
+def test_every_verify_command_of_the_readme_parses():
+    commands = [shlex.split(line)[2:] for line in README.splitlines() if line.startswith("    .venv/bin/lrtheory verify")]
+    assert len(commands) == 4
+    for words in commands:
+        asked, _ = arguments.verify_arguments(words)
+        asked.options.check()
+
+
 def test_every_sweep_command_of_the_readme_works(fast, capsys):
     """As printed, one after another; the headline and the large ones as far as their grids."""
     commands = [shlex.split(line)[1:] for line in README.splitlines()
