@@ -234,9 +234,7 @@ def verified(found: dict[str, Any]) -> Group:
                   f"{s['verdict']}" for s in c["statistics"]]
     lines.append("")
     if not found["gap_expected"]:
-        lines.append("No gap between L-S and S is expected of this configuration: "
-                     + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}"
-                                 for c in found["conditions"] if not c["holds"]) + ".")
+        lines.append(verifying.no_gap(found))
     if found["note"]:
         lines.append("Note: " + found["note"])
     if bad := verifying.broken(found):

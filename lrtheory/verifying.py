@@ -22,15 +22,13 @@ from lrtheory.predictions import PREDICTIONS, Need, Statistic, verdict
 from lrtheory.presets import preset
 from lrtheory.provenance import environment
 from lrtheory.spec import ConfigError
-from lrtheory.store import write_whole
+from lrtheory.store import is_free, write_whole
 from lrtheory.timescales import conditions
 
 ERROR_RATE = 0.05
 """Chance, over all claims together, that an interval misses its number; each claim has an equal part (Bonferroni)."""
 EFFECT = {"A": 50.0, "B": 0.3, "D": 1000.0}
 """Conditions at which the gap has been seen here (preset phase): looser than those of timescales, where it is clear."""
-NEED_THE_GAP = ("plateau", "order", "error", "transition", "mitigation")
-"""Claims about a configuration in which L-S and S come apart."""
 
 
 def base_config(budget: str) -> Config:
@@ -83,7 +81,7 @@ def verify(base: Config, names: Sequence[str] = (), *, tell: Callable[[str], Non
         claims.append({
             "name": name, "number": list(PREDICTIONS).index(name) + 1, "statement": prediction.statement,
             "source": prediction.source, "about": prediction.about, "verdict": verdict(statistics),
-            "expected": gap or name not in NEED_THE_GAP,
+            "expected": gap or not prediction.needs_gap,
             "diverged": sum(int((r["diverged_at"] < math.inf).sum()) for r in runs.values()),
             "statistics": [_plain(s) for s in statistics]})
     found = conditions(base.problem, base.training, base.network, full=base.engine in ("dense", "reduced"))
@@ -130,7 +128,7 @@ def save(report: dict[str, Any], folder: Path) -> None:
 
 def prepare(folder: Path) -> None:
     """Raise `ConfigError` unless a folder is new or empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; choose another "
                           "or remove it")
 
@@ -193,23 +191,37 @@ def markdown(report: dict[str, Any]) -> str:
              f"{report['seeds']} seeds; intervals at {100 * report['level']:.4g}% (5% over all predictions together).", "",
              "| # | claim | source | verdict |", "|---|---|---|---|"]
     for c in report["claims"]:
-        lines.append(f"| {c['number']} | {c['statement']} | {c['source']} | {said(c)} |")
+        lines.append(row(c["number"], c["statement"], c["source"], said(c)))
     if report["note"]:
         lines += ["", "Note: " + report["note"]]
     if not report["gap_expected"]:
-        lines += ["", "No gap between L-S and S is expected of this configuration: "
-                  + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}"
-                              for c in report["conditions"] if not c["holds"]) + "."]
+        lines += ["", no_gap(report)]
     for c in report["claims"]:
         lines += ["", f"## {c['number']}. {c['statement']}", "", f"{c['source']}. {c['about']}", "",
                   "| statistic | value and interval | theory | holds within | verdict |", "|---|---|---|---|---|"]
-        lines += [f"| {r['name']} | {interval(r)} | {r['theory']} | {region(r)} | {r['verdict']} |" for r in c["statistics"]]
+        lines += [row(r["name"], interval(r), r["theory"], region(r), r["verdict"]) for r in c["statistics"]]
         lines += ["", f"![{c['name']}](figures/{c['name']}.png)"]
         if c["diverged"]:
             lines += ["", f"{c['diverged']} of the runs behind this claim diverged."]
     facts = report["environment"]
     lines += ["", f"{report['seconds']:.0f} s. lrtheory {facts['lrtheory']}, jax {facts['jax']}, {facts['device']}.", ""]
     return "\n".join(lines)
+
+
+def row(*cells: Any) -> str:
+    r"""A row of a Markdown table.
+
+    >>> row("|f|", 1)
+    '| \\|f\\| | 1 |'
+    """
+    return "| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |"
+
+
+def no_gap(report: dict[str, Any]) -> str:
+    """Why L-S and S are not expected to come apart, with numbers."""
+    return ("No gap between L-S and S is expected of this configuration: "
+            + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}"
+                        for c in report["conditions"] if not c["holds"]) + ".")
 
 
 def said(claim: dict[str, Any]) -> str:

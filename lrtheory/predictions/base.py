@@ -1,7 +1,7 @@
 """What a prediction is: a claim of the theory, the runs it needs, its statistics, and how they decide.
 
 Lives here: `Prediction`, `Statistic`, the decision rule, and intervals over seeds (SciPy's). Lives elsewhere: each claim
-(one file a claim), running them together (verify).
+(one file a claim), running them together (verifying).
 
 The rule: a statistic has an interval over seeds at a confidence level that is corrected for all claims and statistics
 decided together, and a region in which the claim puts it. Interval inside the region: holds. Interval and region apart:
@@ -40,7 +40,6 @@ class Statistic(NamedTuple):
     high: float
     region: tuple[float, float]  # where the claim holds, ends included
     theory: str  # what the theory says, in words and numbers
-    units: str = "1"
 
     @property
     def verdict(self) -> Verdict:
@@ -63,6 +62,8 @@ class Prediction(NamedTuple):
     """runs needed, by name, from the base configuration"""
     judge: Callable[[Mapping[str, xr.Dataset], Level], Iterable[Statistic]]
     """statistics, from the runs by name, with intervals at a level"""
+    needs_gap: bool = False
+    """whether the claim is about configurations in which L-S and S come apart"""
 
 
 def verdict(statistics: Sequence[Statistic]) -> Verdict:
@@ -73,15 +74,15 @@ def verdict(statistics: Sequence[Statistic]) -> Verdict:
     return "holds" if verdicts and all(v == "holds" for v in verdicts) else "not resolved"
 
 
-def mean(name: str, values: Any, level: Level, region: tuple[float, float], theory: str, units: str = "1") -> Statistic:
+def mean(name: str, values: Any, level: Level, region: tuple[float, float], theory: str) -> Statistic:
     """Mean over seeds with Student's interval; values (seeds,). A value that is not finite leaves it not resolved."""
     values = np.asarray(values, float).ravel()
     if values.size < 2 or not np.isfinite(values).all():
-        return Statistic(name, math.nan, math.nan, math.nan, region, theory, units)
+        return Statistic(name, math.nan, math.nan, math.nan, region, theory)
     if np.ptp(values) == 0:
-        return Statistic(name, float(values[0]), float(values[0]), float(values[0]), region, theory, units)
+        return Statistic(name, float(values[0]), float(values[0]), float(values[0]), region, theory)
     found = stats.ttest_1samp(values, 0.0).confidence_interval(level)
-    return Statistic(name, float(values.mean()), float(found.low), float(found.high), region, theory, units)
+    return Statistic(name, float(values.mean()), float(found.low), float(found.high), region, theory)
 
 
 def share(name: str, happened: Any, level: Level, theory: str) -> Statistic:
@@ -89,26 +90,24 @@ def share(name: str, happened: Any, level: Level, theory: str) -> Statistic:
     happened = np.asarray(happened, bool).ravel()
     found = stats.binomtest(int(happened.sum()), happened.size)
     low, high = found.proportion_ci(level, method="exact")
-    return Statistic(name, found.statistic, low, high, (float(np.nextafter(0.5, 1)), 1.0), theory, "share of seeds")
+    return Statistic(name, found.statistic, low, high, (float(np.nextafter(0.5, 1)), 1.0), theory)
 
 
 def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], level: Level, region: tuple[float, float],
-              theory: str, *, paired: bool = True, units: str = "1") -> Statistic:
+              theory: str) -> Statistic:
     """A function of means over seeds, with a bootstrap interval over seeds (SciPy's percentile method, 4,000 draws).
 
     Args:
       name: what it is.
-      samples: arrays (seeds, ...), the seeds resampled together where `paired`.
+      samples: arrays (seeds, ...) of the same seeds, which are resampled together.
       function: of the samples' means over seeds, to a number.
       level: confidence level.
       region: where the claim puts it.
       theory: the claim in numbers.
-      paired: the same seeds in every sample.
-      units: of the number.
     """
     arrays = [np.asarray(s, float) for s in samples]
     if min(len(a) for a in arrays) < 2:
-        return Statistic(name, math.nan, math.nan, math.nan, region, theory, units)
+        return Statistic(name, math.nan, math.nan, math.nan, region, theory)
 
     def of(*chosen: np.ndarray) -> float:
         picked = [a[np.asarray(k, int)] for a, k in zip(arrays, chosen, strict=True)]
@@ -117,10 +116,10 @@ def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], l
     indices = tuple(np.arange(len(a)) for a in arrays)
     value = of(*indices)
     if not math.isfinite(value):
-        return Statistic(name, math.nan, math.nan, math.nan, region, theory, units)
-    found = stats.bootstrap(indices, of, n_resamples=4000, vectorized=False, paired=paired, confidence_level=level,
+        return Statistic(name, math.nan, math.nan, math.nan, region, theory)
+    found = stats.bootstrap(indices, of, n_resamples=4000, vectorized=False, paired=True, confidence_level=level,
                             method="percentile", rng=np.random.default_rng(0)).confidence_interval
-    return Statistic(name, value, float(found.low), float(found.high), region, theory, units)
+    return Statistic(name, value, float(found.low), float(found.high), region, theory)
 
 
 def slope(x: Sequence[float] | np.ndarray) -> Callable[..., float]:

@@ -55,4 +55,5 @@ PREDICTION = Prediction(
     "error", "S's error on P is that of a classifier fed the P-only examples, L-S's of one fed all examples with x1",
     "theorems 3.4 and 3.5",
     "Test error on x1 alone, paired over seeds, beside scikit-learn's logistic regression on exactly those examples of the "
-    "same training sets. The constants C and c are those of this size; the theorems' own are unknown.", needs, judge)
+    "same training sets. The constants C and c are those of this size; the theorems' own are unknown.", needs, judge,
+    needs_gap=True)

@@ -28,4 +28,5 @@ PREDICTION = Prediction(
     "mitigation", "pre-activation noise on S, annealed, recovers L-S's error", "section 3 of the paper (mitigation)",
     "One draw a neuron and step, relative size 0.3, annealed after two thirds of the run at the latest (L-S likewise): the "
     "noise-free loss cannot be relied on as a trigger, because under activation noise the noise-free outputs of Q drift off "
-    "together, and at infinite width keep it from its threshold.", needs, judge)
+    "together, and at infinite width keep it from its threshold.", needs, judge,
+    needs_gap=True)

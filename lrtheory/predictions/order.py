@@ -19,4 +19,5 @@ def judge(runs, level):
 PREDICTION = Prediction(
     "order", "S fits Q before P, L-S fits P before Q", "theorems 3.4 and 3.5 (proofs)",
     "The times at which the training loss of the P-only and of the Q-only examples first is half its initial value; exact "
-    "binomial interval for the share of seeds.", needs, judge)
+    "binomial interval for the share of seeds.", needs, judge,
+    needs_gap=True)

@@ -41,4 +41,5 @@ def judge(runs, level):
 PREDICTION = Prediction(
     "plateau", "under the large rate Q's loss stays at log 2; after annealing Q is fitted within a few T_Q, W barely moves",
     "theorem 3.4 (proof); plateau t_blur/T_Q derived here",
-    "Means over time from 10 T_Q until annealing, by seed. |Wbar| is linearly interpolated between records.", needs, judge)
+    "Means over time from 10 T_Q until annealing, by seed. |Wbar| is linearly interpolated between records.", needs, judge,
+    needs_gap=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, bootstrap
+from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap
 
 RATIOS = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
 
@@ -29,12 +29,12 @@ def judge(runs, level):
         return 10 ** (x[k] + part * (x[k + 1] - x[k]))
 
     yield bootstrap("t_blur(eta2)/T_Q at which the order flips", [first], crossing, level, (0.1, 10.0), "1")
-    error = run["test_error_p"].isel(record=-1).transpose("seed", "eta_ratio").values
-    yield bootstrap("error on P at the smallest rate, less that at eta2 = eta1", [error], lambda e: e[0] - e[-1], level,
-                    (0.0, np.inf), "above 0")
+    yield bootstrap("error on P at the smallest rate, less that at eta2 = eta1", [at_end(run, "test_error_p")],
+                    lambda e: e[0] - e[-1], level, (0.0, np.inf), "above 0")
 
 
 PREDICTION = Prediction(
     "transition", "S learns in L-S's order when t_blur(eta2) is below T_Q, and in its own above", "derived here",
     "Judged by the order of learning. The error follows much later: it reaches half of its ceiling only near "
-    "t_blur(eta2)/T_Q = 600 (README, phase diagram), so an order is not yet a price.", needs, judge)
+    "t_blur(eta2)/T_Q = 600 (README, phase diagram), so an order is not yet a price.", needs, judge,
+    needs_gap=True)
