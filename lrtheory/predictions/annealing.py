@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, bootstrap, slope
+from lrtheory.predictions.base import Need, Prediction, bootstrap, duration, lasting, slope
 
 FACTORS = (1.0, 0.5, 0.25, 0.125)
 """Of eta1."""
@@ -13,18 +13,20 @@ EPS1 = 0.3
 
 
 def needs(base):
-    """L-S over eta1 in one sweep, over d (all else in proportion) in another."""
+    """L-S over eta1 in one sweep, over d (all else in proportion) in another; what follows annealing does not matter."""
     training, problem = base.training, base.problem
-    config = base.replace(algorithms=("L-S",), records=4, n_test=64, **{"training.eps1": EPS1})
+    config = lasting(base, duration(base), algorithms=("L-S",), records=4, n_test=64, **{
+        "training.eps1": EPS1, "training.eta_ratio": 1.0})
+    slowest = lasting(config, duration(base), **{"training.eta1": training.eta1 * FACTORS[-1]}).training.steps
 
     def scaled(d):
         by = d / problem.d
         return (d, problem.gamma0 / math.sqrt(by), training.weight_decay / by, training.noise_level * math.sqrt(by),
-                training.loss_smoothing * by, round(training.steps * by))
+                training.loss_smoothing * by, math.ceil(config.training.steps * by))
 
     fields = ("problem.d", "problem.gamma0", "training.weight_decay", "training.noise_level", "training.loss_smoothing",
               "training.steps")
-    return {"rates": Need(config, (("training.eta1", tuple(training.eta1 * f for f in FACTORS)),)),
+    return {"rates": Need(config.replace(**{"training.steps": slowest}), (("training.eta1", tuple(training.eta1 * f for f in FACTORS)),)),
             "dimensions": Need(config, ((fields, tuple(scaled(d) for d in DIMENSIONS)),))}
 
 

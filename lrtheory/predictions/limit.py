@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, bootstrap, slope
+from lrtheory.predictions.base import Need, Prediction, bootstrap, lasting, slope
 
 WIDTHS = (256, 1024, 4096)
 """Neurons of V; W has a quarter."""
@@ -10,7 +10,7 @@ WIDTHS = (256, 1024, 4096)
 
 def needs(base):
     """Decoupled networks of three widths, and their limit."""
-    config = base.replace(engine="decoupled", records=20, **{"training.steps": 1500})
+    config = lasting(base, 1500 * base.training.eta1, engine="decoupled", records=20)
     widths = (("network.m_w", "network.m_v"), tuple((m // 4, m) for m in WIDTHS))
     return {"decoupled": Need(config, (widths,)), "infinite": Need(config.at_infinite_width())}
 

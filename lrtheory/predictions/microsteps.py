@@ -20,7 +20,7 @@ def judge(runs, level):
     run = runs["steps"].sel(algorithm="S")
     for name, margin in (("loss_q", 0.1), ("loss_p", 0.02), ("contrast", 0.1)):
         yield bootstrap(f"{run[name].attrs['long_name'].partition(';')[0]}: K = {K} over K = 1", [at_end(run, name)],
-                        lambda v: v[..., 1].item() / v[..., 0].item(), level, (1 - margin, 1 + margin), "1")
+                        lambda v: v[:, 1] / v[:, 0], level, (1 - margin, 1 + margin), "1")
 
 
 PREDICTION = Prediction(

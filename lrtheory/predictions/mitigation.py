@@ -2,15 +2,13 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap
+from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap, duration
 
 
 def needs(base):
     """L-S, S and S+noise, annealed by time."""
-    training = base.training
-    end = 2 / 3 * training.steps * max(training.step_time, training.eta1 * training.eta_ratio)
     return {"noisy": Need(base.replace(algorithms=("L-S", "S", "S+noise"), **{
-        "training.activation_noise_form": "shared", "training.anneal_time": min(end, training.anneal_time)}))}
+        "training.activation_noise_form": "shared", "training.anneal_time": min(2 / 3 * duration(base), base.training.anneal_time)}))}
 
 
 def judge(runs, level):
@@ -18,7 +16,7 @@ def judge(runs, level):
     large, small, noisy = (at_end(runs["noisy"].sel(algorithm=name), "test_error_p") for name in ("L-S", "S", "S+noise"))
     yield bootstrap("error on P: S less S+noise", [small - noisy], lambda e: e, level, (1e-9, np.inf), "above 0")
     yield bootstrap("S less S+noise, over S less L-S", [small - noisy, small - large],
-                    lambda a, b: a / b if b > 0 else np.nan, level, (0.75, 1.25), "1")
+                    lambda a, b: np.where(b > 0, a / b, np.nan), level, (0.75, 1.25), "1")
     yield bootstrap("Q's loss at the end, S+noise, over log 2",
                     [at_end(runs["noisy"].sel(algorithm="S+noise"), "loss_q") / np.log(2)], lambda q: q, level, (0.0, 0.5),
                     "small: Q is learned once the noise is gone")

@@ -8,8 +8,10 @@ RATIOS = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
 
 
 def needs(base):
-    """S over the ratio of rates."""
-    return {"ratios": Need(base.replace(algorithms=("S",), records=10), (("training.eta_ratio", RATIOS),))}
+    """S over the ratio of rates; where a step is one iteration (step_time 0), down to the base's own ratio."""
+    training = base.training
+    ratios = tuple(x for x in RATIOS if x >= training.eta_ratio or training.step_time > 0)
+    return {"ratios": Need(base.replace(algorithms=("S",), records=10), (("training.eta_ratio", ratios),))}
 
 
 def judge(runs, level):
@@ -20,17 +22,15 @@ def judge(runs, level):
 
     def crossing(shares):
         above = shares > 0.5
-        if above.all() or not above.any():
+        if above.all() or not above.any() or above[-1]:
             return np.nan
         k = int(np.max(np.flatnonzero(above)))  # the last ratio at which Q comes first
-        if k + 1 == len(above):
-            return np.nan
         part = (shares[k] - 0.5) / (shares[k] - shares[k + 1])
         return 10 ** (x[k] + part * (x[k + 1] - x[k]))
 
-    yield bootstrap("t_blur(eta2)/T_Q at which the order flips", [first], crossing, level, (0.1, 10.0), "1")
+    yield bootstrap("t_blur(eta2)/T_Q at which the order flips", [first], lambda s: np.apply_along_axis(crossing, -1, s), level, (0.1, 10.0), "1")
     yield bootstrap("error on P at the smallest rate, less that at eta2 = eta1", [at_end(run, "test_error_p")],
-                    lambda e: e[0] - e[-1], level, (0.0, np.inf), "above 0")
+                    lambda e: e[:, 0] - e[:, -1], level, (0.0, np.inf), "above 0")
 
 
 PREDICTION = Prediction(

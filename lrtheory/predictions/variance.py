@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, mean
+from lrtheory.predictions.base import Need, Prediction, duration, lasting, mean
 
 
 def needs(base):
     """L-S and S at the base configuration, and the large rate throughout."""
-    return {"main": Need(base), "large": Need(base.replace(algorithms=("S",), **{"training.eta_ratio": 1.0}))}
+    return {"main": Need(base), "large": Need(lasting(base, duration(base), algorithms=("S",), **{"training.eta_ratio": 1.0}))}
 
 
 def judge(runs, level):
