@@ -71,7 +71,9 @@ class VerifyArguments:
 
     options: Annotated[Config, tyro.conf.arg(name="")]
     budget: str = "quick"
-    """quick: all within 5 minutes on two cores (preset phase, 16 seeds); standard: preset quick, 16 seeds; gpu: 256 seeds"""
+    """quick: all within 5 minutes on two cores (preset phase, 24 seeds); standard: preset quick, 16 seeds; gpu: 256 seeds"""
+    setting: str = "block"
+    """block: the theorems' own; conv: every neuron sees both halves; minibatch: batches of 32, eta2/eta1 = 0.03"""
     only: tuple[str, ...] = ()
     """names of predictions to check, as --list prints them (default: all)"""
     list: bool = False
@@ -129,7 +131,11 @@ def verify_arguments(argv: list[str]) -> tuple[VerifyArguments, Path]:
     first = _first_words(argv)
     if first.budget is not None and (first.preset or first.config) is not None:
         raise ConfigError(f"--budget {first.budget}: give it or --preset or --config; a budget is a configuration, too")
-    base = base_config(first.budget or "quick") if first.preset is None and first.config is None else _base(argv)
+    if first.setting is not None and (first.preset or first.config) is not None:
+        raise ConfigError(f"--setting {first.setting}: give it with a budget; with --preset or --config say "
+                          "--network.variant conv or --training.batch-size 32")
+    budgeted = first.preset is None and first.config is None
+    base = base_config(first.budget or "quick", first.setting or "block") if budgeted else _base(argv)
     found = parse(VerifyArguments, "verify", argv, VerifyArguments(options=base))
     found = dataclasses.replace(found, options=_renamed(found.options, base))
     return found, found.out if found.out is not None else _dated(found.options.name)
@@ -194,7 +200,7 @@ def one_line(box: str, command: str) -> str:
 def _first_words(argv: list[str]) -> argparse.Namespace:
     """The options that decide what the others are added to."""
     start = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("--preset", "--config", "--resume", "--budget"):
+    for name in ("--preset", "--config", "--resume", "--budget", "--setting"):
         start.add_argument(name)
     try:
         return start.parse_known_args(argv)[0]

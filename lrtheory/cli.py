@@ -170,11 +170,9 @@ def verify(argv: list[str]) -> int:
     if asked.list:
         console.print(report.predictions(names))
         return 0
-    verifying.prepare(folder)
-    asked.options.check()
-    found = verifying.verify(asked.options, names, tell=lambda name: console.print(f"checking {name} ..."))
-    verifying.save(found, folder)
-    console.print(report.verified(found))
+    found = verifying.verify(asked.options, names, folder=folder,
+                             tell=lambda name: console.print(f"checking {name} ..."))
+    console.print(report.verified(found), soft_wrap=True)
     console.print(f"{found['seconds']:.0f} s. Written to {folder}: verify.json, report.md, figures/", soft_wrap=True)
     return 1 if verifying.broken(found) else 0
 

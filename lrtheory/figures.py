@@ -53,9 +53,9 @@ def learning_order(results: xr.Dataset, theory: xr.Dataset | None = None) -> Fig
         runs = results.sel(algorithm=name)
         for group in GROUPS:
             colour, label = GROUP_STYLE[group]
-            _curve(axis, runs, f"loss_{group}", colour, label, band="range", theory=_one(theory, name))
+            curve(axis, runs, f"loss_{group}", colour, label, band="range", theory=_one(theory, name))
         axis.axhline(np.log(2), color=GREY, lw=0.6)
-        _mark_annealing(axis, runs)
+        mark_annealing(axis, runs)
         axis.set_title(name)
         axis.set_ylim(0, 0.85)
     axes[0].set_ylabel("training loss (nat)")
@@ -72,8 +72,8 @@ def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None) -> Figure:
     for name in results["algorithm"].values.tolist():
         colour, _ = algorithm_style(results, name)
         runs = results.sel(algorithm=name)
-        _curve(axis, runs, "test_error_p", colour, name, band="error", theory=_one(theory, name))
-        _mark_annealing(axis, runs, colour)
+        curve(axis, runs, "test_error_p", colour, name, band="error", theory=_one(theory, name))
+        mark_annealing(axis, runs, colour)
     axis.set_ylabel("test error on P")
     axis.set_yscale("log")
     error = results["test_error_p"].mean("seed").values
@@ -91,9 +91,9 @@ def directions(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
     for axis, name in zip(axes, names, strict=False):
         runs = results.sel(algorithm=name)
         for metric, (colour, label) in DIRECTION_STYLE.items():
-            _curve(axis, runs, metric, colour, label, band="range", theory=_one(theory, name))
+            curve(axis, runs, metric, colour, label, band="range", theory=_one(theory, name))
         axis.axhline(0, color=GREY, lw=0.6)
-        _mark_annealing(axis, runs)
+        mark_annealing(axis, runs)
         axis.set_title(name)
     limits = [axis.get_ylim() for axis in axes[: len(names)]]
     for axis in axes[: len(names)]:
@@ -101,7 +101,7 @@ def directions(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
     axes[0].set_ylabel("output on a direction of Q")
     for name in names:
         colour, _ = algorithm_style(results, name)
-        _curve(axes[-1], results.sel(algorithm=name), "contrast", colour, name, band="range", theory=_one(theory, name))
+        curve(axes[-1], results.sel(algorithm=name), "contrast", colour, name, band="range", theory=_one(theory, name))
     axes[-1].set_title("contrast g(z+ζ) + g(z−ζ) − 2g(z)")
     axes[-1].legend(loc="best")
     _legend_above(figure, axes[0], theory)
@@ -116,8 +116,8 @@ def noise_and_signal(results: xr.Dataset, theory: xr.Dataset | None = None) -> F
         for name in results["algorithm"].values.tolist():
             colour, _ = algorithm_style(results, name)
             runs = results.sel(algorithm=name)
-            _curve(axis, runs, f"signal_norm_{half}", colour, f"{name}, signal", band="range", theory=_one(theory, name))
-            _curve(axis, runs, f"noise_norm_{half}", colour, f"{name}, noise", band=None, width=0.8)
+            curve(axis, runs, f"signal_norm_{half}", colour, f"{name}, signal", band="range", theory=_one(theory, name))
+            curve(axis, runs, f"noise_norm_{half}", colour, f"{name}, noise", band=None, width=0.8)
         axis.set_yscale("log")
         axis.set_title(f"norms of the parts of {half.upper()}")
         axis.set_ylabel("Frobenius norm")
@@ -127,10 +127,10 @@ def noise_and_signal(results: xr.Dataset, theory: xr.Dataset | None = None) -> F
     for name in results["algorithm"].values.tolist():
         colour, _ = algorithm_style(results, name)
         runs = results.sel(algorithm=name)
-        _curve(axes[2], runs, "noise_variance_w", colour, f"{name}, W", band="range")
-        _curve(axes[2], runs, "noise_variance_theory", "black", "_", band=None, width=1.0, line="--")
+        curve(axes[2], runs, "noise_variance_w", colour, f"{name}, W", band="range")
+        curve(axes[2], runs, "noise_variance_theory", "black", "_", band=None, width=1.0, line="--")
         for half, width in (("w", 0.9), ("v", 1.8)):
-            _curve(axes[3], runs, f"gate_agreement_{half}", colour, f"{name}, {half.upper()}", band="range", width=width)
+            curve(axes[3], runs, f"gate_agreement_{half}", colour, f"{name}, {half.upper()}", band="range", width=width)
     axes[2].plot([], [], color="black", ls="--", lw=1.0, label="its recursion, for each")
     axes[2].set_title("variance of the noise part")
     axes[2].set_ylabel("mean square / τ₀²")
@@ -148,7 +148,7 @@ def overlay(runs: Mapping[str, xr.Dataset], theory: xr.Dataset, metric: str = "c
         figure, axes = _panels(len(names), sharey=True)
         for axis, name in zip(axes, names, strict=True):
             for colour, (label, results) in zip((SKY, VERMILION, GREEN, PURPLE, ORANGE), runs.items(), strict=False):
-                _curve(axis, results.sel(algorithm=name), metric, colour, label, band="range")
+                curve(axis, results.sel(algorithm=name), metric, colour, label, band="range")
             when, predicted = (theory[m].sel(algorithm=name).mean("seed") for m in ("time", metric))
             axis.plot(when, predicted, **DASHED, color="black", zorder=3)
             axis.set_title(name)
@@ -172,16 +172,22 @@ def save_all(results: xr.Dataset, folder: Path, theory: xr.Dataset | None = None
 
 
 def _panels(count: int, columns: int | None = None, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels, its time axes on a square-root scale (early and late are both to be seen)."""
+    """A figure with `count` panels over time."""
     columns = columns or count
     rows = -(-count // columns)
     figure = Figure(figsize=(max(3.6 * columns, 4.8), 3.1 * rows + 0.3), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False).ravel().tolist()
     for axis in axes:
-        axis.set_xscale("function", functions=(lambda t: np.sqrt(np.maximum(t, 0)), lambda s: s**2))
-    for axis in axes[-columns:]:
-        axis.set_xlabel("time (sum of learning rates, √ scale)")
+        time_axis(axis)
+    for axis in axes[:-columns]:
+        axis.set_xlabel("")
     return figure, axes
+
+
+def time_axis(axis: Axes) -> None:
+    """Time on a square-root scale: early and late are both to be seen."""
+    axis.set_xscale("function", functions=(lambda t: np.sqrt(np.maximum(t, 0)), lambda s: s**2))
+    axis.set_xlabel("time (sum of learning rates, √ scale)")
 
 
 def algorithm_style(results: xr.Dataset, name: str) -> tuple[str, str]:
@@ -196,7 +202,7 @@ def _one(theory: xr.Dataset | None, name: str) -> xr.Dataset | None:
     return None if theory is None else theory.sel(algorithm=name)
 
 
-def _curve(axis: Axes, runs: xr.Dataset, metric: str, colour: str, label: str, *, band: str | None,
+def curve(axis: Axes, runs: xr.Dataset, metric: str, colour: str, label: str, *, band: str | None,
            width: float | None = None, line: str = "-", theory: xr.Dataset | None = None) -> None:
     """Mean over the seeds that did not diverge, with a band: their range, 2 standard errors, or none.
 
@@ -224,7 +230,7 @@ def _curve(axis: Axes, runs: xr.Dataset, metric: str, colour: str, label: str, *
     axis.set_xticklabels(["0"] + [f"{float(f'{t:.1g}'):g}" for t in ticks[:-1]] + [f"{limit:g}"])
 
 
-def _mark_annealing(axis: Axes, runs: xr.Dataset, colour: str = "black") -> None:
+def mark_annealing(axis: Axes, runs: xr.Dataset, colour: str = "black") -> None:
     """A thin line at each seed's annealing, and a label at the first."""
     times = runs["annealed_at"].values
     times = np.sort(times[np.isfinite(times)])

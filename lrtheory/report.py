@@ -232,9 +232,13 @@ def verified(found: dict[str, Any]) -> Group:
         lines.append(f"\n{verifying.said(c).upper()}  {c['number']}. {c['name']}: {c['statement']} ({c['source']})")
         lines += [f"    {s['name']}: {verifying.interval(s)}; theory {s['theory']}; holds within {verifying.region(s)}: "
                   f"{s['verdict']}" for s in c["statistics"]]
+        if c["reason"]:
+            lines.append(f"    {c['reason']}")
     lines.append("")
     if not found["gap_expected"]:
         lines.append(verifying.no_gap(found))
+    if found["separation"]:
+        lines.append(verifying.at_which_size(found))
     if found["note"]:
         lines.append("Note: " + found["note"])
     if bad := verifying.broken(found):

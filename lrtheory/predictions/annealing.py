@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, bootstrap, duration, lasting, slope
+from lrtheory.figures import BLUE
+from lrtheory.predictions.base import Need, Prediction, bootstrap, duration, each_seed, lasting, slope
 
 FACTORS = (1.0, 0.5, 0.25, 0.125)
 """Of eta1."""
@@ -26,7 +27,8 @@ def needs(base):
 
     fields = ("problem.d", "problem.gamma0", "training.weight_decay", "training.noise_level", "training.loss_smoothing",
               "training.steps")
-    return {"rates": Need(config.replace(**{"training.steps": slowest}), (("training.eta1", tuple(training.eta1 * f for f in FACTORS)),)),
+    rates = ("training.eta1", tuple(training.eta1 * f for f in FACTORS))
+    return {"rates": Need(config.replace(**{"training.steps": slowest}), (rates,)),
             "dimensions": Need(config, ((fields, tuple(scaled(d) for d in DIMENSIONS)),))}
 
 
@@ -42,9 +44,25 @@ def judge(runs, level):
     yield bootstrap("exponent of the time to anneal in d", [by_d], slope(DIMENSIONS), level, (0.8, 1.2), "1")
 
 
+def draw(runs, figure):
+    """Times to anneal against eta1 and against d, a dot a seed."""
+    axes = figure.subplots(1, 2, sharey=True)
+    rates = runs["rates"]["eta1"].values
+    for axis, name, x, label in ((axes[0], "rates", rates, "η₁"), (axes[1], "dimensions", DIMENSIONS, "d")):
+        times = runs[name]["annealed_at"].sel(algorithm="L-S").transpose("seed", ...).values
+        each_seed(axis, x, times, BLUE, "mean over seeds")
+        axis.set(xscale="log", yscale="log", xlabel=label)
+        axis.set_xticks(x, [f"{v:.3g}" for v in x])
+        axis.minorticks_off()
+    d = np.asarray(DIMENSIONS, float)
+    axes[1].plot(d, times[:, 0].mean() * d / d[0], "k:", label="proportional to d")
+    axes[0].set_ylabel("time to anneal")
+    axes[1].legend(fontsize=7)
+
+
 PREDICTION = Prediction(
     "annealing", "time to anneal grows like d, and like 1/eta1 in iterations",
     "theorem 3.4: O~(d/(eta1 eps1)) iterations",
     "eps1 = 0.3. Along eta1 a step covers the same time, in K micro-steps. Along d: N = d/kappa^2, gamma0 sqrt(d), "
     "lambda d, nu^2 lambda (so the blur) and the smoothing over d are kept. The exponent in 1/eps1 is not judged: the "
-    "theorem bounds it for small eps1, and here eps1 is near the largest excess (1 - q) log 2 = 0.52.", needs, judge)
+    "theorem bounds it for small eps1, and here eps1 is near the largest excess (1 - q) log 2 = 0.52.", needs, judge, draw)

@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
 from scipy import stats
 
 from lrtheory.config import Config
@@ -62,6 +64,8 @@ class Prediction(NamedTuple):
     """runs needed, by name, from the base configuration"""
     judge: Callable[[Mapping[str, xr.Dataset], Level], Iterable[Statistic]]
     """statistics, from the runs by name, with intervals at a level"""
+    draw: Callable[[Mapping[str, xr.Dataset], SubFigure], None]
+    """the curves behind the statistics"""
     needs_gap: bool = False
     """whether the claim is about configurations in which L-S and S come apart"""
 
@@ -129,7 +133,10 @@ def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], l
 
 
 def slope(x: Sequence[float] | np.ndarray) -> Callable[..., np.ndarray]:
-    """The fitted exponent of y over x: slope of log y in log x by least squares; y (draws, len(x)), some not positive: nan."""
+    """The fitted exponent of y over x: slope of log y in log x by least squares.
+
+    y (draws, len(x)) -> (draws,), nan where a y is not positive.
+    """
     def fitted(y: np.ndarray) -> np.ndarray:
         good = np.all(np.isfinite(y) & (y > 0), axis=-1)
         logs = np.log(np.where(good[:, None], y, 1.0))
@@ -154,3 +161,10 @@ def at_end(runs: xr.Dataset, name: str) -> np.ndarray:
     """A measurement at the last record, seeds first: (seeds, ...) with the axes in order."""
     values = runs[name].isel(record=-1) if "record" in runs[name].dims else runs[name]
     return values.transpose("seed", ...).values
+
+
+def each_seed(axis: Axes, x: Any, y: np.ndarray, colour: str, label: str, *, mean: bool = True) -> None:
+    """Values (seeds, len(x)) as a dot a seed, and a line through their means."""
+    axis.plot(np.asarray(x, float), y.T, ".", color=colour, markersize=3, alpha=0.5)
+    if mean:
+        axis.plot(x, y.mean(0), "-", color=colour, label=label)

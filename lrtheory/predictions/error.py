@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from lrtheory import simulate
+from lrtheory.figures import BLUE, VERMILION, curve, time_axis
 from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap, duration, lasting
 from lrtheory.problem import P_ONLY
 from lrtheory.results import config_of
@@ -13,6 +14,8 @@ from lrtheory.timescales import p_time, q_time
 
 SHARP = 1000.0
 """T_P/T_Q at which S is compared with the classifier."""
+LABELS = {"main": "base", "wide": "√2 κ", "rare": "p₀/4", "small": "d/2", "large": "2d", "sharp": "T_P/T_Q large"}
+"""Of the runs, in the figure."""
 
 
 def needs(base):
@@ -86,7 +89,7 @@ def judge(runs, level):
                     level, (1e-9, np.inf), "above 0")
     yield bootstrap("exponent in kappa of S's error on P over L-S's", [small, large, errors("wide", "S"),
                                                                       errors("wide", "L-S")],
-                    lambda s, l, ws, wl: exponent(ratio(s, l), ratio(ws, wl), math.sqrt(2)), level, (-np.inf, -1.0),
+                    lambda s, b, ws, wb: exponent(ratio(s, b), ratio(ws, wb), math.sqrt(2)), level, (-np.inf, -1.0),
                     "-1 or steeper (c p over C p kappa log)")
     yield bootstrap("exponent in p0 of the P-only examples' part of S's error, p0 times its error on P",
                     [errors("rare", "S"), small], lambda a, b: 1 + exponent(a, b, 4), level, (0.5, 1.5), "1")
@@ -107,6 +110,27 @@ def judge(runs, level):
                     ratio, level, (-0.25, 0.25), "near 0")
 
 
+def draw(runs, figure):
+    """Error on P against time, with the classifiers' errors; and the errors of every run at its end."""
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    main = runs["main"].isel(record=slice(1, None))
+    ends = {}
+    for name, colour in (("L-S", BLUE), ("S", VERMILION)):
+        curve(left, main.sel(algorithm=name), "test_error_p", colour, name, band="error")
+        ends |= {f"{name}, {LABELS[key]}": (at_end(run.sel(algorithm=name), "test_error_p"), colour)
+                 for key, run in runs.items() if name in run["algorithm"].values}
+    fits = classifiers(config_of(runs["main"]), main["seed"].values).mean(0)
+    for fit, colour, label in zip(fits, (VERMILION, BLUE), ("P-only", "all with x1"), strict=True):
+        left.axhline(max(fit, 1e-5), color=colour, lw=0.8, ls=":", label=f"classifier, {label}")
+    for k, (values, colour) in enumerate(ends.values()):
+        right.errorbar(values.mean(), -k, xerr=values.std(ddof=1) / math.sqrt(len(values)), fmt="o", color=colour, ms=4)
+    right.set_yticks([-k for k in range(len(ends))], list(ends), fontsize=7)
+    right.set(xscale="log", xlabel="error on P, mean and standard error")
+    time_axis(left)
+    left.set(yscale="log", ylabel="test error on P")
+    left.legend(fontsize=7)
+
+
 PREDICTION = Prediction(
     "error", "S's error on P is that of a classifier fed the P-only examples, L-S's of one fed all examples with x1",
     "theorems 3.4 and 3.5",
@@ -114,5 +138,5 @@ PREDICTION = Prediction(
     "same training sets. The constants C and c are those of this size; the theorems' own are unknown. Mixed examples teach "
     "P until their margins are large, for a few T_Q; so S comes near the classifier only as T_P/T_Q grows, and is compared "
     "with it where that is large. The exponent in kappa is over kappa sqrt(2) and kappa, in p0 over p0/4 and p0, in d over "
-    "d/2 and 2d at the same ratios of time scales.", needs, judge,
+    "d/2 and 2d at the same ratios of time scales.", needs, judge, draw,
     needs_gap=True)

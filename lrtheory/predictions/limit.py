@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lrtheory.figures import ORANGE, SKY, VERMILION, curve, time_axis
 from lrtheory.predictions.base import Need, Prediction, bootstrap, lasting, slope
 
 WIDTHS = (256, 1024, 4096)
@@ -24,6 +25,22 @@ def judge(runs, level):
                         lambda s: slope(WIDTHS)(np.sqrt(s)), level, (-0.75, -0.25), "-1/2")
 
 
+def draw(runs, figure):
+    """The contrast against time at each width (range over seeds), and at infinite width (dashed)."""
+    axes = figure.subplots(1, 2)
+    wide = runs["decoupled"]
+    for axis, name in zip(axes, ("L-S", "S"), strict=True):
+        for k, colour in enumerate((SKY, ORANGE, VERMILION)):
+            run = wide.isel({wide["contrast"].dims[0]: k}).sel(algorithm=name).transpose("seed", "record", ...)
+            curve(axis, run, "contrast", colour, f"m = {WIDTHS[k]:,}", band="range")
+        theory = runs["infinite"].sel(algorithm=name).mean("seed")
+        axis.plot(theory["time"], theory["contrast"], "k--", lw=1.1, label="infinite width")
+        time_axis(axis)
+        axis.set_title(name)
+    axes[0].set_ylabel("contrast")
+    axes[0].legend(fontsize=7)
+
+
 PREDICTION = Prediction(
     "limit", "decoupled and infinite-width trajectories agree to O(1/sqrt(m))", "derived here",
-    "Root mean square over the records of the first 1,500 steps and over Q's three directions.", needs, judge)
+    "Root mean square over the records of the first 1,500 steps and over Q's three directions.", needs, judge, draw)

@@ -1,5 +1,6 @@
 """Prediction 9: K iterations with the gradient frozen agree with K single ones."""
 
+from lrtheory.figures import BLUE, VERMILION, curve, time_axis
 from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap
 
 K = 100
@@ -23,7 +24,21 @@ def judge(runs, level):
                         lambda v: v[:, 1] / v[:, 0], level, (1 - margin, 1 + margin), "1")
 
 
+def draw(runs, figure):
+    """Q's loss and the contrast against time for K = 1 and K = 100."""
+    axes = figure.subplots(1, 2)
+    run = runs["steps"].sel(algorithm="S")
+    axis_name = run["loss_q"].dims[0]
+    for k, (colour, line, label) in enumerate(((BLUE, "-", "K = 1"), (VERMILION, "--", f"K = {K}"))):
+        for axis, metric in zip(axes, ("loss_q", "contrast"), strict=True):
+            curve(axis, run.isel({axis_name: k}).transpose("seed", "record", ...), metric, colour, label, band="range",
+                  line=line)
+            time_axis(axis)
+            axis.set_ylabel(metric)
+    axes[0].legend(fontsize=7)
+
+
 PREDICTION = Prediction(
     "microsteps", "K micro-steps agree with K = 1 while K eta lambda_max << 1", "derived here (section 3's update)",
     f"{K * STEPS:,} literal iterations against {STEPS} steps of K = {K}, the same data and independent noise; "
-    "four times the neurons of V, for less jitter.", needs, judge)
+    "four times the neurons of V, for less jitter.", needs, judge, draw)

@@ -2,13 +2,15 @@
 
 import numpy as np
 
+from lrtheory.figures import ALGORITHM_STYLE, curve, time_axis
 from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap, duration
 
 
 def needs(base):
     """L-S, S and S+noise, annealed by time."""
+    latest = min(2 / 3 * duration(base), base.training.anneal_time)
     return {"noisy": Need(base.replace(algorithms=("L-S", "S", "S+noise"), **{
-        "training.activation_noise_form": "shared", "training.anneal_time": min(2 / 3 * duration(base), base.training.anneal_time)}))}
+        "training.activation_noise_form": "shared", "training.anneal_time": latest}))}
 
 
 def judge(runs, level):
@@ -22,9 +24,22 @@ def judge(runs, level):
                     "small: Q is learned once the noise is gone")
 
 
+def draw(runs, figure):
+    """Error on P and Q's loss against time for the three algorithms."""
+    axes = figure.subplots(1, 2)
+    run = runs["noisy"].isel(record=slice(1, None))
+    for name, (colour, line) in ALGORITHM_STYLE.items():
+        for axis, metric in zip(axes, ("test_error_p", "loss_q"), strict=True):
+            curve(axis, run.sel(algorithm=name), metric, colour, name, band="error", line=line)
+            time_axis(axis)
+    axes[0].set(yscale="log", ylabel="test error on P")
+    axes[1].set_ylabel("training loss on Q (nat)")
+    axes[1].legend(fontsize=7)
+
+
 PREDICTION = Prediction(
     "mitigation", "pre-activation noise on S, annealed, recovers L-S's error", "section 3 of the paper (mitigation)",
     "One draw a neuron and step, relative size 0.3, annealed after two thirds of the run at the latest (L-S likewise): the "
     "noise-free loss cannot be relied on as a trigger, because under activation noise the noise-free outputs of Q drift off "
-    "together, and at infinite width keep it from its threshold.", needs, judge,
+    "together, and at infinite width keep it from its threshold.", needs, judge, draw,
     needs_gap=True)

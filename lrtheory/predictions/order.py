@@ -1,5 +1,8 @@
 """Prediction 5: S learns Q before P, L-S learns P before Q."""
 
+import numpy as np
+
+from lrtheory.figures import BLUE, GREY, VERMILION
 from lrtheory.predictions.base import Need, Prediction, share
 
 
@@ -16,8 +19,23 @@ def judge(runs, level):
                     run[f"time_{first}_half"].values < run[f"time_{second}_half"].values, level, "almost every seed")
 
 
+def draw(runs, figure):
+    """The two times of every seed; a time that is never reached is drawn at the upper edge."""
+    axis = figure.subplots()
+    run = runs["main"].sel(algorithm=["L-S", "S"])
+    edge = 2 * float(run["time"].max())
+    for name, colour, mark in (("L-S", BLUE, "o"), ("S", VERMILION, "^")):
+        p, q = (np.minimum(run[f"time_{g}_half"].sel(algorithm=name).values, edge) for g in "pq")
+        axis.plot(p, q, mark, color=colour, markersize=4, label=name)
+    low = 0.5 * float(min(run["time_p_half"].min(), run["time_q_half"].min()))
+    axis.plot([low, edge], [low, edge], color=GREY, lw=0.8)
+    axis.set(xscale="log", yscale="log", xlabel="time at which P's loss is halved", ylabel="the same for Q")
+    axis.set_title("below the line Q comes first; at the edge: never", fontsize=8, loc="left")
+    axis.legend(fontsize=7)
+
+
 PREDICTION = Prediction(
     "order", "S fits Q before P, L-S fits P before Q", "theorems 3.4 and 3.5 (proofs)",
     "The times at which the training loss of the P-only and of the Q-only examples first is half its initial value; exact "
-    "binomial interval for the share of seeds.", needs, judge,
+    "binomial interval for the share of seeds.", needs, judge, draw,
     needs_gap=True)

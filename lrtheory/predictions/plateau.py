@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lrtheory.figures import BLUE, GREY, GROUP_STYLE, curve, mark_annealing, time_axis
 from lrtheory.predictions.base import Need, Prediction, bootstrap, mean
 from lrtheory.results import config_of
 from lrtheory.timescales import blur_time, q_time
@@ -38,8 +39,23 @@ def judge(runs, level):
     yield mean("change of |Wbar| in that time, relative", change, level, (-0.1, 0.1), "small")
 
 
+def draw(runs, figure):
+    """Losses and the contrast of L-S against time, annealing marked."""
+    left, right = figure.subplots(1, 2)
+    run = runs["main"].sel(algorithm="L-S")
+    for group, (colour, label) in GROUP_STYLE.items():
+        curve(left, run, f"loss_{group}", colour, label, band="range")
+    curve(right, run, "contrast", BLUE, "contrast", band="range")
+    left.axhline(np.log(2), color=GREY, lw=0.6)
+    for axis, label in ((left, "training loss (nat)"), (right, "contrast")):
+        mark_annealing(axis, run)
+        time_axis(axis)
+        axis.set_ylabel(label)
+    left.legend(fontsize=7)
+
+
 PREDICTION = Prediction(
     "plateau", "under the large rate Q's loss stays at log 2; after annealing Q is fitted within a few T_Q, W barely moves",
     "theorem 3.4 (proof); plateau t_blur/T_Q derived here",
     "Means over time from 10 T_Q until annealing, by seed. |Wbar| is linearly interpolated between records.", needs, judge,
-    needs_gap=True)
+    draw, needs_gap=True)

@@ -2,12 +2,14 @@
 
 import numpy as np
 
+from lrtheory.figures import BLUE, VERMILION, curve, time_axis
 from lrtheory.predictions.base import Need, Prediction, duration, lasting, mean
 
 
 def needs(base):
     """L-S and S at the base configuration, and the large rate throughout."""
-    return {"main": Need(base), "large": Need(lasting(base, duration(base), algorithms=("S",), **{"training.eta_ratio": 1.0}))}
+    large = lasting(base, duration(base), algorithms=("S",), **{"training.eta_ratio": 1.0})
+    return {"main": Need(base), "large": Need(large)}
 
 
 def judge(runs, level):
@@ -26,8 +28,22 @@ def judge(runs, level):
                    f"1; the form itself is {float(np.mean(run['noise_variance_theory'].isel(record=-1))):.3g} tau0^2")
 
 
+def draw(runs, figure):
+    """Variance of both halves together over tau0^2, and its closed form (dashed)."""
+    axis = figure.subplots()
+    for name, colour in (("L-S", BLUE), ("S", VERMILION)):
+        run = runs["main"].sel(algorithm=name)
+        curve(axis, run.assign(both=(run["noise_variance_w"] + run["noise_variance_v"]) / 2), "both", colour, name,
+              band="range")
+        curve(axis, run, "noise_variance_theory", "black", "closed form" if name == "S" else "_", band=None, width=1.0,
+              line="--")
+    time_axis(axis)
+    axis.set_ylabel("Var(Utilde)/τ₀²")
+    axis.legend()
+
+
 PREDICTION = Prediction(
     "variance", "Var(Utilde) = tau0^2 under the large rate, and relaxes after annealing",
     "assumption 3.1; closed form derived here",
     "Mean square of the entries of the noise part of W and V, averaged over time and over both halves; a tenth of the value "
-    "is allowed.", needs, judge)
+    "is allowed.", needs, judge, draw)

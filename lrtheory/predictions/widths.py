@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, bootstrap, slope
+from lrtheory.figures import BLUE, ORANGE, VERMILION
+from lrtheory.predictions.base import Need, Prediction, bootstrap, each_seed, slope
 
 WIDTHS = (64, 512, 4096)
 """Neurons of each half."""
@@ -34,8 +35,23 @@ def judge(runs, level):
                         "-1/2")
 
 
+def draw(runs, figure):
+    """Differences against the width, a dot a seed."""
+    full, decoupled = (runs[name].sel(algorithm="L-S").isel(record=-1) for name in ("reduced", "decoupled"))
+    axis = figure.subplots()
+    apart = np.hypot(full["g_z"] - decoupled["g_z"], full["g_plus"] - decoupled["g_plus"])
+    each_seed(axis, WIDTHS, apart.transpose("seed", ...).values.squeeze(), ORANGE, "|f_full − f_decoupled|")
+    for half, colour in (("w", BLUE), ("v", VERMILION)):
+        gates = 1 - full[f"gate_agreement_{half}"].transpose("seed", ...).values.squeeze()
+        each_seed(axis, WIDTHS, gates, colour, f"gates of {half.upper()} that differ")
+    m = np.asarray(WIDTHS, float)
+    axis.plot(m, float(apart.mean()) * (m / m[1]) ** -0.5, "k:", label="m^(−1/2)")
+    axis.set(xscale="log", yscale="log", xlabel="neurons m of each half")
+    axis.legend(fontsize=7)
+
+
 PREDICTION = Prediction(
     "widths", "gates of U and Utilde, and outputs of full and decoupled networks, agree better as m grows",
     "section 3 (decomposition of U); rate 1/sqrt(m) derived here",
     "Exponents fitted over widths 64 to 4096 of both halves after 200 steps at |z| = 1 and r = 0.3 (so that "
-    "condition F holds), without injected noise: its own output is of order tau0 at any width.", needs, judge)
+    "condition F holds), without injected noise: its own output is of order tau0 at any width.", needs, judge, draw)
