@@ -166,13 +166,13 @@ def verify(argv: list[str]) -> int:
     devices.use_all_cores()
     asked, folder = arguments.verify_arguments(argv)
     names = verifying.chosen(asked.only)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)  # rows of a table, not of a page
     if asked.list:
         console.print(report.predictions(names))
         return 0
     found = verifying.verify(asked.options, names, folder=folder,
                              tell=lambda name: console.print(f"checking {name} ..."))
-    console.print(report.verified(found), soft_wrap=True)
+    console.print(report.verified(found))
     console.print(f"{found['seconds']:.0f} s. Written to {folder}: verify.json, report.md, figures/", soft_wrap=True)
     return 1 if verifying.broken(found) else 0
 

@@ -225,16 +225,20 @@ def predictions(names: Sequence[str]) -> str:
 
 
 def verified(found: dict[str, Any]) -> Group:
-    """The verdicts: a line a claim, and under it a line a statistic."""
+    """The verdicts: a line a claim, and under it a row a statistic; columns are the same throughout."""
     lines: list[Any] = [f"{found['name']}: {found['seeds']} seeds, intervals at {100 * found['level']:.4g}% (5% over all "
-                        "predictions together)"]
+                        "predictions together)", ""]
     for c in found["claims"]:
-        lines.append(f"\n{verifying.said(c).upper()}  {c['number']}. {c['name']}: {c['statement']} ({c['source']})")
-        lines += [f"    {s['name']}: {verifying.interval(s)}; theory {s['theory']}; holds within {verifying.region(s)}: "
-                  f"{s['verdict']}" for s in c["statistics"]]
+        lines.append(f"{verifying.said(c).upper()}  {c['number']}. {c['name']}: {c['statement']} ({c['source']})")
         if c["reason"]:
-            lines.append(f"    {c['reason']}")
-    lines.append("")
+            lines.append(f"    {c['reason']}\n")
+            continue
+        table = Table(box=SIMPLE_HEAD, show_header=not any(isinstance(x, Table) for x in lines), expand=True, pad_edge=False)
+        for label, ratio in (("statistic", 8), ("measured, with interval", 5), ("theory", 5), ("holds within", 4), ("", 3)):
+            table.add_column(label, ratio=ratio)
+        for s in c["statistics"]:
+            table.add_row(s["name"], verifying.interval(s), s["theory"], verifying.region(s), s["verdict"])
+        lines.append(table)
     if not found["gap_expected"]:
         lines.append(verifying.no_gap(found))
     if found["separation"]:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure, SubFigure
 from lrtheory import batch, sweeping
 from lrtheory.config import Config, to_json
 from lrtheory.figures import RC, SKY, VERMILION
+from lrtheory.grid import make_grid
 from lrtheory.predictions import PREDICTIONS, Need, Statistic, verdict
 from lrtheory.predictions.base import duration, lasting
 from lrtheory.presets import preset
@@ -42,8 +43,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Where the claims are judged: the theorems' own setting, and two outside it.
 
 conv: every neuron sees both halves; annealing comes later, so the runs are twice as long. minibatch: a step is one iteration
-(K micro-steps would share one batch), so eta2/eta1 is 0.03, not 1e-4, and there are 12 seeds,
-for the runs to end. There t_blur(eta2)/T_Q is 8: enough for S's order, far from the 600 at which its error is half its ceiling.
+(K micro-steps would share one batch), so for the runs to end eta2/eta1 is 0.03, not 1e-4, and there are 12 seeds. There
+t_blur(eta2)/T_Q is 8: enough for S's order, far from the 600 at which its error is half its ceiling.
 """
 
 
@@ -107,7 +108,9 @@ def verify(base: Config, names: Sequence[str] = (), *, folder: Path | None = Non
                  "source": prediction.source, "about": prediction.about, "expected": gap or not prediction.needs_gap,
                  "verdict": "not judged", "reason": None, "diverged": 0, "statistics": []}
         try:
-            needs = {key: Need(need.config.check(), need.axes) for key, need in prediction.needs(base).items()}
+            needs = prediction.needs(base)
+            for need in needs.values():
+                make_grid(need.config, dict(need.axes)).check()
         except ConfigError as error:
             claim["reason"] = str(error)
         else:
