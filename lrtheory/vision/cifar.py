@@ -1,0 +1,318 @@
+"""CIFAR-10 as arrays: found on disk in either standard layout, read without running what is in a file, or downloaded.
+
+Lives here: where images are looked for, how their files are read and checked. Lives elsewhere: what is done to an image
+(patches).
+
+Files are only ever read by name: nothing of an archive is extracted, and a pickle may build lists, dictionaries, numbers,
+strings and uint8 arrays, nothing else.
+"""
+
+import gzip
+import hashlib
+import http.client
+import io
+import os
+import pickle
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import platformdirs
+
+from lrtheory.spec import ConfigError
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+VARIABLE = "LRTHEORY_CIFAR10"
+"""Environment variable that names the folder or archive."""
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+MD5 = "c58f30108f718f92721af3b95e74349a"
+"""Of the archive at `URL`, as published there."""
+LAYOUTS = {"cifar-10-batches-py": "cifar-10-python.tar.gz", "cifar-10-batches-bin": "cifar-10-binary.tar.gz"}
+"""Folder and archive of the Python and of the binary layout."""
+PER_BATCH = 10_000
+PIXELS = 3 * 32 * 32
+_TOO_LARGE = 2 * PER_BATCH * (PIXELS + 1)  # bytes; the largest real file is half of it
+
+
+class Images(NamedTuple):
+    """Images (N, 32, 32, 3) uint8, channels last, and classes (N,) uint8, of the training and of the test set."""
+
+    train: np.ndarray
+    train_classes: np.ndarray
+    test: np.ndarray
+    test_classes: np.ndarray
+    source: str  # where they come from
+
+
+def load(data_dir: Path | None = None, *, download: bool = False, tell: Callable[[str], None] = lambda text: None) -> Images:
+    """Real CIFAR-10.
+
+    Looked for in `data_dir`, else where the environment variable LRTHEORY_CIFAR10 says, else in the user's cache folder.
+    Each may be a folder that holds one of the two layouts, such a folder itself, or an archive (.tar.gz).
+
+    Args:
+      data_dir: folder or archive; None: the variable, then the cache.
+      download: fetch the archive (170 MB, checksum verified) into the cache if nothing is there.
+      tell: told of the course of a download.
+
+    Raises:
+      ConfigError: nothing found, or a file that is truncated, of the wrong size, mislabelled or not what it says.
+    """
+    named = data_dir or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    where = named or cache()
+    found = _find(where)
+    if found is None and named is None and download:
+        where.mkdir(parents=True, exist_ok=True)
+        found = where / LAYOUTS["cifar-10-batches-py"]
+        fetch(URL, found, MD5, tell)
+    if found is None:
+        said = {None: where, data_dir: f"--data-dir {data_dir}"}.get(named, f"{VARIABLE}={named}")
+        raise ConfigError(f"{said}: holds no CIFAR-10; must be cifar-10-batches-py, cifar-10-batches-bin, their .tar.gz, or "
+                          f"a folder with one of these; get {URL} and give it with --data-dir, or say --download")
+    return _images(_members(found), str(found), PER_BATCH)
+
+
+def cache() -> Path:
+    """The user's cache folder of this package."""
+    return Path(platformdirs.user_cache_dir("lrtheory"))
+
+
+def synthetic(n_train: int = 512, n_test: int = 256, seed: int = 0) -> Images:
+    """A stand-in for tests: noise around one random smooth image a class. It is nothing like CIFAR-10.
+
+    Args:
+      n_train: training images.
+      n_test: test images.
+      seed: of everything.
+    """
+    rng = np.random.default_rng(seed)
+    means = rng.normal(0, 40, (len(CLASSES), 8, 8, 3)).repeat(4, 1).repeat(4, 2)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        classes = rng.permutation(np.arange(n) % len(CLASSES)).astype(np.uint8)
+        images = 120 + means[classes] + rng.normal(0, 40, (n, 32, 32, 3))
+        return np.clip(images, 0, 255).astype(np.uint8), classes
+
+    return Images(*draw(n_train), *draw(n_test), source="synthetic")
+
+
+def _find(where: Path) -> Path | None:
+    """The layout's folder or the archive at or in a path."""
+    if where.name in LAYOUTS and where.is_dir():
+        return where
+    if where.is_file():
+        return where
+    candidates = [where / name for name in LAYOUTS] + [where / archive for archive in LAYOUTS.values()]
+    return next((c for c in candidates if c.exists()), None)
+
+
+def _members(found: Path) -> dict[str, bytes]:
+    """The batch files by name, from a folder or an archive."""
+    stems = [f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]
+    wanted = set(stems) | {f"{stem}.bin" for stem in stems}
+    members: dict[str, bytes] = {}
+
+    def take(name: str, size: int, read: Callable[[], bytes]) -> None:
+        if size > _TOO_LARGE:
+            raise ConfigError(f"{found}: {name} has {size:,} bytes; must be at most {_TOO_LARGE:,}; this is no CIFAR-10")
+        members[name] = read()
+
+    try:
+        if found.is_dir():
+            for file in found.iterdir():
+                if file.name in wanted:
+                    take(file.name, file.stat().st_size, file.read_bytes)
+        else:
+            with tarfile.open(found, "r:gz") as archive:
+                for member in archive:
+                    name = Path(member.name).name
+                    if member.isreg() and name in wanted:
+                        stream = archive.extractfile(member)
+                        assert stream is not None, "a regular member has contents"
+                        take(name, member.size, stream.read)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ConfigError(f"{found}: cannot be read as a .tar.gz ({error}); it may be truncated; get it again") from None
+    except OSError as error:
+        raise ConfigError(f"{found}: cannot be read ({error.strerror or error}); correct the path or its rights") from None
+    for kind in (stems, [f"{stem}.bin" for stem in stems]):
+        if all(name in members for name in kind):
+            return {name: members[name] for name in kind}
+    missing = [name for name in stems if name not in members and f"{name}.bin" not in members] or stems
+    raise ConfigError(f"{found}: {missing[0]} is missing; must hold data_batch_1 to 5 and test_batch, all as Python or all "
+                      "as binary files; get the archive again")
+
+
+def _images(members: Mapping[str, bytes], source: str, per_batch: int) -> Images:
+    """Check and join the six batches."""
+    parts = []
+    for name, contents in members.items():
+        read = _binary if name.endswith(".bin") else _python
+        parts.append(read(contents, f"{source}: {name}", per_batch))
+    pixels, classes = (np.concatenate(p) for p in zip(*parts, strict=True))
+    images = np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    split = 5 * per_batch
+    for name, each in (("training", classes[:split]), ("test", classes[split:])):
+        counts = np.bincount(each, minlength=len(CLASSES))
+        if np.any(counts != len(each) // len(CLASSES)):
+            worst = int(np.argmax(np.abs(counts - len(each) // len(CLASSES))))
+            raise ConfigError(f"{source}: {counts[worst]:,} {name} images of class {worst} ({CLASSES[worst]}); must be "
+                              f"{len(each) // len(CLASSES):,} of each; the batches are mixed up or mislabelled, get them "
+                              "again")
+    return Images(images[:split], classes[:split], images[split:], classes[split:], source)
+
+
+def _binary(contents: bytes, name: str, per_batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, 3072) and classes (N,) of records of one class byte and 3072 pixels."""
+    size = per_batch * (PIXELS + 1)
+    if len(contents) != size:
+        raise ConfigError(f"{name} has {len(contents):,} bytes; must have {size:,}; it is truncated or another "
+                          "file, get it again")
+    records = np.frombuffer(contents, np.uint8).reshape(per_batch, PIXELS + 1)
+    return records[:, 1:], _classes(records[:, 0], name)
+
+
+def _python(contents: bytes, name: str, per_batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, 3072) and classes (N,) of a pickled dictionary of data and labels."""
+    try:
+        tree = _Harmless(io.BytesIO(contents), encoding="bytes").load()
+    except _Refused as error:
+        raise ConfigError(f"{name} asks for {error}, which no CIFAR-10 file does; it is refused, nothing of it was run; get "
+                          "it again") from None
+    except Exception as error:  # a damaged pickle may raise anything
+        raise ConfigError(f"{name} cannot be read as a pickle ({type(error).__name__}: {error}); it is truncated or another "
+                          "file, get it again") from None
+    tree = {k.decode() if isinstance(k, bytes) else k: v for k, v in tree.items()} if isinstance(tree, dict) else {}
+    data, classes, title = tree.get("data"), tree.get("labels"), tree.get("batch_label")
+    pixels = data.values if isinstance(data, _Array) else None
+    if pixels is None or pixels.shape != (per_batch, PIXELS):
+        shown = type(data).__name__ if pixels is None else f"of shape {pixels.shape}"
+        raise ConfigError(f"{name}: data is {shown}; must be uint8 of shape ({per_batch}, {PIXELS}); get it again")
+    if not isinstance(classes, list) or len(classes) != per_batch or not all(type(c) is int for c in classes):
+        raise ConfigError(f"{name}: labels must be a list of {per_batch} whole numbers; get it again")
+    number = name.rpartition("data_batch_")[2] if "data_batch_" in name else "1"
+    of = f"training batch {number} of 5" if "data_batch_" in name else "testing batch 1 of 1"
+    if isinstance(title, bytes) and title.decode("latin-1") != of:
+        raise ConfigError(f"{name} calls itself {title.decode('latin-1')!r}; must be {of!r}; the files are mixed up, get "
+                          "them again")
+    return pixels, _classes(np.asarray(classes), name)
+
+
+def _classes(classes: np.ndarray, name: str) -> np.ndarray:
+    """Classes as uint8, all in 0 to 9."""
+    bad = np.flatnonzero((classes < 0) | (classes >= len(CLASSES)))
+    if bad.size:
+        raise ConfigError(f"{name}: image {bad[0]} has class {classes[bad[0]]}; must be 0 to 9; the file is damaged, get it "
+                          "again")
+    return classes.astype(np.uint8)
+
+
+class _Refused(Exception):
+    """A pickle that asks for something else than an array."""
+
+
+class _Array:
+    """An array as a pickle describes it; numpy's own code sees only the bytes of a uint8 array."""
+
+    values: np.ndarray | None = None
+
+    def __init__(self, *arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, fortran, contents = state
+        if not isinstance(kind, _Uint8) or fortran or not isinstance(contents, bytes):
+            raise _Refused("an array that is not uint8 in C order")
+        self.values = np.frombuffer(contents, np.uint8).reshape(shape)
+
+
+class _Uint8:
+    """The only element type there is in these files."""
+
+    def __init__(self, code: Any, *rest: Any) -> None:
+        if code not in (b"u1", "u1"):
+            raise _Refused(f"arrays of type {code!r}")
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Harmless(pickle.Unpickler):
+    """Reads lists, dictionaries, numbers, strings and uint8 arrays; refuses every other name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        module = module.replace("numpy._core.", "numpy.core.")  # as numpy 2 writes it
+        allowed = {"numpy.core.multiarray._reconstruct": _Array, "numpy.ndarray": _Array, "numpy.dtype": _Uint8}
+        if f"{module}.{name}" not in allowed:
+            raise _Refused(f"{module}.{name}")
+        return allowed[f"{module}.{name}"]
+
+
+def fetch(url: str, to: Path, md5: str, tell: Callable[[str], None] = lambda text: None, *, attempts: int = 5) -> None:
+    """Download a file, going on where an earlier attempt ended, and verify it.
+
+    What has arrived is kept beside it as NAME.part; the file itself appears only whole and verified.
+
+    Args:
+      url: where from.
+      to: the file.
+      md5: its checksum.
+      tell: told of the course, every 10%.
+      attempts: connections made before giving up.
+
+    Raises:
+      ConfigError: not reachable, ended early, or not the file that the checksum names.
+    """
+    part = to.with_name(to.name + ".part")
+    for attempt in range(attempts):
+        try:
+            _receive(url, part, tell)
+            break
+        except (OSError, EOFError, http.client.HTTPException) as error:
+            refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
+            if refused or attempt + 1 == attempts:
+                size = part.stat().st_size if part.exists() else 0
+                kept = f"{size:,} bytes are kept, the next attempt goes on from there" if size else "nothing was received"
+                raise ConfigError(f"{url}: {error}; {kept}; or get the file by other means and give it with "
+                                  "--data-dir") from None
+            tell(f"{error}; trying again")
+            time.sleep(min(2**attempt * 0.1, 5))
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != md5:
+        part.unlink()
+        raise ConfigError(f"{url}: md5 {found}; must be {md5}; what was received is removed, try again or get the file by "
+                          "other means")
+    part.replace(to)
+
+
+def _receive(url: str, part: Path, tell: Callable[[str], None]) -> None:
+    """Append to a partial file what it lacks."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:  # nothing is lacking
+            return
+        raise
+    with answer:
+        resumed = answer.status == 206
+        start = have if resumed else 0
+        length = answer.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        done, shown = start, 0
+        with part.open("ab" if resumed else "wb") as file:
+            while block := answer.read(1 << 18):
+                file.write(block)
+                done += len(block)
+                if total and done * 10 // total > shown:
+                    shown = done * 10 // total
+                    tell(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB")
+        if total is not None and done < total:
+            raise EOFError(f"ended after {done:,} of {total:,} bytes")
