@@ -88,7 +88,8 @@ def verify(base: Config, names: Sequence[str] = (), *, folder: Path | None = Non
       tell: told what is being done.
 
     Returns:
-      A tree: claims with statistics, intervals and verdicts, whether each should hold at this configuration, and the level
+      A tree: claims with statistics, intervals and verdicts, whether each should hold at this configuration (never with
+      minibatches, of which the theorems say nothing), and the level
       of an interval: 1 - 0.05/10 for ten predictions, whether or not all are judged. A claim whose runs cannot be made of
       this configuration is "not judged", with the reason.
 
@@ -105,7 +106,7 @@ def verify(base: Config, names: Sequence[str] = (), *, folder: Path | None = Non
         prediction, since = PREDICTIONS[name], time.perf_counter()
         tell(name)
         claim = {"name": name, "number": list(PREDICTIONS).index(name) + 1, "statement": prediction.statement,
-                 "source": prediction.source, "about": prediction.about, "expected": gap or not prediction.needs_gap,
+                 "source": prediction.source, "about": prediction.about, "expected": base.training.batch_size is None and (gap or not prediction.needs_gap),
                  "verdict": "not judged", "reason": None, "diverged": 0, "statistics": []}
         try:
             needs = prediction.needs(base)

@@ -49,7 +49,7 @@ def test_every_run_command_of_the_readme_parses():
 
 def test_every_verify_command_of_the_readme_parses():
     commands = [shlex.split(line)[2:] for line in README.splitlines() if line.startswith("    .venv/bin/lrtheory verify")]
-    assert len(commands) == 4
+    assert len(commands) == 6
     for words in commands:
         asked, _ = arguments.verify_arguments(words)
         asked.options.check()
