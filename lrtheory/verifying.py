@@ -105,8 +105,9 @@ def verify(base: Config, names: Sequence[str] = (), *, folder: Path | None = Non
     for name in chosen(names):
         prediction, since = PREDICTIONS[name], time.perf_counter()
         tell(name)
+        should = base.training.batch_size is None and (gap or not prediction.needs_gap)
         claim = {"name": name, "number": list(PREDICTIONS).index(name) + 1, "statement": prediction.statement,
-                 "source": prediction.source, "about": prediction.about, "expected": base.training.batch_size is None and (gap or not prediction.needs_gap),
+                 "source": prediction.source, "about": prediction.about, "expected": should,
                  "verdict": "not judged", "reason": None, "diverged": 0, "statistics": []}
         try:
             needs = prediction.needs(base)
