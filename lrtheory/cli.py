@@ -31,6 +31,7 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory verify                     ten predictions of the theory, each with a verdict; a folder with a report
   lrtheory verify --list              what each says and how it is judged
   lrtheory verify --only order error
+  lrtheory verify --setting conv      the same outside the theorems' setting: conv, minibatch
 
   lrtheory plot FOLDER --x eta_ratio --y test_error_p
   lrtheory export FOLDER --to runs.csv
