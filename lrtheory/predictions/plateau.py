@@ -3,7 +3,7 @@
 import numpy as np
 
 from lrtheory.figures import BLUE, GREY, GROUP_STYLE, curve, mark_annealing, time_axis
-from lrtheory.predictions.base import Need, Prediction, bootstrap, mean
+from lrtheory.predictions.base import Need, Prediction, bootstrap, mean, share
 from lrtheory.results import config_of
 from lrtheory.timescales import blur_time, q_time
 
@@ -29,6 +29,8 @@ def judge(runs, level):
     yield bootstrap("contrast before annealing, over -t_blur/T_Q", [average("contrast") / -blurred], lambda c: c, level,
                     (1 / 3, 3), f"of order 1 (t_blur/T_Q = {blurred:.3g})")
     annealed, halved = run["annealed_at"].values, _halved_after(run)
+    yield share("Q's loss is first halved after annealing", np.isfinite(annealed) & (run["time_q_half"].values >= annealed),
+                level, "almost every seed")
     with np.errstate(invalid="ignore"):  # never less never
         took = (halved - annealed) / t_q
     yield mean("time from annealing until Q's loss is halved, over T_Q", took, level, (0, 15), "a few")
