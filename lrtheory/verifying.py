@@ -89,16 +89,15 @@ def verify(base: Config, names: Sequence[str] = (), *, folder: Path | None = Non
 
     Returns:
       A tree: claims with statistics, intervals and verdicts, whether each should hold at this configuration (never with
-      minibatches, of which the theorems say nothing), and the level
-      of an interval: 1 - 0.05/10 for ten predictions, whether or not all are judged. A claim whose runs cannot be made of
-      this configuration is "not judged", with the reason.
+      minibatches, of which the theorems say nothing), and the level of an interval: 1 - 0.05/10 for ten predictions,
+      whether or not all are judged. A claim whose runs cannot be made of this configuration is "not judged", with the
+      reason.
 
     Raises:
       ConfigError: an unknown name, a configuration that cannot run, or a folder that is not free.
     """
     level, done, claims = 1 - ERROR_RATE / len(PREDICTIONS), {}, []
-    started, gap = time.perf_counter(), expected(base)
-    base.check()
+    started, gap = time.perf_counter(), expected(base.check())
     if folder is not None:
         prepare(folder)
         (folder / "figures").mkdir(parents=True)

@@ -163,8 +163,7 @@ def at_end(runs: xr.Dataset, name: str) -> np.ndarray:
     return values.transpose("seed", ...).values
 
 
-def each_seed(axis: Axes, x: Any, y: np.ndarray, colour: str, label: str, *, mean: bool = True) -> None:
+def each_seed(axis: Axes, x: Any, y: np.ndarray, colour: str, label: str) -> None:
     """Values (seeds, len(x)) as a dot a seed, and a line through their means."""
     axis.plot(np.asarray(x, float), y.T, ".", color=colour, markersize=3, alpha=0.5)
-    if mean:
-        axis.plot(x, y.mean(0), "-", color=colour, label=label)
+    axis.plot(x, y.mean(0), "-", color=colour, label=label)

@@ -12,17 +12,18 @@ def needs(base):
     return {"main": Need(base), "large": Need(large)}
 
 
+def _both(run):
+    return (run["noise_variance_w"] + run["noise_variance_v"]) / 2
+
+
 def judge(runs, level):
     """Time averages over both halves of the network, relative to tau0^2 and, once annealed, to the closed form."""
-    def both(run):
-        return (run["noise_variance_w"] + run["noise_variance_v"]) / 2
-
-    late = both(runs["large"].sel(algorithm="S")).isel(record=slice(runs["large"].sizes["record"] // 2, None))
+    late = _both(runs["large"].sel(algorithm="S")).isel(record=slice(runs["large"].sizes["record"] // 2, None))
     yield mean("variance over tau0^2 under the large rate, second half", late.mean("record"), level, (0.9, 1.1),
                "1 (assumption 3.1)")
     for name in ("L-S", "S"):
         run = runs["main"].sel(algorithm=name)
-        variance = both(run)
+        variance = _both(run)
         ratio = (variance / run["noise_variance_theory"]).isel(record=-1)
         yield mean(f"variance over its closed form, {name} at the end", ratio, level, (0.9, 1.1),
                    f"1; the form itself is {float(np.mean(run['noise_variance_theory'].isel(record=-1))):.3g} tau0^2")
@@ -33,7 +34,7 @@ def draw(runs, figure):
     axis = figure.subplots()
     for name, colour in (("L-S", BLUE), ("S", VERMILION)):
         run = runs["main"].sel(algorithm=name)
-        curve(axis, run.assign(both=(run["noise_variance_w"] + run["noise_variance_v"]) / 2), "both", colour, name,
+        curve(axis, run.assign(both=_both(run)), "both", colour, name,
               band="range")
         curve(axis, run, "noise_variance_theory", "black", "closed form" if name == "S" else "_", band=None, width=1.0,
               line="--")

@@ -4,7 +4,6 @@ Lives here: normalisation and the patch's distribution, as pure functions of arr
 images come from (cifar).
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -41,7 +40,6 @@ class PatchLaw:
             require(0 <= getattr(self, name) <= 1, f"patch.{name}", getattr(self, name), "in [0, 1]", "give a probability")
         for name in ("common", "offset", "scale"):
             require_nonnegative(f"patch.{name}", getattr(self, name))
-        require(math.isfinite(self.common), "patch.common", self.common, "finite", "give a number")
 
 
 class Patch(NamedTuple):
