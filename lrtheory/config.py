@@ -9,8 +9,9 @@ import json
 import math
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from lrtheory.network import Network
 from lrtheory.problem import Problem
@@ -18,6 +19,7 @@ from lrtheory.spec import ConfigError, require, require_choice, spec, static
 from lrtheory.timescales import stability_bound
 from lrtheory.training import AlgorithmName, Training
 
+T = TypeVar("T")
 EngineName = Literal["dense", "reduced", "decoupled", "infinite"]
 
 
@@ -119,25 +121,30 @@ class Config:
         >>> config.seeds, config.problem.r
         (2, 0.03)
         """
-        parts: dict[str, dict[str, Any]] = {}
-        own: dict[str, Any] = {}
-        for name, value in changes.items():
-            head, _, rest = name.partition(".")
-            if rest:
-                parts.setdefault(head, {})[rest] = value
-            else:
-                own[head] = value
-        try:
-            for head, inner in parts.items():
-                own[head] = dataclasses.replace(own.get(head, getattr(self, head)), **inner)
-            return dataclasses.replace(self, **own)
-        except (TypeError, AttributeError):
-            unknown = [n for n in changes if n not in field_names(self)]
-            raise ConfigError(f"unknown config field {', '.join(unknown)}: must be one of "
-                              f"{', '.join(field_names(self))}") from None
+        return changed(self, changes)
 
 
-def field_names(config: Config) -> list[str]:
+def changed(config: T, changes: Mapping[str, Any]) -> T:
+    """A copy of a configuration with fields changed; dotted names reach into parts. Raises `ConfigError`."""
+    parts: dict[str, dict[str, Any]] = {}
+    own: dict[str, Any] = {}
+    for name, value in changes.items():
+        head, _, rest = name.partition(".")
+        if rest:
+            parts.setdefault(head, {})[rest] = value
+        else:
+            own[head] = value
+    try:
+        for head, inner in parts.items():
+            own[head] = dataclasses.replace(own.get(head, getattr(config, head)), **inner)
+        return dataclasses.replace(config, **own)  # type: ignore[type-var]
+    except (TypeError, AttributeError):
+        unknown = [n for n in changes if n not in field_names(config)]
+        raise ConfigError(f"unknown config field {', '.join(unknown)}: must be one of "
+                          f"{', '.join(field_names(config))}") from None
+
+
+def field_names(config: Any) -> list[str]:
     """Dotted names of all fields, parts included."""
     names = []
     for field in dataclasses.fields(config):
@@ -148,7 +155,7 @@ def field_names(config: Config) -> list[str]:
     return names
 
 
-def to_json(config: Config) -> str:
+def to_json(config: Any) -> str:
     """The config as strict JSON text; infinite numbers become the string "inf"."""
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
@@ -162,7 +169,7 @@ def to_json(config: Config) -> str:
     return json.dumps(plain(config), indent=2, allow_nan=False) + "\n"
 
 
-def from_json(text: str, source: str = "config") -> Config:
+def from_json(text: str, source: str = "config", kind: type[T] = Config) -> T:
     """Read a config; every field must be known and of its type, missing ones take their defaults.
 
     Raises `ConfigError` naming the source, the field and the remedy; the numbers themselves are judged by `check`.
@@ -172,10 +179,10 @@ def from_json(text: str, source: str = "config") -> Config:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{source}: not valid JSON at line {error.lineno} ({error.msg}); must be a whole config.json, "
                           "this one may be truncated; write it anew or start from --preset") from None
-    return _build(Config, tree, source, "")
+    return _build(kind, tree, source, "")
 
 
-def read_config(path: str | Path) -> Config:
+def read_config(path: str | Path, kind: type[T] = Config) -> T:
     """Read a config file. Raises `ConfigError` for a file that cannot be read."""
     path = Path(path)
     try:
@@ -183,7 +190,7 @@ def read_config(path: str | Path) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise ConfigError(f"--config {path}: cannot be read ({reason}); give a config.json that a run wrote") from None
-    return from_json(text, str(path))
+    return from_json(text, str(path), kind)
 
 
 def convert_text(name: str, text: str) -> Any:
