@@ -39,7 +39,7 @@ class Schedule:
     def init(self) -> "ScheduleState":
         """State before the first update."""
         never = jnp.array(-jnp.inf, self.values.dtype)
-        return ScheduleState(stage=jnp.array(0), mean_loss=jnp.zeros_like(never), loss=jnp.zeros_like(never), clock=never)
+        return ScheduleState(stage=jnp.zeros((), int), mean_loss=jnp.zeros_like(never), loss=jnp.zeros_like(never), clock=never)
 
     def update(self, state: "ScheduleState", clock: ArrayLike, loss: ArrayLike) -> tuple[Array, "ScheduleState"]:
         """Value for the step that starts at `clock` with training loss `loss`, and the new state.
@@ -142,7 +142,7 @@ def scale_by_rate(schedule: Schedule, steps_per_clock: float = 1.0) -> optax.Gra
     """
     def init(params: optax.Params) -> ScaleByRateState:
         del params
-        return ScaleByRateState(count=jnp.array(0), schedule=schedule.init())
+        return ScaleByRateState(count=jnp.zeros((), int), schedule=schedule.init())
 
     def update(updates, state, params=None, *, value: ArrayLike = np.inf, **extra):
         del params, extra

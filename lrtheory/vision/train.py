@@ -97,7 +97,7 @@ def begin(config: Experiment, algorithm: Algorithm, seed: Array) -> State:
     """The state before the first step."""
     values = config.model.build().init({"params": keys(seed)["weights"]}, jnp.zeros((1, 32, 32, 3)))
     return State(values["params"], values["batch_stats"], optimiser(config, algorithm).init(values["params"]),
-                 algorithm.activation_noise.init(), jnp.asarray(jnp.inf))
+                 algorithm.activation_noise.init(), jnp.full((), jnp.inf, jnp.result_type(float)))
 
 
 def steps_done(state: State) -> Array:
