@@ -19,8 +19,11 @@ from lrtheory.presets import AXES, PRESETS, preset
 from lrtheory.spec import ConfigError
 from lrtheory.store import read_manifest
 from lrtheory.verifying import base_config
+from lrtheory.vision import presets as vision
+from lrtheory.vision.experiment import Experiment
 
 T = TypeVar("T")
+C = TypeVar("C", Config, Experiment)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +90,26 @@ class VerifyArguments:
 
 
 @dataclasses.dataclass(frozen=True)
+class CifarArguments:
+    """Train a network on patched CIFAR-10 by a large, a small, and a small rate with activation noise."""
+
+    options: Annotated[Experiment, tyro.conf.arg(name="")]
+    preset: str | None = None
+    """where to start from: mini (default; two cores), paper or plain (a GPU or TPU), tiny (a check of all parts)"""
+    config: Path | None = None
+    """a config.json to start from instead of a preset"""
+    data_dir: Path | None = None
+    """CIFAR-10: a folder with cifar-10-batches-py or cifar-10-batches-bin, such a folder, or its .tar.gz (default: what
+    the environment variable LRTHEORY_CIFAR10 names, else this user's cache)"""
+    download: bool = False
+    """fetch CIFAR-10 (170 MB, checksum verified) into this user's cache if it is not there"""
+    out: Path | None = None
+    """folder to write, new or empty (default: runs/NAME-DATE-TIME)"""
+    resume: Path | None = None
+    """folder of an interrupted experiment to finish from its checkpoints; nothing else is needed"""
+
+
+@dataclasses.dataclass(frozen=True)
 class PlotArguments:
     """Draw a sweep: a line with a band over one axis, or a heat map over two."""
 
@@ -141,6 +164,24 @@ def verify_arguments(argv: list[str]) -> tuple[VerifyArguments, Path]:
     return found, found.out if found.out is not None else _dated(found.options.name)
 
 
+def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path]:
+    """Arguments with the resolved experiment, and the folder to write or finish. Raises `ConfigError`."""
+    first = _first_words(argv)
+    given = {f"--{n}": v for n in ("preset", "config", "resume") if (v := getattr(first, n)) is not None}
+    if len(given) > 1:
+        raise ConfigError(" and ".join(f"{n} {v}" for n, v in given.items()) + ": give one of them")
+    source = Path(first.resume) / "config.json" if first.resume is not None else first.config
+    base = read_config(source, Experiment) if source is not None else vision.preset(first.preset or "mini")
+    found = parse(CifarArguments, "cifar", argv, CifarArguments(options=base), tuple(vision.PRESETS))
+    if found.resume is not None and found.out is not None:
+        raise ConfigError(f"--resume {found.resume} and --out {found.out}: give one of them")
+    if found.resume is not None and found.options != base:
+        raise ConfigError(f"--resume {found.resume}: its experiment was another; must be the same; give no options, or start "
+                          "anew in another folder")
+    found = dataclasses.replace(found, options=_renamed(found.options, base))
+    return found, found.resume or found.out or _dated(found.options.name)
+
+
 def sweep_arguments(argv: list[str]) -> tuple[SweepArguments, Grid, Path]:
     """Arguments, the grid, and the folder to write or finish. Raises `ConfigError`."""
     first = _first_words(argv)
@@ -169,7 +210,8 @@ def selections(words: tuple[str, ...]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in (word.partition("=") for word in words)}
 
 
-def parse(kind: type[T], command: str, argv: list[str], default: T | None = None) -> T:
+def parse(kind: type[T], command: str, argv: list[str], default: T | None = None,
+          presets: tuple[str, ...] = tuple(PRESETS)) -> T:
     """The words as a dataclass of arguments. Raises `ConfigError` with one line for words it does not understand."""
     complaint = io.StringIO()
     options: dict[str, Any] = {} if default is None else {"default": default}
@@ -177,7 +219,7 @@ def parse(kind: type[T], command: str, argv: list[str], default: T | None = None
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(kind, args=argv, prog=f"lrtheory {command}", config=(tyro.conf.HelptextFromCommentsOff,),
-                            description=about if default is None else f"{about} Presets: {', '.join(PRESETS)}.", **options)
+                            description=about if default is None else f"{about} Presets: {', '.join(presets)}.", **options)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -216,7 +258,7 @@ def _base(argv: list[str]) -> Config:
     return read_config(first.config) if first.config is not None else preset(first.preset or "quick")
 
 
-def _renamed(options: Config, base: Config) -> Config:
+def _renamed(options: C, base: C) -> C:
     """Options under a name that says so: a preset that was changed must not pass for the preset."""
     if options == base or options.name != base.name:
         return options

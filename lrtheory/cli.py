@@ -1,4 +1,4 @@
-"""The command line: `lrtheory run`, `sweep`, `verify`, `plot` and `export`.
+"""The command line: `lrtheory run`, `sweep`, `verify`, `cifar`, `plot` and `export`.
 
 Lives here: exit codes, signals, and the order in which the parts are called. Imports wait until a command needs them, so
 that help is immediate. Lives elsewhere: what the words mean (arguments).
@@ -33,10 +33,14 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory verify --only order error
   lrtheory verify --setting conv      the same outside the theorems' setting: conv, minibatch
 
+  lrtheory cifar --data-dir FOLDER    the same order in a CNN on patched CIFAR-10, 8 minutes on two cores
+  lrtheory cifar --preset paper --download    WideResNet-16-10 as published, on a GPU or TPU
+  lrtheory cifar --resume FOLDER      go on from the checkpoints of an interrupted one
+
   lrtheory plot FOLDER --x eta_ratio --y test_error_p
   lrtheory export FOLDER --to runs.csv
 
-  lrtheory run --help                 every option; likewise sweep, verify, plot, export
+  lrtheory run --help                 every option; likewise sweep, verify, cifar, plot, export
   lrtheory --version
 """
 
@@ -54,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"lrtheory {version('lrtheory')}, jax {version('jax')}")
         return 0
-    commands = {"run": run, "sweep": sweep, "verify": verify, "plot": plot, "export": export}
+    commands = {"run": run, "sweep": sweep, "verify": verify, "cifar": cifar, "plot": plot, "export": export}
     command, name = commands.get(argv[0]), argv[0]
     if command is None:
         print(f"lrtheory: unknown command {name!r}: must be one of {', '.join(commands)}; see lrtheory --help",
@@ -178,6 +182,40 @@ def verify(argv: list[str]) -> int:
     return 1 if verifying.broken(found) else 0
 
 
+def cifar(argv: list[str]) -> int:
+    """`lrtheory cifar`: train on patched CIFAR-10, print the table and the verdict, write the folder."""
+    from rich.console import Console
+
+    from lrtheory import arguments, devices, results, store
+    from lrtheory.vision import cifar, outcome, pictures, report, runs, train
+
+    devices.use_all_cores()
+    asked, folder = arguments.cifar_arguments(argv)
+    config = asked.options.check()
+    if asked.resume is None:
+        results.require_free(folder)
+    console = Console(highlight=False)
+    images = cifar.load(asked.data_dir, download=asked.download, tell=lambda text: console.print(f"CIFAR-10: {text}"))
+    if asked.resume is None:
+        results.prepare_folder(folder, config)
+    with store.locked(folder):
+        console.print(report.opening(config, train.parameter_count(config), images.source), soft_wrap=True)
+        with report.Display(console) as show, stop_on_signals(show.tell, "epoch") as stop:
+            try:
+                found = runs.run(config, images, checkpoints=folder / "checkpoints", progress=show.progress, stop=stop)
+            except (runs.Interrupted, KeyboardInterrupt):
+                print(f"lrtheory cifar: stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}"
+                      + (f" --data-dir {asked.data_dir}" if asked.data_dir else ""), file=sys.stderr)
+                return 130
+        summary = outcome.save(found, folder)
+        pictures.save_all(found, config, images, folder / "figures")
+    console.print(report.closing(summary))
+    console.print(f"{summary['environment']['wall_seconds']:.0f} s on {summary['environment']['devices_used']} x "
+                  f"{summary['environment']['device']}. Written to {folder}: config.json, summary.json, results.zarr, figures/, "
+                  "checkpoints/", soft_wrap=True)
+    return 0
+
+
 def plot(argv: list[str]) -> int:
     """`lrtheory plot`: one figure of a sweep."""
     from lrtheory import arguments, maps, results
@@ -212,7 +250,7 @@ def export(argv: list[str]) -> int:
 
 
 @contextlib.contextmanager
-def stop_on_signals(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+def stop_on_signals(tell: Callable[[str], None], unit: str = "chunk") -> Iterator[Callable[[], bool]]:
     """A function that says whether an end was asked for, by Ctrl-C or SIGTERM; a second time ends at once."""
     asked = [0]
 
@@ -221,7 +259,7 @@ def stop_on_signals(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]]
         asked[0] += 1
         if asked[0] > 1:
             raise KeyboardInterrupt
-        tell("stopping after the chunk that is being computed; again to stop at once")
+        tell(f"stopping after the {unit} that is being computed; again to stop at once")
 
     before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

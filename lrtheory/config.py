@@ -249,6 +249,8 @@ def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
         return float(value)
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
+    if hint is bool and isinstance(value, bool):
+        return value
     if (hint is str or origin is Literal) and isinstance(value, str):
         return value
     wanted = "text" if origin is Literal else getattr(hint, "__name__", str(hint))

@@ -137,17 +137,26 @@ def compare_orders(results: xr.Dataset) -> dict[str, Any]:
     return {"holds": all(side["holds"] for side in sides.values()), **sides}
 
 
-def prepare_folder(folder: Path, config: Config) -> None:
+def require_free(folder: Path) -> None:
+    """Raise `ConfigError` if writing into the folder would touch what is there."""
+    try:
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise ConfigError(f"--out {folder}: cannot be read ({error.strerror}); choose another folder") from None
+    if taken:
+        raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; choose another or remove "
+                          "it")
+
+
+def prepare_folder(folder: Path, config: Any) -> None:
     """Create the folder of a run with its resolved config.json, before anything is computed.
 
     Raises `ConfigError` if it exists and is not empty, or cannot be written; nothing is overwritten.
     """
+    require_free(folder)
+    text = to_json(config)
+    assert from_json(text, kind=type(config)) == config, "a config that cannot be read back would lose the run"
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; "
-                              "choose another or remove it")
-        text = to_json(config)
-        assert from_json(text) == config, "a config that cannot be read back would lose the run"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(text)
     except OSError as error:

@@ -5,6 +5,7 @@ Lives here: pure functions of a run's state. Lives elsewhere: which runs there a
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -98,6 +99,12 @@ def begin(config: Experiment, algorithm: Algorithm, seed: Array) -> State:
     values = config.model.build().init({"params": keys(seed)["weights"]}, jnp.zeros((1, 32, 32, 3)))
     return State(values["params"], values["batch_stats"], optimiser(config, algorithm).init(values["params"]),
                  algorithm.activation_noise.init(), jnp.full((), jnp.inf, jnp.result_type(float)))
+
+
+def parameter_count(config: Experiment) -> int:
+    """Trainable numbers of the network."""
+    shapes = jax.eval_shape(lambda: config.model.build().init({"params": jax.random.key(0)}, jnp.zeros((1, 32, 32, 3))))
+    return sum(math.prod(p.shape) for p in jax.tree.leaves(shapes["params"]))
 
 
 def steps_done(state: State) -> Array:
