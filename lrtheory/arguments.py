@@ -176,8 +176,8 @@ def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path]:
     if found.resume is not None and found.out is not None:
         raise ConfigError(f"--resume {found.resume} and --out {found.out}: give one of them")
     if found.resume is not None and found.options != base:
-        raise ConfigError(f"--resume {found.resume}: its experiment was another; must be the same; give no options, or start "
-                          "anew in another folder")
+        raise ConfigError(f"--resume {found.resume}: its experiment was another; must be the same; give no options, or "
+                          "start anew in another folder")
     found = dataclasses.replace(found, options=_renamed(found.options, base))
     return found, found.resume or found.out or _dated(found.options.name)
 

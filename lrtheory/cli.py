@@ -194,7 +194,7 @@ def cifar(argv: list[str]) -> int:
     config = asked.options.check()
     if asked.resume is None:
         results.require_free(folder)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     images = cifar.load(asked.data_dir, download=asked.download, tell=lambda text: console.print(f"CIFAR-10: {text}"))
     if asked.resume is None:
         results.prepare_folder(folder, config)
@@ -210,9 +210,9 @@ def cifar(argv: list[str]) -> int:
         summary = outcome.save(found, folder)
         pictures.save_all(found, config, images, folder / "figures")
     console.print(report.closing(summary))
-    console.print(f"{summary['environment']['wall_seconds']:.0f} s on {summary['environment']['devices_used']} x "
-                  f"{summary['environment']['device']}. Written to {folder}: config.json, summary.json, results.zarr, figures/, "
-                  "checkpoints/", soft_wrap=True)
+    facts = summary["environment"]
+    console.print(f"{facts['wall_seconds']:.0f} s on {facts['devices_used']} x {facts['device']}. Written to {folder}: "
+                  "config.json, summary.json, results.zarr, figures/, checkpoints/", soft_wrap=True)
     return 0
 
 

@@ -144,8 +144,8 @@ def require_free(folder: Path) -> None:
     except OSError as error:
         raise ConfigError(f"--out {folder}: cannot be read ({error.strerror}); choose another folder") from None
     if taken:
-        raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; choose another or remove "
-                          "it")
+        raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; choose another or "
+                          "remove it")
 
 
 def prepare_folder(folder: Path, config: Any) -> None:

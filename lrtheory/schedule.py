@@ -39,7 +39,8 @@ class Schedule:
     def init(self) -> "ScheduleState":
         """State before the first update."""
         never = jnp.array(-jnp.inf, self.values.dtype)
-        return ScheduleState(stage=jnp.zeros((), int), mean_loss=jnp.zeros_like(never), loss=jnp.zeros_like(never), clock=never)
+        none = jnp.zeros_like(never)
+        return ScheduleState(stage=jnp.zeros((), int), mean_loss=none, loss=none, clock=never)
 
     def update(self, state: "ScheduleState", clock: ArrayLike, loss: ArrayLike) -> tuple[Array, "ScheduleState"]:
         """Value for the step that starts at `clock` with training loss `loss`, and the new state.

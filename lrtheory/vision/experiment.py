@@ -56,7 +56,8 @@ class Model:
         require(self.depth >= 10 and (self.depth - 4) % 6 == 0, "model.depth", self.depth, "6 n + 4, at least 10",
                 "for example 16, 22, 28")
         require(self.widen >= 1, "model.widen", self.widen, "at least 1", "10 is the paper's")
-        require(len(self.widths) > 0 and min(self.widths) > 0, "model.widths", self.widths, "positive", "for example 16 32 64")
+        require(len(self.widths) > 0 and min(self.widths) > 0, "model.widths", self.widths, "positive",
+                "for example 16 32 64")
         require(len(self.strides) == len(self.widths) and min(self.strides) > 0, "model.strides", self.strides,
                 f"{len(self.widths)} positive numbers, one for each of model.widths", "for example 2 2 1")
 

@@ -52,9 +52,9 @@ def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
             return
         kept = np.logical_and.reduce([good[a] for a in of])
         found = estimate(difference()[kept])
-        judged = found["mean"] is not None and found["sem"] is not None
+        mean, sem = found["mean"], found["sem"]
         claims.append({"name": name, "statement": statement, "difference": found, "seeds": int(kept.sum()),
-                       "holds": bool(found["mean"] - 2 * found["sem"] > 0) if judged else None})
+                       "holds": bool(mean - 2 * sem > 0) if mean is not None and sem is not None else None})
 
     if "accuracy_patch_only" in results and before is not None:
         only = "accuracy_patch_only"
@@ -93,7 +93,8 @@ def summarise(results: xr.Dataset) -> dict[str, Any]:
     config = experiment_of(results)
     return {"name": config.name, "note": config.note, "algorithms": algorithms, "verdict": verdict(results),
             "seeds": results["seed"].values.tolist(),
-            "environment": {k: v.item() if isinstance(v, np.generic) else v for k, v in results.attrs.items() if k != "config"}}
+            "environment": {k: v.item() if isinstance(v, np.generic) else v
+                            for k, v in results.attrs.items() if k != "config"}}
 
 
 def save(results: xr.Dataset, folder: Path) -> dict[str, Any]:

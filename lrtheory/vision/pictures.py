@@ -83,8 +83,7 @@ def patch_before_and_after(results: xr.Dataset) -> Figure:
                         axis.errorbar(x, found["mean"], 2 * found["sem"], color="black", lw=1, capsize=2)
                     axis.plot(x + np.linspace(-0.08, 0.08, len(values)), values, ".", color="black", ms=3)
             axis.set_xticks(range(len(names)), names)
-            axis.set_title(TITLES[metric] + (", ".join(["\npale: before annealing", "full: at the end"])
-                                             if len(moments) > 1 else ""))
+            axis.set_title(TITLES[metric] + ("\npale: before annealing; full: at the end" if len(moments) > 1 else ""))
             axis.set_ylim(0, 1)
         figure.axes[0].set_ylabel("accuracy")
         figure.axes[0].axhline(CHANCE, color=GREY, lw=0.7, ls=":")
@@ -111,6 +110,7 @@ def samples(config: Experiment, images: Images, seed: int | None = None) -> Figu
             for axis, image, name in zip(row, pixels, CLASSES, strict=True):
                 axis.imshow(np.clip(image, 0, 255).astype(np.uint8))
                 axis.set(xticks=[], yticks=[])
+                axis.spines[:].set_visible(False)
                 if label == "clean":
                     axis.set_title(name, fontsize=8)
             row[0].set_ylabel(label, fontsize=8)

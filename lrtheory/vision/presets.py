@@ -26,8 +26,8 @@ def tiny() -> Experiment:
 def plain() -> Experiment:
     """CIFAR-10 without a patch: 0.1 against 0.01, each x 0.2 at epochs 60, 120 and 150 of 200. For a GPU or TPU."""
     return Experiment(
-        name="cifar-plain", note=_LAST_BATCH + " No patch. --training.augment adds reflect-padded crops and flips. The noise of "
-        "S+noise has the patched experiment's strength and ends at the first annealing.",
+        name="cifar-plain", note=_LAST_BATCH + " No patch. --training.augment adds reflect-padded crops and flips. The "
+        "noise of S+noise has the patched experiment's strength and ends at the first annealing.",
         model=Model(compute="bfloat16"), patch=PatchLaw(share=0.0),
         training=SGD(epochs=200, eta1=0.1, eta_ratio=0.1, anneal_epochs=(60, 120, 150), anneal=0.2, anneal_small=0.2))
 

@@ -58,8 +58,8 @@ class Display:
             self.first = (now, done)
         pace = (now - self.first[0]) / max(done - self.first[1], 1)
         left = f"{pace * (total - done):.0f} s left, " if done > self.first[1] else ""
-        accuracy = "".join(f", {label} {row[metric]:.2f}" for metric, label in (
-            ("train_accuracy", "train"), ("accuracy_clean", "clean"), ("accuracy_patch_only", "patch only")) if metric in row)
+        labels = {"train_accuracy": "train", "accuracy_clean": "clean", "accuracy_patch_only": "patch only"}
+        accuracy = "".join(f", {label} {row[metric]:.2f}" for metric, label in labels.items() if metric in row)
         state = f"{done} of {total} epochs, {left}{name} seed {seed} epoch {epoch}{accuracy}"
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, description="training", total=total, completed=done, state=state)

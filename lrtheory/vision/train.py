@@ -82,13 +82,14 @@ def choose(config: Experiment, images: Images, seed: int) -> Data:
         images=jnp.asarray(images.train[train]), classes=jnp.asarray(images.train_classes[train], jnp.int32),
         flags=patches.sample_flags(config.patch, key["flags"], config.n_train),
         patch=patches.sample_patch(config.patch, key["patch"]),
-        test_images=jnp.asarray(np.pad(images.test[test], ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(-1, chunk, 32, 32, 3)),
+        test_images=jnp.asarray(np.pad(images.test[test], ((0, fill), (0, 0), (0, 0), (0, 0)))
+                                .reshape(-1, chunk, 32, 32, 3)),
         test_classes=jnp.asarray(np.pad(images.test_classes[test].astype(np.int32), (0, fill), constant_values=-1)
                                  .reshape(-1, chunk)))
 
 
 def optimiser(config: Experiment, algorithm: Algorithm) -> optax.GradientTransformationExtraArgs:
-    """g <- g + lambda w;  v <- mu v + g;  w <- w - eta_t (g + mu v), eta_t at the epochs done."""
+    """The update g <- g + lambda w;  v <- mu v + g;  w <- w - eta_t (g + mu v), eta_t at the epochs done."""
     return optax.chain(optax.add_decayed_weights(config.training.weight_decay),
                        optax.trace(config.training.momentum, nesterov=True),
                        scale_by_rate(algorithm.rate, config.steps_per_epoch))
@@ -161,7 +162,7 @@ def scanned_epoch(config: Experiment, algorithm: Algorithm, seed: Array, data: D
                   chosen: Array) -> tuple[State, Tally]:
     """An epoch as one scan of `step`: for accelerators; on CPU, XLA runs convolutions in a scan many times slower."""
     def body(carry, now):
-        return step(config, algorithm, seed, data, *carry, now), None
+        return step(config, algorithm, seed, data, carry[0], carry[1], now), None
 
     return jax.lax.scan(body, (state, tally()), chosen)[0]
 
@@ -183,7 +184,7 @@ def evaluate(names: tuple[str, ...], config: Experiment, seed: Array, data: Data
              "patch_only": patches.only(config.patch, data.patch, for_only, x, classes)}
 
     def measure(images: Array) -> Tally:
-        logits = config.model.build().apply({"params": state.params, "batch_stats": state.stats}, images)
+        logits = jnp.asarray(config.model.build().apply({"params": state.params, "batch_stats": state.stats}, images))
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, classes)
         return Tally(jnp.sum(losses, where=real), jnp.sum(logits.argmax(-1) == classes, where=real),
                      jnp.sum(real).astype(jnp.float32))

@@ -1,0 +1,349 @@
+"""Training on patched images: schedules in epochs, the update, one run however it is driven, resuming, the verdict."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import xarray as xr
+
+from lrtheory import cli, results, tables
+from lrtheory.config import read_config, to_json
+from lrtheory.schedule import Algorithm, anneal_at_loss, constant, scale_by_rate
+from lrtheory.spec import ConfigError
+from lrtheory.vision import cifar, outcome, patches, runs, train
+from lrtheory.vision.experiment import SGD, Experiment
+from lrtheory.vision.presets import PRESETS, preset
+
+IMAGES = cifar.synthetic(256, 150)
+TINY = preset("tiny").replace(seeds=1)
+
+
+def one(config, seed=0, algorithm="L-S"):
+    """(algorithm, data, state) of a run."""
+    schedules = config.training.algorithm(algorithm)
+    return schedules, train.choose(config, IMAGES, seed), train.begin(config, schedules, jnp.asarray(seed))
+
+
+def same_runs(found, other, rtol=2e-3, but=()):
+    for name in found.data_vars:
+        if name not in ("seconds", *but):
+            np.testing.assert_allclose(found[name], other[name], rtol=rtol, atol=1e-4, err_msg=name)
+
+
+def test_the_papers_numbers():
+    config = preset("paper").check()
+    assert (config.n_train, config.n_test, config.training.batch_size, config.training.epochs) == (50_000, 10_000, 128, 60)
+    assert (config.patch.share, config.patch.alone, config.patch.common, config.patch.offset) == (0.8, 0.2, 1.25, 0.1)
+    assert (config.training.momentum, config.training.weight_decay, config.training.augment) == (0.9, 5e-4, False)
+    assert config.model.build().depth == 16
+    assert train.parameter_count(config) == 17_116_634
+    for name in PRESETS:
+        preset(name).check()
+
+
+@pytest.mark.parametrize("steps_per_epoch", [390, 391, 40, 7])
+def test_schedules_at_epochs_29_30_31(steps_per_epoch):
+    """Annealed from epoch 30, counted from 1: the very step at which 29 epochs are done, and not one earlier."""
+    sgd = SGD()
+    expected = {"L-S": (0.1, 0.004, 0.0, 0.0), "S": (0.004, 0.004, 0.0, 0.0), "S+noise": (0.004, 0.004, 0.4, 4e-6)}
+    for name, (before, after, noise_before, noise_after) in expected.items():
+        algorithm = sgd.algorithm(name)
+        link = scale_by_rate(algorithm.rate, steps_per_epoch)
+        start = link.init(())
+        taken = jax.jit(jax.vmap(lambda n, start=start, link=link: link.update(
+            jnp.ones(()), start._replace(count=n))[0]))
+        counts = steps_per_epoch * np.arange(61)  # epoch k starts with k - 1 done
+        rates = -np.asarray(taken(jnp.asarray(counts)))
+        np.testing.assert_allclose(rates[[28, 29, 30]], [before, after, after], rtol=1e-6)  # epochs 29, 30, 31
+        np.testing.assert_allclose(rates, [before] * 29 + [after] * 32, rtol=1e-6)
+        np.testing.assert_allclose(-np.asarray(taken(jnp.asarray(counts[1:] - 1))), [before] * 29 + [after] * 31, rtol=1e-6)
+        levels = jax.vmap(algorithm.activation_noise)(jnp.asarray([28.0, 29.0, 30.0]))
+        np.testing.assert_allclose(levels, [noise_before, noise_after, noise_after], rtol=1e-6)
+
+
+def test_plain_anneals_three_times():
+    rates = [float(preset("plain").training.algorithm(name).rate(jnp.asarray(clock)))
+             for name in ("L-S", "S") for clock in (58.9, 59.0, 119.0, 149.0)]
+    np.testing.assert_allclose(rates, [0.1, 0.02, 0.004, 0.0008, 0.01, 0.002, 0.0004, 0.00008], rtol=1e-5)
+
+
+def test_the_update_is_nesterov_with_decay_on_everything():
+    config = TINY
+    algorithm, _, state = one(config)
+    gradient = jax.tree.map(lambda p: jnp.cos(jnp.arange(p.size, dtype=jnp.float32)).reshape(p.shape), state.params)
+    optimiser = train.optimiser(config, algorithm)
+    inner, found = state.optimiser, state.params
+    expected, velocity = jax.tree.map(np.asarray, state.params), jax.tree.map(lambda p: np.zeros(p.shape), state.params)
+    for _ in range(3):
+        updates, inner = optimiser.update(gradient, inner, found)
+        found = optax.apply_updates(found, updates)
+        g = jax.tree.map(lambda g, w: np.asarray(g) + 5e-4 * w, gradient, expected)
+        velocity = jax.tree.map(lambda v, g: 0.9 * v + g, velocity, g)
+        expected = jax.tree.map(lambda w, g, v: w - 0.1 * (g + 0.9 * v), expected, g, velocity)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_eager_is_jitted():
+    config = TINY.replace(**{"training.augment": True})
+    algorithm, data, state = one(config, algorithm="S+noise")
+    chosen = train.order(config, jnp.asarray(0), jnp.asarray(0))[0]
+    arguments = (config, algorithm, jnp.asarray(0), data, state, train.tally(), chosen)
+    for a, b in zip(jax.tree.leaves(train.step(*arguments)), jax.tree.leaves(jax.jit(train.step)(*arguments)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5)
+
+
+def test_an_epoch_takes_each_image_at_most_once_and_epochs_differ():
+    config = TINY
+    first, second = (np.asarray(train.order(config, jnp.asarray(0), jnp.asarray(k))) for k in (0, 1))
+    assert first.shape == (4, 32)
+    assert sorted(first.ravel()) == list(range(128))
+    assert (first != second).any()
+
+
+def test_a_new_rate_does_not_compile_anew():
+    runs.run(TINY, IMAGES)
+    before = runs.programs(False).step._cache_size()
+    runs.run(TINY.replace(name="other", **{"training.eta1": 0.07, "patch.offset": 0.2}), IMAGES)
+    assert runs.programs(False).step._cache_size() == before
+
+
+def test_every_way_of_driving_it_is_the_same_run():
+    """One scan an epoch, several runs at once, a batch over two devices: the numbers of steps driven one by one."""
+    plain = runs.run(TINY, IMAGES)
+    assert plain.sizes == {"algorithm": 3, "seed": 1, "record": 4}
+    assert (plain["train_loss"].values > 0).all()
+    same_runs(plain, runs.run(TINY.replace(at_once=3), IMAGES))
+    same_runs(plain, runs.run(TINY.replace(spread="batch"), IMAGES))
+    job = runs.Job(runs=(("L-S", 0),))
+    course = runs.Course(TINY, job, [TINY.training.algorithm("L-S")], IMAGES, jax.devices()[0], scan=True)
+    scanned = runs.follow(course, None, lambda *a: None, lambda: False)["L-S", 0]
+    for name in ("train_loss", "loss_clean", "loss_patch_only", "rate"):
+        np.testing.assert_allclose(scanned[name], plain[name].sel(algorithm="L-S", seed=0), rtol=2e-3, err_msg=name)
+
+
+def test_a_seed_is_itself_whatever_runs_beside_it():
+    two = runs.run(TINY.replace(seeds=2, algorithms=("S",)), IMAGES)
+    alone = runs.run(TINY.replace(first_seed=1, algorithms=("S",)), IMAGES)
+    xr.testing.assert_equal(two.sel(seed=[1]).drop_vars("seconds"), alone.drop_vars("seconds"))
+    assert (two["train_loss"].sel(seed=0) != two["train_loss"].sel(seed=1)).all()
+
+
+def test_what_is_recorded_is_what_was_done():
+    found = runs.run(TINY, IMAGES)
+    np.testing.assert_allclose(found["rate"].sel(algorithm="L-S", seed=0), [0.1, 0.1, 0.004, 0.004], rtol=1e-6)
+    np.testing.assert_allclose(found["rate"].sel(algorithm="S", seed=0), 4 * [0.004], rtol=1e-6)
+    np.testing.assert_allclose(found["activation_noise"].sel(algorithm="S+noise", seed=0), [0.4, 0.4, 4e-6, 4e-6], rtol=1e-6)
+    assert found["activation_noise"].sel(algorithm="S").max() == 0
+    assert all({"units", "long_name"} <= set(v.attrs) for v in found.data_vars.values())
+
+
+def test_test_accuracy_counts_every_test_image_once():
+    """150 images in chunks of 100, the last one half filled."""
+    config = TINY.replace(n_test=150)
+    _, _, state = one(config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "CHUNK", 100)
+        data = train.choose(config, IMAGES, 0)
+        assert data.test_images.shape[:2] == (2, 100)
+        found = train.scanned_evaluation(train.CONDITIONS, config, jnp.asarray(0), data, state)
+    assert {float(t.count) for t in found.values()} == {150.0}
+    logits = config.model.build().apply({"params": state.params, "batch_stats": state.stats},
+                                        patches.normalise(jnp.asarray(IMAGES.test)))
+    assert float(found["clean"].correct) == int((logits.argmax(-1) == IMAGES.test_classes).sum())
+
+
+def test_augmented_images_are_crops_of_the_reflected_image_or_their_mirrors():
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    padded = np.pad(image, ((4, 4), (4, 4), (0, 0)), mode="reflect")
+    crops = {padded[i : i + 32, j : j + 32].tobytes(): (i, j) for i in range(9) for j in range(9)}
+    found = np.asarray(train.augment(jax.random.key(1), jnp.asarray(np.broadcast_to(image, (400, 32, 32, 3)))))
+    straight = [x.tobytes() in crops for x in found]
+    mirrored = [np.ascontiguousarray(x[:, ::-1]).tobytes() in crops for x in found]
+    assert all(a or b for a, b in zip(straight, mirrored, strict=True))
+    assert abs(np.mean(straight) - 0.5) < 0.1
+    assert len({crops[x.tobytes()] for x, is_crop in zip(found, straight, strict=True) if is_crop}) > 50
+
+
+def test_without_a_patch_nothing_of_it_is_measured():
+    found = runs.run(TINY.replace(algorithms=("S",), **{"patch.share": 0.0}), IMAGES)
+    assert "accuracy_clean" in found
+    assert "accuracy_patch_only" not in found
+    assert [c["name"] for c in outcome.verdict(found)] == []
+
+
+def test_any_schedule_of_the_two_layer_path_trains_it():
+    """Annealing by the loss, which the CNN's own presets do not use."""
+    config = TINY.replace(**{"training.epochs": 12})
+    never = Algorithm(rate=constant(0.05), activation_noise=constant(0.1))
+    losses = runs.run(config, IMAGES, algorithms={"never": never})["train_loss"].values.ravel()
+    mine = never._replace(rate=anneal_at_loss(0.05, 0.001, losses[5], smoothing=0.25))
+    found = runs.run(config, IMAGES, algorithms={"mine": mine})
+    rate, loss = (found[m].sel(algorithm="mine", seed=0).values for m in ("rate", "train_loss"))
+    at = int(np.argmax(rate < 0.01))
+    assert 3 <= at <= 8
+    np.testing.assert_allclose(rate, [0.05] * at + [0.001] * (12 - at), rtol=1e-5)
+    np.testing.assert_allclose(loss[:at], losses[:at], rtol=1e-4)
+    np.testing.assert_allclose(found["activation_noise"], 0.1, rtol=1e-6)
+
+
+def test_a_diverged_run_is_named_and_disturbs_no_other(tmp_path):
+    config = TINY.replace(**{"training.eta1": 1e30, "training.eta_ratio": 1e-32})
+    found = runs.run(config, IMAGES)
+    assert found["diverged_at"].sel(algorithm="L-S", seed=0) == 1
+    assert np.isinf(found["diverged_at"].sel(algorithm="S", seed=0))
+    assert np.isfinite(found["train_loss"].sel(algorithm="S")).all()
+    assert np.isnan(found["accuracy_clean"].sel(algorithm="L-S").values[:, 1:]).all()
+    summary = outcome.save(found, tmp_path)
+    assert summary["algorithms"]["L-S"]["diverged_seeds"] == [0]
+    json.loads((tmp_path / "summary.json").read_text())
+
+
+def test_stopped_and_resumed_is_the_same_curve(tmp_path):
+    config = TINY.replace(checkpoint_epochs=3)
+    whole = runs.run(config, IMAGES)
+    calls = []
+    with pytest.raises(runs.Interrupted):
+        runs.run(config, IMAGES, checkpoints=tmp_path, stop=lambda: len(calls) >= 2, progress=lambda *a: calls.append(a))
+    seen = []
+    resumed = runs.run(config, IMAGES, checkpoints=tmp_path, progress=lambda *a: seen.append(a))
+    xr.testing.assert_equal(whole.drop_vars("seconds"), resumed.drop_vars("seconds"))
+    assert len(seen) < 12
+    assert seen[-1][:2] == (12, 12)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+from lrtheory.vision import cifar, runs
+from lrtheory.vision.presets import preset
+config = preset("tiny").replace(seeds=1, checkpoint_epochs=1, **{"training.epochs": 6})
+calls = []
+def progress(*row):
+    calls.append(row)
+    if len(calls) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+runs.run(config, cifar.synthetic(256, 150), checkpoints=Path(sys.argv[1]), progress=progress)
+"""
+
+
+def test_killed_and_resumed_is_the_same_curve(tmp_path):
+    config = TINY.replace(checkpoint_epochs=1, **{"training.epochs": 6})
+    for count in ("5", "6"):
+        done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), count], capture_output=True, timeout=300)
+        assert done.returncode == -9, done.stderr
+    seen = []
+    resumed = runs.run(config, IMAGES, checkpoints=tmp_path, progress=lambda *a: seen.append(a))
+    assert len(seen) < 18
+    xr.testing.assert_equal(runs.run(config, IMAGES).drop_vars("seconds"), resumed.drop_vars("seconds"))
+
+
+def fabricated(small, large, end, clean_gap, seeds=4):
+    """Results with given patch-only accuracies of S and L-S before annealing, of L-S at the end, and a clean gap."""
+    config = TINY.replace(seeds=seeds, algorithms=("L-S", "S"))
+    jitter = 0.01 * np.array([-1, 1, -0.5, 0.5])[:seeds]
+    only, clean = np.zeros((2, seeds, 4)), np.full((2, seeds, 4), 0.4)
+    only[0, :, :2], only[0, :, 2:], only[1] = large, end, small
+    clean[0] += clean_gap
+    for values in (only, clean):
+        values += jitter[None, :, None] * np.array([1, -1])[:, None, None]
+    return xr.Dataset({"accuracy_patch_only": (("algorithm", "seed", "record"), only),
+                       "accuracy_clean": (("algorithm", "seed", "record"), clean),
+                       "diverged_at": (("algorithm", "seed"), np.full((2, seeds), np.inf))},
+                      coords={"algorithm": ["L-S", "S"], "seed": np.arange(seeds), "time": ("record", [1, 2, 3, 4])},
+                      attrs={"config": to_json(config)})
+
+
+@pytest.mark.parametrize(("numbers", "expected"), [
+    ((0.95, 0.10, 0.6, 0.05), [True, True, True, True]),
+    ((0.75, 0.10, 0.6, 0.05), [False, True, True, True]),
+    ((0.95, 0.50, 0.6, 0.05), [True, False, True, True]),
+    ((0.95, 0.10, 0.1, 0.05), [True, True, False, True]),
+    ((0.95, 0.10, 0.6, 0.00), [True, True, True, False])])
+def test_the_verdict_follows_the_numbers(numbers, expected):
+    found = outcome.verdict(fabricated(*numbers))
+    assert [c["name"] for c in found] == ["small reads", "large ignores", "large learns it later", "price"]
+    assert [c["holds"] for c in found] == expected
+
+
+def test_one_seed_gives_no_verdict():
+    assert {c["holds"] for c in outcome.verdict(fabricated(0.95, 0.1, 0.6, 0.05, seeds=1))} == {None}
+
+
+@pytest.fixture
+def stand_in(monkeypatch, tmp_path):
+    """The command with synthetic images, in a scratch folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cifar, "load", lambda *a, **k: IMAGES)
+    return tmp_path
+
+
+def test_the_command_writes_a_folder_that_can_be_read_resumed_and_exported(stand_in, capsys):
+    assert cli.main(["cifar", "--preset", "tiny", "--out", "here"]) == 0
+    out = capsys.readouterr().out
+    assert "cifar-tiny" in out
+    assert "Images: synthetic" in out
+    folder = stand_in / "here"
+    assert {p.name for p in folder.iterdir()} >= {"config.json", "summary.json", "results.zarr", "figures", "checkpoints"}
+    assert {p.name for p in (folder / "figures").iterdir()} == {"accuracies.png", "before_and_after.png", "samples.png"}
+    found = results.load(folder)
+    assert dict(found.sizes) == {"algorithm": 3, "seed": 2, "record": 4}
+    assert outcome.experiment_of(found) == preset("tiny")
+    assert tables.export(found, stand_in / "x.csv", over_time=True) == 24
+    before = json.loads((folder / "summary.json").read_text())["algorithms"]
+    assert cli.main(["cifar", "--resume", "here"]) == 0
+    assert json.loads((folder / "summary.json").read_text())["algorithms"] == before
+    capsys.readouterr()
+    assert cli.main(["cifar", "--preset", "tiny", "--out", "here"]) == 2
+    assert "not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "complaint"), [
+    (["--preset", "nope"], "must be one of paper"),
+    (["--preset", "tiny", "--training.anneal-epochs", "9"], "at most training.epochs = 4"),
+    (["--preset", "tiny", "--model.depth", "15"], "6 n + 4"),
+    (["--preset", "tiny", "--model.widths", "4"], "one for each of model.widths"),
+    (["--preset", "tiny", "--n-train", "10"], "batch_size"),
+    (["--preset", "tiny", "--n-train", "257"], "at most the 256 images"),
+    (["--preset", "tiny", "--at-once", "2", "--spread", "batch"], "at_once"),
+    (["--preset", "tiny", "--patch.share", "2"], "patch.share"),
+    (["--preset", "tiny", "--spread", "batch", "--training.batch-size", "31"], "a multiple of the 2 devices"),
+    (["--resume", "nowhere"], "cannot be read"),
+    (["--preset", "tiny", "--config", "x"], "give one of them")])
+def test_bad_input_is_one_line(stand_in, capsys, words, complaint):
+    assert cli.main(["cifar", *words]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert complaint in err
+
+
+def test_no_images_says_how_to_get_them(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LRTHEORY_CIFAR10", str(tmp_path))
+    assert cli.main(["cifar", "--preset", "tiny"]) == 2
+    assert "--download" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_bfloat16_trains(tmp_path):
+    found = runs.run(TINY.replace(algorithms=("S",), **{"model.compute": "bfloat16"}), IMAGES)
+    plain = runs.run(TINY.replace(algorithms=("S",)), IMAGES)
+    np.testing.assert_allclose(found["train_loss"], plain["train_loss"], rtol=0.02)
+    assert found.attrs["precision"] == "bfloat16"
+    assert (found["train_loss"] != plain["train_loss"]).any()
+
+
+def test_a_config_of_the_experiment_is_read_back(tmp_path):
+    config = TINY.replace(**{"training.augment": True, "training.anneal_epochs": ()})
+    (tmp_path / "config.json").write_text(to_json(config))
+    assert read_config(tmp_path / "config.json", Experiment) == config
+    (tmp_path / "config.json").write_text(to_json(config).replace('"augment": true', '"augment": 3'))
+    with pytest.raises(ConfigError, match=r"training\.augment"):
+        read_config(tmp_path / "config.json", Experiment)
