@@ -55,6 +55,15 @@ def test_every_verify_command_of_the_readme_parses():
         asked.options.check()
 
 
+def test_every_cifar_command_of_the_readme_parses():
+    commands = [shlex.split(line)[2:] for line in README.splitlines() if line.startswith("    .venv/bin/lrtheory cifar")]
+    assert len(commands) == 4
+    for words in commands:
+        if "--resume" not in words:
+            asked, _ = arguments.cifar_arguments(words)
+            asked.options.check()
+
+
 def test_every_sweep_command_of_the_readme_works(fast, capsys):
     """As printed, one after another; the headline and the large ones as far as their grids."""
     commands = [shlex.split(line)[1:] for line in README.splitlines()

@@ -246,6 +246,20 @@ def test_killed_and_resumed_is_the_same_curve(tmp_path):
     xr.testing.assert_equal(runs.run(config, IMAGES).drop_vars("seconds"), resumed.drop_vars("seconds"))
 
 
+def test_a_damaged_checkpoint_is_passed_over_and_anothers_is_refused(tmp_path):
+    config = TINY.replace(checkpoint_epochs=1, algorithms=("S",))
+    whole = runs.run(config, IMAGES, checkpoints=tmp_path)
+    for file in (tmp_path / "S-seed-0" / "4").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    seen = []
+    again = runs.run(config, IMAGES, checkpoints=tmp_path, progress=lambda *a: seen.append(a[4]))
+    assert seen == [3, 4]
+    xr.testing.assert_equal(whole.drop_vars("seconds"), again.drop_vars("seconds"))
+    with pytest.raises(ConfigError, match="another experiment"):
+        runs.run(config.replace(n_test=50), IMAGES, checkpoints=tmp_path)
+
+
 def fabricated(small, large, end, clean_gap, seeds=4):
     """Results with given patch-only accuracies of S and L-S before annealing, of L-S at the end, and a clean gap."""
     config = TINY.replace(seeds=seeds, algorithms=("L-S", "S"))

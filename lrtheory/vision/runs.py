@@ -12,7 +12,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lrtheory.config import to_json
 from lrtheory.provenance import environment
 from lrtheory.schedule import Algorithm, stack
-from lrtheory.spec import require
+from lrtheory.spec import ConfigError, require
+from lrtheory.store import write_whole
 from lrtheory.vision import train
 from lrtheory.vision.cifar import Images
 from lrtheory.vision.experiment import Experiment
@@ -106,6 +107,8 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
         course = Course(config, job, [schedules[name] for name, _ in job.runs], images, device)
         return follow(course, checkpoints, report, lambda: stop() or ended.is_set())
 
+    if checkpoints is not None:
+        _claim(checkpoints, config)
     todo = jobs(config, names)
     found: dict[tuple[str, int], dict[str, np.ndarray]] = {}
     if config.spread == "batch":
@@ -118,18 +121,19 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
             while True:
                 with free:
                     job = next(queue, None)
-                if job is None or ended.is_set():
+                if job is None:
                     return
                 found.update(work(job, device))
 
         with ThreadPoolExecutor(len(devices)) as pool:
             futures = [pool.submit(drain, device) for device in devices[: len(todo)]]
             try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                ended.set()  # the other threads end after their epoch
-                raise
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                ended.set()  # after a fault the other threads end after their epoch
+        faults = [fault for future in futures if (fault := future.exception()) is not None]
+        if faults:
+            raise next((fault for fault in faults if not isinstance(fault, Interrupted)), faults[0])
     return _labelled(config, names, found, images.source, time.perf_counter() - started, len(devices))
 
 
@@ -285,13 +289,26 @@ class Checkpoints:
         leaves, tree = jax.tree.flatten(state)
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), {"state": leaves, "history": history})
         for epoch in sorted(self.manager.all_steps(), reverse=True):
-            found = self.manager.restore(epoch, args=self.args.StandardRestore(like))
+            try:
+                found = self.manager.restore(epoch, args=self.args.StandardRestore(like))
+            except Exception:  # damaged, in whatever way: the one before it, or from the start
+                self.manager.delete(epoch)
+                continue
             return epoch, jax.tree.unflatten(tree, found["state"]), {n: np.array(v) for n, v in found["history"].items()}
         return None
 
     def close(self) -> None:
         """End its threads."""
         self.manager.close()
+
+
+def _claim(folder: Path, config: Experiment) -> None:
+    """Say in the folder of checkpoints whose they are. Raises `ConfigError` if they are another experiment's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, text = folder / "experiment.json", to_json(config.replace(name="", note=""))
+    if path.exists() and path.read_text() != text:
+        raise ConfigError(f"{folder}: holds checkpoints of another experiment; must be of this one; choose another folder")
+    write_whole(path, text)
 
 
 def _labelled(config: Experiment, names: Sequence[str], found: Mapping[tuple[str, int], Mapping[str, np.ndarray]],
