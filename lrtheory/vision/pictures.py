@@ -37,8 +37,9 @@ def accuracies(results: xr.Dataset) -> Figure:
                     _line(axis, results, runs, metric, name)
             for epoch in experiment_of(results).training.anneal_epochs:
                 axis.axvline(epoch - 1, color="black", lw=0.7, alpha=0.6)
-                axis.annotate("annealed", (epoch - 1, 0.99), xycoords=("data", "axes fraction"), xytext=(-3, 0), rotation=90,
-                              textcoords="offset points", ha="right", va="top", fontsize=7)
+                if metric == "accuracy_clean":  # lines leave room at the top here
+                    axis.annotate("annealed", (epoch - 1, 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0),
+                                  textcoords="offset points", va="top", fontsize=8)
             if metric == "accuracy_patch_only":
                 axis.axhline(CHANCE, color=GREY, lw=0.7, ls=":")
             axis.set_title(TITLES[metric])
