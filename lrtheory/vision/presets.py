@@ -37,8 +37,8 @@ def mini() -> Experiment:
 
     There are 2,880 steps for the paper's 23,400, so what must happen in them is made stronger: rates 1 and 0.02, offsets of
     0.3, and noise of 0.8 (at 0.4 one of two seeds reads the patch through the noise, with 10,240 images). The large rate
-    only delays the patch: of four seeds two read it between 1,600 and 1,920 steps at rate 1, while S has read it after
-    1,280 in all four. So annealing comes after 1,280 steps, where the two are furthest apart.
+    only delays the patch: of four seeds two read it between 1,600 and 1,920 steps at rate 1, while S had read it after
+    1,280 in all four (in seven of eight). So annealing comes after 1,280 steps, where the two are furthest apart.
     """
     return Experiment(
         name="cifar-mini",
