@@ -16,7 +16,7 @@ import jax
 def environment() -> dict[str, str | int | float]:
     """Versions, device, precision and git revision of this process."""
     facts: dict[str, str | int | float] = {"python": platform.python_version()}
-    for package in ("lrtheory", "jax", "jaxlib", "optax", "numpy", "xarray"):
+    for package in ("lrtheory", "jax", "jaxlib", "flax", "optax", "numpy", "xarray"):
         try:
             facts[package] = version(package)
         except PackageNotFoundError:
