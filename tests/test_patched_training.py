@@ -321,7 +321,7 @@ def test_the_command_writes_a_folder_that_can_be_read_resumed_and_exported(stand
 
 
 @pytest.mark.parametrize(("words", "complaint"), [
-    (["--preset", "nope"], "must be one of paper"),
+    (["--preset", "nope"], "must be one of mini"),
     (["--preset", "tiny", "--training.anneal-epochs", "9"], "at most training.epochs = 4"),
     (["--preset", "tiny", "--model.depth", "15"], "6 n + 4"),
     (["--preset", "tiny", "--model.widths", "4"], "one for each of model.widths"),
