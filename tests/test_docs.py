@@ -57,7 +57,7 @@ def test_every_verify_command_of_the_readme_parses():
 
 def test_every_cifar_command_of_the_readme_parses():
     commands = [shlex.split(line)[2:] for line in README.splitlines() if line.startswith("    .venv/bin/lrtheory cifar")]
-    assert len(commands) == 4
+    assert len(commands) == 5
     for words in commands:
         if "--resume" not in words:
             asked, _ = arguments.cifar_arguments(words)
