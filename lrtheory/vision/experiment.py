@@ -1,11 +1,10 @@
 """Everything that determines the CIFAR-10 experiment, as one value: checked, written and read as JSON.
 
 Lives here: `Experiment`, its parts, and the schedules of its algorithms. Lives elsewhere: the patch's law (patches), named
-experiments (presets), training (training).
+experiments (presets), training (train).
 """
 
 import dataclasses
-import math
 from typing import Any, Literal, get_args
 
 import flax.linen as nn
@@ -188,11 +187,6 @@ class Experiment:
     def steps_per_epoch(self) -> int:
         """Whole batches in a permutation of the training images."""
         return self.n_train // self.training.batch_size
-
-    @property
-    def annealed_at(self) -> float:
-        """The first epoch at the annealed rate; infinity if none is."""
-        return float(min(self.training.anneal_epochs, default=math.inf))
 
     def replace(self, **changes: Any) -> "Experiment":
         """A copy with fields changed; dotted names reach into parts."""

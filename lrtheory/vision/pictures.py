@@ -91,10 +91,10 @@ def patch_before_and_after(results: xr.Dataset) -> Figure:
     return figure
 
 
-def samples(config: Experiment, images: Images, seed: int | None = None) -> Figure:
-    """Test images of one seed as the networks see them: clean, with z + zeta, with z - zeta, and the patch alone."""
+def samples(config: Experiment, images: Images) -> Figure:
+    """Test images of the first seed as the networks see them: clean, with z + zeta, with z - zeta, and the patch alone."""
     data = train.choose(config.replace(n_test=min(200, len(images.test)), n_train=config.training.batch_size), images,
-                        config.first_seed if seed is None else seed)
+                        config.first_seed)
     first = [int(np.argmax(np.asarray(data.test_classes[0]) == c)) for c in range(len(CLASSES))]
     x, classes = patches.normalise(data.test_images[0][np.array(first)]), jnp.arange(len(CLASSES))
     one = jnp.ones(len(CLASSES))

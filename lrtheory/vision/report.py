@@ -102,5 +102,3 @@ def _value(found: dict[str, Any] | None) -> str:
     if found is None or found["mean"] is None:
         return "-"
     return f"{found['mean']:.3f}" + (f" ± {found['sem']:.3f}" if found["sem"] is not None else "")
-
-

@@ -3,9 +3,9 @@
 Lives here: the order of work, checkpoints, what is kept of an epoch, the labelled dataset. Lives elsewhere: a single run
 (train), what the numbers say (outcome).
 
-Measured on two cores, small CNN, batch 128: one run over both cores 11 ms a step; one run a core 6 to 8 ms; two runs by vmap
-on a device are slower than one after another (their convolutions become grouped ones; `benchmarks/cifar.py`). So each device
-trains a run of its own, in a thread of its own, and `at_once` is 1 unless you say otherwise.
+On CPU, two runs by vmap on a device train half as many images a second as one after another (their convolutions become
+grouped ones; `benchmarks/cifar.py`). So each device trains a run of its own, in a thread of its own, and `at_once` is 1
+unless you say otherwise.
 """
 
 import functools
@@ -207,8 +207,7 @@ class Course:
         chosen = self.programs.order(config, seeds, jnp.asarray(epoch))
         if self.scan:
             return self.programs.epoch(config, algorithm, seeds, data, state, jax.device_put(chosen, self.batches))
-        zero = jnp.zeros(len(self.job.runs) if self.several else ())
-        seen = jax.device_put(train.Tally(zero, zero + 0, zero + 0), self.device)
+        seen = jax.device_put(train.tally((len(self.job.runs),) if self.several else ()), self.device)
         for k in range(config.steps_per_epoch):
             now = jax.device_put(chosen[:, k] if self.several else chosen[k], self.batch)
             state, seen = self.programs.step(config, algorithm, seeds, data, state, seen, now)
@@ -248,7 +247,7 @@ def follow(course: Course, checkpoints: Path | None, report: Callable, stop: Cal
     if epoch:
         report(course.job, epoch, {name: values[:, epoch - 1] for name, values in history.items()}, epoch)
     try:
-        while epoch < config.training.epochs and not np.isnan(history["train_loss"][:, max(epoch - 1, 0)]).all() * epoch:
+        while epoch < config.training.epochs and not (epoch and np.isnan(history["train_loss"][:, epoch - 1]).all()):
             started = time.perf_counter()
             state, seen = course.train_epoch(state, epoch)
             row = course.measure(state, seen) | {"seconds": np.full(len(runs), time.perf_counter() - started)}

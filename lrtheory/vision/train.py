@@ -57,9 +57,9 @@ class Tally(NamedTuple):
     count: Array  # ()
 
 
-def tally() -> Tally:
-    """Nothing seen yet."""
-    return Tally(jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
+def tally(shape: tuple[int, ...] = ()) -> Tally:
+    """Nothing seen yet, by one run or by `shape` runs; three arrays, for a step uses them up."""
+    return Tally(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(shape))
 
 
 def keys(seed: int | Array) -> dict[str, Array]:
