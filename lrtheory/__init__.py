@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lrtheory import figures as figures
     from lrtheory import maps as maps
+    from lrtheory import predictions as predictions
     from lrtheory import tables as tables
     from lrtheory.batch import predict as predict
     from lrtheory.batch import run as run
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lrtheory.devices import use_all_cores as use_all_cores
     from lrtheory.network import Network as Network
     from lrtheory.presets import preset as preset
+    from lrtheory.problem import Group as Group
     from lrtheory.problem import Problem as Problem
     from lrtheory.problem import sample as sample
     from lrtheory.results import load as load
@@ -34,12 +36,12 @@ if TYPE_CHECKING:
 
 _HOME = {
     "predict": "batch", "run": "batch", "Config": "config", "use_all_cores": "devices", "Network": "network",
-    "preset": "presets", "Problem": "problem", "sample": "problem", "load": "results", "summarise": "results",
-    "Algorithm": "schedule", "Schedule": "schedule", "anneal_at_loss": "schedule", "constant": "schedule",
-    "scale_by_rate": "schedule", "step_decay": "schedule", "ConfigError": "spec", "sweep": "sweeping",
-    "Training": "training", "noisy_sgd": "update", "verify": "verifying",
+    "preset": "presets", "Group": "problem", "Problem": "problem", "sample": "problem", "load": "results",
+    "summarise": "results", "Algorithm": "schedule", "Schedule": "schedule", "anneal_at_loss": "schedule",
+    "constant": "schedule", "scale_by_rate": "schedule", "step_decay": "schedule", "ConfigError": "spec",
+    "sweep": "sweeping", "Training": "training", "noisy_sgd": "update", "verify": "verifying",
 }
-_MODULES = ("figures", "maps", "tables")
+_MODULES = ("figures", "maps", "predictions", "tables")
 __all__ = [*_HOME, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lrtheory import schedule, simulate
 from lrtheory.config import Config, to_json
 from lrtheory.devices import RUNS, run_mesh
-from lrtheory.measure import STEP, UNITS
+from lrtheory.measure import STEP, described
 from lrtheory.provenance import environment
 from lrtheory.schedule import Algorithm
 
@@ -61,8 +61,9 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
         attrs={"config": to_json(config)} | environment() | {
             "compile_seconds": round(program.compile_seconds, 3),
             "wall_seconds": round(time.perf_counter() - started, 3), "devices_used": program.mesh.size})
+    meanings = described(config.problem)
     for name in found:
-        results[name].attrs = dict(zip(("units", "long_name"), UNITS[name], strict=True))
+        results[name].attrs = dict(zip(("units", "long_name"), meanings[name], strict=True))
     return results
 
 
@@ -70,7 +71,8 @@ def predict(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None
             progress: Progress | None = None) -> xr.Dataset:
     """What the theory predicts for `run(config)`: the same seeds' data, schedules and clock at infinite width.
 
-    A dataset like that of `run`, with records of its own. Raises `ConfigError` as `run` does.
+    A dataset like that of `run`, with records of its own; arguments as there. The limit is derived here
+    (`lrtheory.engines.infinite`). Raises `ConfigError` as `run` does.
     """
     return run(config.at_infinite_width(), algorithms=algorithms, progress=progress)
 
@@ -78,12 +80,12 @@ def predict(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None
 class Block(NamedTuple):
     """How many runs of each algorithm a program holds at once."""
 
-    points: int
+    points: int  # configurations
     seeds: int
 
     @property
     def runs(self) -> int:
-        """Runs of each algorithm."""
+        """Runs of each algorithm: points x seeds."""
         return self.points * self.seeds
 
 
@@ -198,7 +200,7 @@ def lower_block(config: Config, swept: tuple[str, ...], block: Block,
 
 def compile_block(config: Config, swept: tuple[str, ...], block: Block,
                   algorithms: Mapping[str, Algorithm] | None = None) -> Program:
-    """`lower_block` compiled for the local devices."""
+    """`lower_block` compiled for the local devices; arguments as there."""
     started = time.perf_counter()
     lowered = lower_block(config, swept, block, algorithms)
     begin, follow = lowered.begin.compile(), lowered.follow.compile()
@@ -211,10 +213,10 @@ def compile_block(config: Config, swept: tuple[str, ...], block: Block,
 class Running(NamedTuple):
     """A block of runs under way, placed on the devices."""
 
-    config: Config
-    point: dict[str, jax.Array]
-    setting: Any
-    run: Any
+    config: Config  # its numbers as arrays
+    point: dict[str, jax.Array]  # {dotted name: (points,) values}
+    setting: Any  # `simulate.Setting` with leading axes (seeds,) or, where a point changes it, (points, seeds)
+    run: Any  # `simulate.Run` with leading axes (points, algorithms, seeds)
 
 
 def start(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarray) -> Running:
@@ -231,7 +233,10 @@ def start(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarray) 
 
 
 def advance(program: Program, running: Running, steps: np.ndarray) -> tuple[Running, Measured]:
-    """Take the runs from step steps[0] through steps[-1]; what is measured at steps[1:]. `running` is used up."""
+    """Take the runs from step steps[0] through steps[-1]; what is measured at steps[1:]. `running` is used up.
+
+    Measurements are (points, algorithms, seeds, records), of the block as it is filled up.
+    """
     bounds = jax.device_put(jnp.asarray(steps), NamedSharding(program.mesh, PartitionSpec()))
     run, records = program.follow(running.config, running.point, running.setting, running.run, bounds)
     return running._replace(run=run), jax.device_get(records)
@@ -248,7 +253,7 @@ def run_block(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarr
         if progress is not None:
             progress(int(steps[-1]), int(total[-1]), {n: v[..., -1] for n, v in taken[-1].items()})
     over_time = {name: np.concatenate([t[name] for t in taken], axis=3)[..., : len(total)] for name in taken[0]}
-    once = jax.device_get(simulate.events(running.run))
+    once = jax.device_get(simulate.events(program.config, running.run))
     return over_time | {name: values[:points, :, : len(seeds)] for name, values in once.items()}
 
 
@@ -270,7 +275,7 @@ def measured(config: Config) -> dict[str, tuple[np.dtype, bool]]:
         algorithm = Algorithm(schedule.constant(1.0), schedule.constant(0.0))
         setting, run = simulate.begin(config, algorithm, seed)
         run, records = simulate.trajectory(config, algorithm, setting, run, jnp.zeros(2, int))
-        return records, simulate.events(run)
+        return records, simulate.events(config, run)
 
     return {name: (np.dtype(x.dtype), over_time)
             for found, over_time in zip(jax.eval_shape(whole, config, jnp.asarray(0)), (True, False), strict=True)

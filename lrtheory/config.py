@@ -21,6 +21,7 @@ from lrtheory.training import AlgorithmName, Training
 
 T = TypeVar("T")
 EngineName = Literal["dense", "reduced", "decoupled", "infinite"]
+"""Values of `Config.engine`."""
 
 
 @spec
@@ -114,7 +115,7 @@ class Config:
         return self.engine == "infinite" and self.training.tolerance > 0
 
     def replace(self, **changes: Any) -> "Config":
-        """A copy with fields changed; dotted names reach into parts.
+        """A copy with fields changed; dotted names reach into parts. Raises `ConfigError` for a name that is no field.
 
         >>> from lrtheory import preset
         >>> config = preset("quick").replace(seeds=2, **{"problem.r": 0.03})
@@ -125,7 +126,10 @@ class Config:
 
 
 def changed(config: T, changes: Mapping[str, Any]) -> T:
-    """A copy of a configuration with fields changed; dotted names reach into parts. Raises `ConfigError`."""
+    """A copy of a configuration with fields changed; dotted names reach into parts.
+
+    Raises `ConfigError` for a name that is no field; the values are judged by `check`.
+    """
     parts: dict[str, dict[str, Any]] = {}
     own: dict[str, Any] = {}
     for name, value in changes.items():
@@ -145,7 +149,7 @@ def changed(config: T, changes: Mapping[str, Any]) -> T:
 
 
 def field_names(config: Any) -> list[str]:
-    """Dotted names of all fields, parts included."""
+    """Dotted names of all fields of a configuration, parts included."""
     names = []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -156,12 +160,12 @@ def field_names(config: Any) -> list[str]:
 
 
 def to_json(config: Any) -> str:
-    """The config as strict JSON text; infinite numbers become the string "inf"."""
+    """The config as strict JSON text; infinite numbers become the strings "inf" and "-inf"."""
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
             return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         if isinstance(value, tuple):
-            return list(value)
+            return [plain(v) for v in value]
         if isinstance(value, float) and math.isinf(value):
             return "inf" if value > 0 else "-inf"
         return value
@@ -183,7 +187,7 @@ def from_json(text: str, source: str = "config", kind: type[T] = Config) -> T:
 
 
 def read_config(path: str | Path, kind: type[T] = Config) -> T:
-    """Read a config file. Raises `ConfigError` for a file that cannot be read."""
+    """Read a config file. Raises `ConfigError` for a file that cannot be read, and as `from_json` does."""
     path = Path(path)
     try:
         text = path.read_text()

@@ -5,6 +5,7 @@ numbers (results), tables (report).
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,22 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from lrtheory.measure import GROUPS
 from lrtheory.results import undiverged
 
 # Okabe & Ito (2008): told apart by readers with any colour vision, and in grey by line style.
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7",
                                                      "#666666")
 ALGORITHM_STYLE = {"L-S": (BLUE, "-"), "S": (VERMILION, "--"), "S+noise": (GREEN, "-.")}
+"""{algorithm: (colour, line)}."""
 GROUP_STYLE = {"p": (BLUE, "P only"), "mixed": (GREY, "both halves"), "q": (ORANGE, "Q only")}
+"""{group: (colour, label)} of the paper's groups."""
 DIRECTION_STYLE = {"g_z": (BLUE, "g(z)"), "g_plus": (ORANGE, "g(z + ζ)"), "g_minus": (PURPLE, "g(z − ζ)")}
+"""{measurement: (colour, label)} of the outputs on Q's directions."""
 DASHED: dict[str, Any] = {"ls": (0, (4, 2)), "lw": 1.1}
+"""How a prediction is drawn."""
 RC: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
       "legend.frameon": False, "figure.dpi": 100, "lines.linewidth": 1.6}
+"""Matplotlib settings under which every figure is drawn."""
 
 
 Draw = Callable[..., Figure]
@@ -51,8 +56,7 @@ def learning_order(results: xr.Dataset, theory: xr.Dataset | None = None) -> Fig
     figure, axes = _panels(len(names), sharey=True)
     for axis, name in zip(axes, names, strict=True):
         runs = results.sel(algorithm=name)
-        for group in GROUPS:
-            colour, label = GROUP_STYLE[group]
+        for group, (colour, label) in group_styles(results).items():
             curve(axis, runs, f"loss_{group}", colour, label, band="range", theory=_one(theory, name))
         axis.axhline(np.log(2), color=GREY, lw=0.6)
         mark_annealing(axis, runs)
@@ -159,6 +163,7 @@ def overlay(runs: Mapping[str, xr.Dataset], theory: xr.Dataset, metric: str = "c
 
 FIGURES: dict[str, Draw] = {f.__name__: f for f in (learning_order, test_error_on_p,
                                                                               directions, noise_and_signal)}
+"""The figures of a run, by name."""
 
 
 def save_all(results: xr.Dataset, folder: Path, theory: xr.Dataset | None = None) -> list[Path]:
@@ -188,6 +193,13 @@ def time_axis(axis: Axes) -> None:
     """Time on a square-root scale: early and late are both to be seen."""
     axis.set_xscale("function", functions=(lambda t: np.sqrt(np.maximum(t, 0)), lambda s: s**2))
     axis.set_xlabel("time (sum of learning rates, √ scale)")
+
+
+def group_styles(results: xr.Dataset) -> dict[str, tuple[str, str]]:
+    """{group: (colour, label)} of every group of examples in the results."""
+    names = [str(n).removeprefix("loss_") for n in results.data_vars if str(n).startswith("loss_")]
+    spare = itertools.cycle((GREEN, PURPLE, SKY))
+    return {name: GROUP_STYLE[name] if name in GROUP_STYLE else (next(spare), name) for name in names}
 
 
 def algorithm_style(results: xr.Dataset, name: str) -> tuple[str, str]:

@@ -19,9 +19,9 @@ from lrtheory.spec import ConfigError
 from lrtheory.timescales import blur_time, p_time, q_time
 
 MEASURED_TOO = ("steps", "activation_noise")
-"""Fields whose names without their part are also measurements (a test compares with `lrtheory.measure.UNITS`)."""
+"""Fields whose names without their part are also measurements (a test compares with `lrtheory.measure.described`)."""
 FIXED = ("name", "note", "problem", "network", "training", "algorithms", "seeds", "first_seed", "records", "n_test",
-         "required_ratio")
+         "required_ratio", "problem.extra_groups")
 """Config fields that cannot be an axis: parts, labels, and what gives the results their shape."""
 MOST_POINTS = 1_000_000
 """A grid with more points is taken for a mistake."""
@@ -57,7 +57,9 @@ class Grid:
     """All combinations of the values of some axes, on top of a base config; a point is an index along each axis."""
 
     config: Config
+    """what all points share; a field that is on an axis has the axis's values instead"""
     axes: tuple[Axis, ...]
+    """in the order of the results' dimensions; none: a single point"""
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -90,7 +92,7 @@ class Grid:
         return tuple(f for axis, compiled in zip(self.axes, self.compiled, strict=True) if not compiled for f in axis.fields)
 
     def at(self, index: Sequence[int]) -> Config:
-        """The config of one point."""
+        """The config of one point: an index along each axis, in order."""
         return self.config.replace(**{f: v for axis, k in zip(self.axes, index, strict=True)
                                       for f, v in zip(axis.fields, axis.values[k], strict=True)})
 
@@ -171,7 +173,8 @@ def make_grid(config: Config, axes: Mapping[str | tuple[str, ...], Sequence[Any]
     """The grid of a mapping from names to values.
 
     A name is a config field, with its part or without ("training.eta_ratio" or "eta_ratio"). A tuple of names is one
-    axis along which the fields change together; its values are tuples. Raises `ConfigError`.
+    axis along which the fields change together; its values are tuples. Raises `ConfigError` for a name that is no field or
+    comes twice, and for values that are missing, repeated or not of the field's type; `Grid.check` judges the points.
 
     >>> from lrtheory import preset
     >>> grid = make_grid(preset("quick"), {"eta_ratio": [1e-4, 1e-2], ("r", "z_norm"): [(0.02, 25.0), (0.03, 20.0)]})
@@ -211,6 +214,9 @@ def read_axes(config: Config, products: Sequence[str], zips: Sequence[Sequence[s
       products: "NAME=VALUES" an axis; VALUES is a list "0.1,0.2" or geomspace(a,b,n) or linspace(a,b,n).
       zips: for each zipped axis, several "NAME=VALUES" of equal length.
 
+    Raises:
+      ConfigError: text that is not of this form, or what `make_grid` does not take.
+
     >>> from lrtheory import preset
     >>> read_axes(preset("quick"), ["eta_ratio=geomspace(1e-4,1,3)"]).axes[0].values
     ((0.0001,), (0.01,), (1.0,))
@@ -231,7 +237,7 @@ def read_axes(config: Config, products: Sequence[str], zips: Sequence[Sequence[s
 
 
 def is_static(config: Config, name: str) -> bool:
-    """Whether a field shapes the program."""
+    """Whether the field `name` (dotted) shapes the program, so that its values compile apart."""
     part, _, field = name.rpartition(".")
     owner = getattr(config, part) if part else config
     return next(f for f in dataclasses.fields(owner) if f.name == field).metadata["static"]

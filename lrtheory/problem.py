@@ -1,9 +1,11 @@
 """The provable data distribution: its numbers, its samples, and the closed-form test error on Q.
 
-Lives here: `Problem` (Li, Wei & Ma 2019, section 3), training sets with exact or i.i.d. groups, test points.
-Lives elsewhere: networks that read the data, and time scales derived from it.
+Lives here: `Problem` (Li, Wei & Ma 2019, section 3), further groups of examples, training sets with exact or i.i.d. groups,
+test points. Lives elsewhere: networks that read the data, and time scales derived from it.
 """
 
+import math
+import re
 from typing import Literal, NamedTuple, get_args
 
 import jax
@@ -14,9 +16,33 @@ from lrtheory.linalg import matmul
 from lrtheory.spec import ConfigError, require, require_choice, require_nonnegative, require_positive, spec, static, swept
 
 P_ONLY, MIXED, Q_ONLY = 0, 1, 2
-"""Group codes, in the order in which a training set holds its examples."""
+"""Codes of the paper's groups; further ones count on from 3. A training set holds P-only first and Q-only last."""
 
 GroupDraw = Literal["exact", "iid"]
+
+
+@spec
+class Group:
+    """A further group of examples: its share, and what each half says of the label y.
+
+    x1 = |p| P_{sign(p) y} and x2 = |q| Q_{sign(q) y}, draws of the paper's P and Q scaled; 0: that half is absent. In these
+    terms the paper's groups have (p, q) = (1, 0) for P-only, (1, 1) for both and (0, 1) for Q-only, while (-1, 0) is label
+    noise on P and (1, -1) has halves that contradict each other. Not in the paper.
+
+    >>> from lrtheory import Group, Problem
+    >>> problem = Problem(N=200, p0=0.1, q0=0.25, extra_groups=(Group(name="contradiction", share=0.05, q=-1.0),))
+    >>> dict(zip(problem.group_names, problem.group_sizes, strict=True))
+    {'p': 20, 'mixed': 120, 'q': 50, 'contradiction': 10}
+    """
+
+    name: str = static()
+    """what its losses and errors are called: loss_NAME, accuracy_NAME, test_error_NAME, time_NAME_half"""
+    share: float = static()
+    """its probability, taken from the mixed group's"""
+    p: float = static(default=1.0)
+    """sign: whether x1 tells the truth; size: what x1 is multiplied by; 0: no x1"""
+    q: float = static(default=1.0)
+    """the same for x2"""
 
 
 @spec
@@ -42,6 +68,8 @@ class Problem:
     """probability of a P-only example"""
     q0: float = static(default=0.25)
     """probability of a Q-only example"""
+    extra_groups: tuple[Group, ...] = static(default=())
+    """further groups beside the paper's three, which take their shares from the mixed one"""
     groups: GroupDraw = static(default="exact")
     """exact: round(p0 N), round(q0 N) and the rest, as the theorems condition on; iid: each example draws its group"""
     r: float = swept(default=0.02)
@@ -62,10 +90,32 @@ class Problem:
         return round(self.d / self.kappa**2)
 
     @property
-    def group_sizes(self) -> tuple[int, int, int]:
-        """Exact group sizes (P-only, mixed, Q-only): round(p0 N), the rest, round(q0 N)."""
-        n_p, n_q = round(self.p0 * self.n_train), round(self.q0 * self.n_train)
-        return n_p, self.n_train - n_p - n_q, n_q
+    def group_names(self) -> tuple[str, ...]:
+        """Names of the groups, in the order of their codes: p (P-only), mixed, q (Q-only), then further ones."""
+        return ("p", "mixed", "q", *(g.name for g in self.extra_groups))
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Probability of each group."""
+        extra = tuple(g.share for g in self.extra_groups)
+        return (self.p0, 1 - self.p0 - self.q0 - sum(extra), self.q0, *extra)
+
+    @property
+    def halves(self) -> tuple[tuple[float, float], ...]:
+        """(p, q) of each group, as in `Group`: what x1 and x2 say of the label, and by how much they are scaled."""
+        return ((1.0, 0.0), (1.0, 1.0), (0.0, 1.0), *((g.p, g.q) for g in self.extra_groups))
+
+    def carried(self, power: int = 1) -> tuple[float, float]:
+        """(E[p^power], E[q^power]) over examples: 1 - q0 and 1 - p0 without further groups."""
+        p, q = (sum(share * half[k]**power for share, half in zip(self.shares, self.halves, strict=True)) for k in (0, 1))
+        return p, q
+
+    @property
+    def group_sizes(self) -> tuple[int, ...]:
+        """Exact group sizes in the order of their codes: round(share N), and the rest for the mixed group."""
+        sizes = [round(share * self.n_train) for share in self.shares]
+        sizes[MIXED] = self.n_train - sum(sizes) + sizes[MIXED]
+        return tuple(sizes)
 
     @property
     def p_rows(self) -> slice:
@@ -89,11 +139,22 @@ class Problem:
         for name in ("p0", "q0"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"problem.{name}", value, "a probability in [0, 1]", "lower or raise it")
-        require(self.p0 + self.q0 <= 1, "problem.p0 + problem.q0", self.p0 + self.q0, "at most 1",
-                "the groups P-only and Q-only cannot exceed all examples; lower one")
+        for k, group in enumerate(self.extra_groups):
+            where = f"problem.extra_groups[{k}]"
+            require(re.fullmatch("[a-z][a-z0-9_]*", group.name) is not None, f"{where}.name", repr(group.name),
+                    "lower-case letters, digits and _", "results are called loss_NAME")
+            require(self.group_names.count(group.name) == 1, f"{where}.name", repr(group.name),
+                    "different from all other groups", "p, mixed and q are the paper's; choose another name")
+            require(0 <= group.share <= 1, f"{where}.share", group.share, "a probability in [0, 1]", "lower or raise it")
+            for half in ("p", "q"):
+                value = getattr(group, half)
+                require(math.isfinite(value), f"{where}.{half}", value, "a finite number", "1: true, -1: false, 0: absent")
+        total = self.p0 + self.q0 + sum(g.share for g in self.extra_groups)
+        extra = "".join(f" + share of {g.name}" for g in self.extra_groups)
+        require(total <= 1, f"problem.p0 + problem.q0{extra}", total, "at most 1",
+                "the groups other than the mixed one cannot exceed all examples; lower one")
         sizes = self.group_sizes
-        for name, size, share in zip(("P-only", "mixed", "Q-only"), sizes,
-                                     (self.p0, 1 - self.p0 - self.q0, self.q0), strict=True):
+        for name, size, share in zip(("P-only", "mixed", "Q-only", *self.group_names[3:]), sizes, self.shares, strict=True):
             require(size >= 1 or share < 1e-9, "problem.N", self.n_train,
                     f"large enough to give the {name} group (share {share:.3g}) at least one example",
                     f"use N >= {int(1 / max(share, 1e-9)) + 1}, a smaller kappa, or share 0")
@@ -114,7 +175,7 @@ class Data(NamedTuple):
     alpha: Array  # (n,), 0 in P-only
     direction: Array  # (n,) int: 0 = z, 1 = z + zeta, 2 = z - zeta
     y: Array  # (n,), +1.0 or -1.0
-    group: Array  # (n,) int: P_ONLY, MIXED or Q_ONLY
+    group: Array  # (n,) int: code of the group, an index into `Problem.group_names`
     basis: Array  # (3, d): unit vectors w*, z/|z|, zeta/|zeta|
 
 
@@ -138,34 +199,44 @@ def _basis(problem: Problem, key: Array) -> Array:
 
 
 def _examples(problem: Problem, basis: Array, group: Array, key: Array) -> Data:
-    """Draw y, x1 ~ P_y and x2 ~ Q_y for each entry of `group` (n,) and blank out the absent halves."""
+    """Draw y, x1 ~ |p| P_{sign(p) y} and x2 ~ |q| Q_{sign(q) y} for each entry of `group` (n,); p or q is 0 where absent."""
     n = group.shape[0]
     key_normal, key_uniform = jax.random.split(key)
     w_star = basis[0]
     xi = jax.random.normal(key_normal, (n, problem.d)) / jnp.sqrt(problem.d)
     for_y, for_b, for_alpha = jax.random.uniform(key_uniform, (3, n))
     y = jnp.where(for_y < 0.5, -1.0, 1.0)
+    p, q = jnp.asarray(problem.halves, y.dtype)[group].T
+    y1, y2 = jnp.where(p < 0, -y, y), jnp.where(q < 0, -y, y)  # what each half says
     along = matmul(xi, w_star)
     # Reflecting xi through w*'s hyperplane where the sign is wrong draws from N(0, I/d) given y <w*, xi> >= 0.
-    x1 = xi + jnp.outer(y * (jnp.abs(along) + problem.gamma0) - along, w_star)
+    x1 = xi + jnp.outer(y1 * (jnp.abs(along) + problem.gamma0) - along, w_star)
     alpha = problem.alpha_min + (1 - problem.alpha_min) * for_alpha
-    direction = jnp.where(y > 0, 0, jnp.where(for_b < 0.5, 1, 2))
-    return Data(x1=jnp.where((group != Q_ONLY)[:, None], x1, 0.0), alpha=jnp.where(group != P_ONLY, alpha, 0.0),
-                direction=direction, y=y, group=group, basis=basis)
+    direction = jnp.where(y2 > 0, 0, jnp.where(for_b < 0.5, 1, 2))
+    return Data(x1=jnp.where((p != 0)[:, None], jnp.abs(p)[:, None] * x1, 0.0),
+                alpha=jnp.where(q != 0, jnp.abs(q) * alpha, 0.0), direction=direction, y=y, group=group, basis=basis)
 
 
 def sample(problem: Problem, key: Array) -> Data:
-    """Draw a training set of N examples, ordered P-only, mixed, Q-only.
+    """Draw a training set of N examples, ordered P-only, mixed, further groups, Q-only.
 
-    Groups are exact (the sizes the theorems condition on) or i.i.d. with probabilities (p0, 1 - p0 - q0, q0),
-    as `problem.groups` says. Source: section 3. Pure in (problem, key): vmap over either.
+    Groups are exact (the sizes the theorems condition on) or i.i.d. with probabilities (p0, the rest, q0, ...), as
+    `problem.groups` says. Source: section 3. Pure in (problem, key): vmap over either. `problem` is taken to be valid:
+    `Problem.check` raises `ConfigError` where it is not.
+
+    >>> import jax
+    >>> from lrtheory import Problem, sample
+    >>> data = sample(Problem(d=8, N=20, p0=0.1, q0=0.25), jax.random.key(0))
+    >>> data.x1.shape, data.group.tolist()
+    ((20, 8), [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2])
     """
     key_basis, key_group, key_examples = jax.random.split(key, 3)
+    codes = jnp.array([P_ONLY, MIXED, *range(3, len(problem.shares)), Q_ONLY])
     if problem.groups == "exact":
-        group = jnp.repeat(jnp.arange(3), jnp.array(problem.group_sizes), total_repeat_length=problem.n_train)
+        group = jnp.repeat(codes, jnp.array(problem.group_sizes)[codes], total_repeat_length=problem.n_train)
     else:
-        shares = jnp.array([problem.p0, 1 - problem.p0 - problem.q0, problem.q0])
-        group = jnp.sort(jax.random.choice(key_group, 3, (problem.n_train,), p=shares))
+        drawn = jax.random.choice(key_group, len(problem.shares), (problem.n_train,), p=jnp.array(problem.shares))
+        group = jnp.sort(drawn)
     return _examples(problem, _basis(problem, key_basis), group, key_examples)
 
 

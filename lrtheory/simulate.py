@@ -16,8 +16,8 @@ from lrtheory import noise
 from lrtheory.config import Config
 from lrtheory.engines import ENGINES
 from lrtheory.engines.base import Perturbation
-from lrtheory.measure import loss_gradient, losses, measurements
-from lrtheory.problem import Q_ONLY, Data, sample, sample_test
+from lrtheory.measure import floor, loss_gradient, losses, measurements
+from lrtheory.problem import Data, sample, sample_test
 from lrtheory.schedule import Algorithm, ScheduleState
 
 DIVERGED_LOSS = 100.0
@@ -57,8 +57,8 @@ class Run(NamedTuple):
     steps: Array  # () steps taken, tried leaps included
     stride: Array  # () time that the next leap tries to cover
     noise_variance: Array  # () v, in units of tau0^2, by its recursion
-    initial_losses: Array  # (3,) of each group
-    half_times: Array  # (3,) of each group
+    initial_losses: Array  # (groups,)
+    half_times: Array  # (groups,)
     annealed_at: Array  # ()
     threshold_at: Array  # ()
     stopped_at: Array  # ()
@@ -82,10 +82,11 @@ def begin(config: Config, algorithm: Algorithm, seed: Array) -> tuple[Setting, R
     f, _ = engine.forward(config, inputs, network, None)
     zero = jnp.zeros(())
     never = jnp.full((), jnp.inf)
+    initial = losses(config.problem, data, f).each
     run = Run(network=network, rate=algorithm.rate.init(), activation_noise=algorithm.activation_noise.init(),
               time=Sum(zero, zero), iterations=Sum(zero, zero), steps=jnp.array(0),
               stride=jnp.asarray(config.training.step_time, zero.dtype), noise_variance=jnp.ones(()),
-              initial_losses=losses(data, f).each, half_times=jnp.full((3,), jnp.inf), annealed_at=never,
+              initial_losses=initial, half_times=jnp.full(initial.shape, jnp.inf), annealed_at=never,
               threshold_at=never, stopped_at=never, diverged_at=never)
     return Setting(data, test, inputs, noise_key), run
 
@@ -102,8 +103,8 @@ class Now(NamedTuple):
 def look(config: Config, algorithm: Algorithm, data: Data, run: Run, f: Array) -> Now:
     """Rate and noise level from the loss of the network as it is, without activation noise, and what has happened."""
     training, time = config.training, run.time.value
-    loss = losses(data, f)
-    excess = loss.total - jnp.log(2.0) * jnp.mean(data.group == Q_ONLY)  # over q log 2, q the empirical share of Q-only
+    loss = losses(config.problem, data, f)
+    excess = loss.total - floor(config.problem, data)
     diverged_at = _first(run.diverged_at, time, ~(loss.total < DIVERGED_LOSS))
     stopped_at = _first(run.stopped_at, time, loss.total <= training.stop_loss)
     eta, rate = algorithm.rate.update(run.rate, time, excess)
@@ -200,10 +201,10 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run) ->
         "phase": run.rate.stage + run.activation_noise.stage, "noise_variance_theory": run.noise_variance}
 
 
-def events(run: Run) -> dict[str, Array]:
-    """What happened once in a run, as times; inf: never."""
-    p, mixed, q = (run.half_times[..., k] for k in range(3))
-    return {"time_p_half": p, "time_mixed_half": mixed, "time_q_half": q, "annealed_at": run.annealed_at,
+def events(config: Config, run: Run) -> dict[str, Array]:
+    """What happened once in a run, as times (sums of rates); inf: never."""
+    halved = {f"time_{name}_half": run.half_times[..., k] for k, name in enumerate(config.problem.group_names)}
+    return halved | {"annealed_at": run.annealed_at,
             "threshold_at": run.threshold_at, "stopped_at": run.stopped_at, "diverged_at": run.diverged_at}
 
 

@@ -31,12 +31,13 @@ from lrtheory import simulate
 from lrtheory.batch import Measured, measured
 from lrtheory.config import from_json, to_json
 from lrtheory.grid import Axis, Grid
-from lrtheory.measure import STEP, UNITS
+from lrtheory.measure import STEP, described
 from lrtheory.plan import Chunk, Cut
 from lrtheory.provenance import environment
 from lrtheory.spec import ConfigError
 
 MANIFEST, STORE, LOCK = "sweep.json", "results.zarr", ".lock"
+"""Names in the folder of a sweep; `STORE` also in that of a run."""
 Place = Path | MemoryStore
 """Where a store lies: a path on disk, or memory."""
 
@@ -49,12 +50,12 @@ def describe(grid: Grid, cut: Cut | None) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, grid: Grid, cut: Cut | None) -> None:
-    """Write the manifest, whole or not at all."""
+    """Write the manifest, whole or not at all. Raises `OSError` where the disk does not take it."""
     write_whole(folder / MANIFEST, json.dumps(describe(grid, cut), indent=1) + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that it is there as a whole or as it was before."""
+    """Write a small file so that it is there as a whole or as it was before. Raises `OSError` if it cannot be written."""
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("w") as file:
         file.write(text)
@@ -132,12 +133,19 @@ class Store:
     """An open store: a grid cut into chunks, and where their numbers are."""
 
     place: Place
+    """where it lies"""
     grid: Grid
+    """the points, along the first dimensions of every array"""
     cut: Cut
+    """the shape of a chunk"""
     algorithms: tuple[str, ...]
+    """names along the dimension algorithm, which is never cut"""
 
     def prepare(self) -> None:
-        """Make the arrays, or repair everything of them but the chunks; stray files of a kill are removed."""
+        """Make the arrays, or repair everything of them but the chunks; stray files of a kill are removed.
+
+        Raises `OSError` where the disk does not take them.
+        """
         if isinstance(self.place, MemoryStore):
             return self._skeleton(self.place)
         self.place.mkdir(exist_ok=True)
@@ -169,12 +177,13 @@ class Store:
         dims = (*grid.dims, "algorithm", "seed", "record")
         shape = (*grid.shape, len(self.algorithms), config.seeds, config.records + 1)
         reach = (*self.cut.axes, len(self.algorithms), self.cut.seeds, config.records + 1)
+        meanings = described(config.problem)
         for name, (kind, over_time) in measured(config).items():
             last = len(dims) if over_time else -1
             group.create_array(
                 name, shape=shape[:last], chunks=reach[:last], dtype=kind, dimension_names=dims[:last],
                 fill_value=np.nan if kind.kind == "f" else 0, compressors=(ZstdCodec(level=3), Crc32cCodec()),
-                attributes=dict(zip(("units", "long_name"), UNITS[name], strict=True)))
+                attributes=dict(zip(("units", "long_name"), meanings[name], strict=True)))
         group.create_array("done", shape=(*grid.shape, config.seeds), chunks=(*self.cut.axes, self.cut.seeds), dtype=bool,
                            dimension_names=(*grid.dims, "seed"), fill_value=False, compressors=(Crc32cCodec(),),
                            attributes={"long_name": "whether the runs are there"})
@@ -224,7 +233,7 @@ class Store:
     def arrays(self) -> dict[str, zarr.Array]:
         """The arrays that are cut into chunks, `done` first."""
         group = zarr.open_group(self.place if isinstance(self.place, MemoryStore) else LocalStore(self.place), mode="r+")
-        names = ["done", *(name for name in group.array_keys() if name in UNITS)]
+        names = ["done", *(name for name, array in group.arrays() if _is_measured(array))]
         # write_empty_chunks: a file for each chunk, whatever its values
         return {name: group[name].with_config({"write_empty_chunks": True}) for name in names}  # type: ignore[union-attr]
 
@@ -235,12 +244,17 @@ class Store:
         return self.place / array.name.strip("/") / array.metadata.encode_chunk_key(number)
 
 
+def _is_measured(array: zarr.Array) -> bool:
+    """Whether an array of a store is cut into chunks, as everything measured is and no coordinate."""
+    return array.ndim > 1 and "algorithm" in (getattr(array.metadata, "dimension_names", None) or ())
+
+
 def missing_files(place: Path) -> int:
     """How many files of chunks are not there (an unfinished sweep, or damage)."""
     group = zarr.open_group(LocalStore(place, read_only=True), mode="r")
     count = 0
     for name, array in group.arrays():
-        if name == "done" or name in UNITS:
+        if name == "done" or _is_measured(array):
             numbers = itertools.product(*(range(-(-n // reach)) for n, reach in zip(array.shape, array.chunks, strict=True)))
             count += sum(not (place / name / array.metadata.encode_chunk_key(number)).is_file() for number in numbers)
     return count
@@ -250,7 +264,8 @@ def open_results(place: Place) -> xr.Dataset:
     """The dataset of a store, read when used; of an unfinished one, the runs that are there (others nan), with `done`."""
     results = xr.open_zarr(place, consolidated=False, chunks=None, decode_times=False, mask_and_scale=False)
     dims = [*json.loads(results.attrs.get("axes", "[]")), "algorithm", "seed", "record"]
-    results = results[[n for n in UNITS if n in results] + ["done"]].transpose(*[d for d in dims if d in results.dims])
+    names = described(from_json(results.attrs["config"], str(place)).problem)
+    results = results[[n for n in names if n in results] + ["done"]].transpose(*[d for d in dims if d in results.dims])
     if bool(results["done"].all()):
         return results.drop_vars("done")
     kept = results.load()

@@ -24,7 +24,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 from lrtheory.config import Config  # noqa: E402
 from lrtheory.network import Network  # noqa: E402
-from lrtheory.problem import Problem  # noqa: E402
+from lrtheory.problem import Group, Problem  # noqa: E402
 from lrtheory.training import Training  # noqa: E402
 
 
@@ -43,6 +43,17 @@ def float64():
     """Double precision for exact relations."""
     with jax.enable_x64(True):
         yield
+
+
+EXTRA = (Group(name="contradiction", share=0.1, q=-0.5), Group(name="noisy_p", share=0.15, p=-1.0, q=0.0),
+         Group(name="weak_q", share=0.1, p=0.0, q=0.3))
+"""Further groups of every kind: halves that contradict each other, label noise on P, a half that is scaled."""
+
+
+def grouped(config: Config, groups: str) -> Config:
+    """Groups "exact" or "iid", with further ones where it ends in "+extra"."""
+    mode, _, extra = groups.partition("+")
+    return vary(config, problem__groups=mode, problem__extra_groups=EXTRA if extra else ())
 
 
 def vary(config: Config, **changes) -> Config:

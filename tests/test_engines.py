@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import vary
+from conftest import grouped, vary
 from jax.test_util import check_grads
 
 from lrtheory import noise
@@ -39,11 +39,11 @@ def start(config, seed=0):
     return data, inputs, (state, State(*(projected(config, data, part) for part in state)))
 
 
-@pytest.mark.parametrize("groups", ["exact", "iid"])
+@pytest.mark.parametrize("groups", ["exact", "iid", "exact+extra", "iid+extra"])
 @pytest.mark.parametrize("variant", ["block", "conv"])
 @pytest.mark.parametrize("init", ["antisymmetric", "plain"])
 def test_dense_is_reduced_path_by_path(float64, small, variant, init, groups):
-    config = vary(small, network__variant=variant, network__init=init, problem__groups=groups)
+    config = grouped(vary(small, network__variant=variant, network__init=init), groups)
     data, inputs, states = start(config)
     test = sample_test(config.problem, data, 32, jax.random.key(7))
     engines = ENGINES["dense"], ENGINES["reduced"]
@@ -102,7 +102,7 @@ def test_gradients_are_those_of_the_loss(float64, small, engine, variant, form):
 
     def loss(signal):
         f, _ = engine.forward(config, inputs, State(signal, state.noise), perturbation)
-        return losses(data, f).total
+        return losses(config.problem, data, f).total
 
     f, pullback = engine.forward(config, inputs, State(signal, state.noise), perturbation)
     for ours, theirs in zip(pullback(loss_gradient(data, f)), jax.grad(loss)(signal), strict=True):

@@ -95,8 +95,8 @@ def test_zipped_values_must_be_equally_many():
 def test_no_axis_takes_the_name_of_a_measurement(small):
     """Sweeping such a field once ended in an error of the store."""
     from lrtheory.config import field_names
-    from lrtheory.measure import UNITS
+    from lrtheory.measure import described
 
-    shared = {name.rpartition(".")[2] for name in field_names(small)} & set(UNITS)
+    shared = {name.rpartition(".")[2] for name in field_names(small)} & set(described(small.problem))
     assert shared == set(MEASURED_TOO)
     assert make_grid(small, {"steps": [3, 4]}).dims == ("training_steps",)

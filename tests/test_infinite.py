@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import vary
+from conftest import grouped, vary
 
 import lrtheory as lt
 from lrtheory import kernel, noise, simulate
@@ -156,12 +156,13 @@ def history_sum(config, data, moves, levels):
 
 @pytest.mark.parametrize(("variant", "groups", "ratio", "level"), [
     ("block", "exact", 1e-6, 0.0), ("block", "iid", 1e-3, 0.5), ("conv", "exact", 1.0, 0.5),
+    ("block", "exact+extra", 1e-3, 0.0),
     *(pytest.param(*case, marks=pytest.mark.slow) for case in (
         ("block", "exact", 1.0, 0.0), ("block", "exact", 1e-3, 0.0), ("conv", "exact", 1e-6, 0.0),
-        ("conv", "iid", 1e-3, 0.5)))])
+        ("conv", "iid", 1e-3, 0.5), ("conv", "exact+extra", 1e-6, 0.0), ("block", "iid+extra", 1.0, 0.5)))])
 def test_memory_without_history(float64, small, variant, groups, ratio, level):
     """The engine's outputs are the sum over history to 1e-6, large rate and then small, at training and test points."""
-    config = vary(small, engine="infinite", problem__d=48, problem__N=60, network__variant=variant, problem__groups=groups,
+    config = vary(grouped(small, groups), engine="infinite", problem__d=48, problem__N=60, network__variant=variant,
                   problem__r=0.05, problem__z_norm=5.0)
     lam, tau_xi = 0.02, noise.balanced_noise(0.2, 0.02)
     plan = [(0.2, 1)] * 15 + [(0.2 * ratio, round(1 / ratio))] * 15 + [(0.2 * ratio, 1)] * 2

@@ -29,7 +29,7 @@ from lrtheory.engines.base import Diagnostics, Engine, Leap, Perturbation, Pullb
 from lrtheory.kernel import Decay, Expansion
 from lrtheory.linalg import matmul
 from lrtheory.noise import Move
-from lrtheory.problem import P_ONLY, Data, directions
+from lrtheory.problem import Data, directions
 
 TRAIN_ERROR, TEST_ERROR = 1e-8, 1e-5
 """Error of the kernel between different inputs of P that cutting the rates may add, at the expected largest cosine."""
@@ -42,7 +42,7 @@ NEWTON_STEPS = 12
 class Inputs(NamedTuple):
     """The training set as the kernel sees it."""
 
-    p_rows: Array  # (n_P, d) x1 of the examples that carry one
+    p_rows: Array  # (n_P, d) x1 of the examples that can carry one, 0 where absent
     pairs: Array | None  # (n_P, n_off * n_P) sum_k S_k -> off-diagonal outputs; None: features
     squares: Array  # (n_P,) |x1|^2
     cross: Array | None  # (3, n_off * n_P) between Q's directions and the P rows (conv); None: block
@@ -80,7 +80,7 @@ class State(NamedTuple):
 
 
 def terms(config: Config) -> Expansion:
-    """The expansion of the kernel that a configuration asks for, in the precision of the run."""
+    """The expansion of the kernel that a configuration asks for, (rates,) each, in the precision of the run."""
     found, precision = kernel.expansion(config.network.shortest_lag), jnp.result_type(float)
     return Expansion(found.rates.astype(precision), found.weights.astype(precision), found.error)
 
@@ -110,9 +110,9 @@ def kernel_error(config: Config, x: Array, y: Array | None = None, error: float 
 
 
 def off_diagonal(config: Config, x: Array, y: Array, error: float = TRAIN_ERROR, keep: Array | float = 1.0) -> Array:
-    """|x| |y| w_k cos^(mu_k + 1) of inputs x (n, d) and y (m, d), what rate k adds to <x, y> P: (n, rates * m).
+    """|x| |y| w_k cos^(mu_k + 1) of inputs x (n, d) and y (m, d), what rate k adds to `<x, y>` P: (n, rates * m).
 
-    keep (n, m): 0 where a pair is left out.
+    keep (n, m): 0 where a pair is left out. The leading `off_diagonal_rates` are kept. Derived here.
     """
     found, count = terms(config), off_diagonal_rates(config, error)
     norms = jnp.linalg.norm(x, axis=-1)[:, None] * jnp.linalg.norm(y, axis=-1)[None]
@@ -131,7 +131,7 @@ def off_diagonal(config: Config, x: Array, y: Array, error: float = TRAIN_ERROR,
 
 
 def prepare(config: Config, data: Data) -> Inputs:
-    """The kernel of a training set."""
+    """The kernel between the rows of a training set, once for a run."""
     problem = config.problem
     rows = data.x1[problem.p_rows]
     n = rows.shape[0]
@@ -142,7 +142,7 @@ def prepare(config: Config, data: Data) -> Inputs:
     pairs = None
     if config.network.kernel == "matrix":
         pairs = off_diagonal(config, rows, rows, keep=1 - jnp.eye(n, dtype=rows.dtype))
-    on = (data.direction[None] == jnp.arange(3)[:, None]) & (data.group != P_ONLY)[None]
+    on = data.direction[None] == jnp.arange(3)[:, None]
     return Inputs(p_rows=rows, pairs=pairs, squares=jnp.sum(rows**2, -1),
                   cross=off_diagonal(config, points, rows) if conv else None,
                   on=jnp.where(on, data.alpha[None], 0.0), r=jnp.asarray(problem.r),
@@ -274,7 +274,7 @@ def _remember(state: State, decay: Decay, source: Source, blur: Array) -> tuple[
 
 
 def advance(config: Config, inputs: Inputs, state: State, gradient: Gradient, move: Move, normals: None) -> State:
-    """K micro-steps with residuals and gates frozen at their start."""
+    """K micro-steps with residuals and gates frozen at their start, S_k <- keep_k S_k + gain_k R (`kernel.frozen_steps`)."""
     del normals
     rates = terms(config).rates
     decay = kernel.frozen_steps(rates, state.variance, move)
@@ -312,6 +312,8 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     S = S_halves + (1 + 2/K) (S_halves - S_whole). Q is solved for the end implicitly, three unknowns by Newton, for its
     common mode is stiff; P is predicted. At K = 1 this is the algorithm itself. The error is the largest difference in
     any output between whole and halves: of the first order, while what is kept is of the second. Derived here.
+
+    `rate` is eta, `count` K and `level` that of the activation noise (tau0 |x|), all (); `slope` gives dL/df (N,) of f (N,).
     """
     noisy = config.training.activation_noise_form is not None
     f, pullback = forward(config, inputs, state, Perturbation(level, jax.random.key(0)) if noisy else None)
@@ -398,7 +400,7 @@ def draw(key: Array, state: State) -> None:
 
 
 def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
-    """Outputs on test x1 alone, by prediction from the kernel with the training rows, and on Q's directions."""
+    """Outputs on test x1 alone (n_test,), from the kernel with the training rows, and on Q's directions (3,)."""
     count = off_diagonal_rates(config, TEST_ERROR)
 
     def at(x: Array) -> Array:
@@ -429,3 +431,4 @@ def diagnose(config: Config, inputs: Inputs, state: State) -> Diagnostics:
 
 INFINITE = Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read, diagnose=diagnose,
                   leap=leap)
+"""The engine `infinite`, the one that can choose its steps."""

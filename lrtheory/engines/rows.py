@@ -31,7 +31,7 @@ from lrtheory.engines.base import (
 )
 from lrtheory.linalg import matmul
 from lrtheory.network import output, second_layer
-from lrtheory.problem import P_ONLY, Data, directions
+from lrtheory.problem import Data, directions
 
 Activity = Callable[[State, int, Array, Array | None], tuple[Array, Array]]
 """(state, half, rows x (n, k), pre-activation noise (n, m) or None) -> gates (n, m) of bool, values (n, m)."""
@@ -44,7 +44,7 @@ TEST_ROWS = 256
 class Inputs(NamedTuple):
     """Rows on which the network is evaluated, and how examples are made of them."""
 
-    p_rows: Array  # (n_P, d) x1 of the examples that carry one
+    p_rows: Array  # (n_P, d) x1 of the examples that can carry one, 0 where absent
     q_rows: Array  # (3, k) directions of Q, or (n_Q, k) x2 of the examples that carry one; k = 2 (block) or d (conv)
     q_mix: Array | None  # (3, N) alpha where the example lies on the direction; None: q_rows are examples
     directions: Array  # (3, k)
@@ -59,13 +59,13 @@ def prepare(config: Config, data: Data) -> Inputs:
         keep = config.problem.q_rows
         q_rows, q_mix = data.alpha[keep, None] * points[data.direction[keep]], None
     else:
-        on = (data.direction[None] == jnp.arange(3)[:, None]) & (data.group != P_ONLY)[None]
+        on = data.direction[None] == jnp.arange(3)[:, None]
         q_rows, q_mix = points, jnp.where(on, data.alpha[None], 0.0)
     return Inputs(p_rows=data.x1[config.problem.p_rows], q_rows=q_rows, q_mix=q_mix, directions=points)
 
 
 def init(config: Config, inputs: Inputs, key: Array) -> State:
-    """The initial state, V in its plane (block)."""
+    """The initial state: W (d, m_w) and, in its plane, V (2, m_v) (block), or U (d, m_w + m_v) (conv)."""
     return start(config, (inputs.p_rows.shape[-1], inputs.q_rows.shape[-1])[: len(config.network.widths)], key)
 
 
@@ -88,7 +88,7 @@ def _to_rows(config: Config, inputs: Inputs, df: Array) -> tuple[Array, Array]:
 
 
 def make(activity: Activity) -> Engine:
-    """The engine whose halves respond to rows by `activity`."""
+    """The engine whose halves respond to rows by `activity`, f = u^T (gates * values). Derived here."""
 
     def forward(config: Config, inputs: Inputs, state: State,
                 perturbation: Perturbation | None) -> tuple[Array, Pullback]:

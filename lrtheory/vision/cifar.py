@@ -28,15 +28,19 @@ import platformdirs
 from lrtheory.spec import ConfigError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""Names of the ten classes, in the order of their numbers."""
 VARIABLE = "LRTHEORY_CIFAR10"
 """Environment variable that names the folder or archive."""
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+"""Where `load` downloads from."""
 MD5 = "c58f30108f718f92721af3b95e74349a"
 """Of the archive at `URL`, as published there."""
 LAYOUTS = {"cifar-10-batches-py": "cifar-10-python.tar.gz", "cifar-10-batches-bin": "cifar-10-binary.tar.gz"}
 """Folder and archive of the Python and of the binary layout."""
 PER_BATCH = 10_000
+"""Images in each of the six files."""
 PIXELS = 3 * 32 * 32
+"""Bytes of an image."""
 _TOO_LARGE = 2 * PER_BATCH * (PIXELS + 1)  # bytes; the largest real file is half of it
 
 
@@ -50,7 +54,8 @@ class Images(NamedTuple):
     source: str  # where they come from
 
 
-def load(data_dir: Path | None = None, *, download: bool = False, tell: Callable[[str], None] = lambda text: None) -> Images:
+def load(data_dir: Path | str | None = None, *, download: bool = False,
+         tell: Callable[[str], None] = lambda text: None) -> Images:
     """Real CIFAR-10.
 
     Looked for in `data_dir`, else where the environment variable LRTHEORY_CIFAR10 says, else in the user's cache folder.
@@ -65,7 +70,7 @@ def load(data_dir: Path | None = None, *, download: bool = False, tell: Callable
       ConfigError: nothing found, or a file that is truncated, of the wrong size, mislabelled or not what it says.
     """
     named = data_dir or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
-    where = named or cache()
+    where = Path(named or cache())
     found = _find(where)
     if found is None and named is None and download:
         where.mkdir(parents=True, exist_ok=True)
