@@ -20,7 +20,7 @@ from lrtheory import batch, sweeping
 from lrtheory.config import Config, to_json
 from lrtheory.figures import RC, SKY, VERMILION
 from lrtheory.grid import make_grid
-from lrtheory.predictions import PREDICTIONS, Need, Statistic, verdict
+from lrtheory.predictions import PREDICTIONS, Need, Prediction, Statistic, verdict
 from lrtheory.predictions.base import duration, lasting
 from lrtheory.presets import preset
 from lrtheory.provenance import environment
@@ -77,35 +77,42 @@ def expected(config: Config) -> bool:
     return values["A"] >= EFFECT["A"] and values["B"] <= EFFECT["B"] and values["D"] >= EFFECT["D"]
 
 
-def verify(base: Config, names: Sequence[str] = (), *, folder: Path | None = None,
+def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str | Path | None = None,
            tell: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """Judge predictions at and around a configuration.
 
     Args:
       base: the configuration; predictions change of it what they need.
-      names: of predictions; none: all.
+      claims: names of the theory's predictions, and predictions of your own; none: all of the theory's.
       folder: where verify.json, report.md and figures/NAME.png go, new or empty; None: nothing is written.
       tell: told what is being done.
 
     Returns:
       A tree: claims with statistics, intervals and verdicts, whether each should hold at this configuration (never with
-      minibatches, of which the theorems say nothing), and the level of an interval: 1 - 0.05/10 for ten predictions,
-      whether or not all are judged. A claim whose runs cannot be made of this configuration is "not judged", with the
-      reason.
+      minibatches, of which the theorems say nothing), and the level of an interval: 1 - 0.05/10 for the theory's ten
+      predictions, whether or not all are judged, a part more for each of your own. A claim whose runs cannot be made of
+      this configuration is "not judged", with the reason.
 
     Raises:
-      ConfigError: an unknown name, a configuration that cannot run, or a folder that is not free.
+      ConfigError: an unknown name, two claims of one name, a configuration that cannot run, or a folder that is not free.
     """
-    level, done, claims = 1 - ERROR_RATE / len(PREDICTIONS), {}, []
+    names, own = [c for c in claims if isinstance(c, str)], [c for c in claims if isinstance(c, Prediction)]
+    known = PREDICTIONS | {p.name: p for p in own}
+    if len(known) < len(PREDICTIONS) + len(own):
+        raise ConfigError(f"claims {', '.join(p.name for p in own)}: must have names of their own, unlike each other and "
+                          f"{', '.join(PREDICTIONS)}; rename them")
+    judged = [*(chosen(names) if names or not own else ()), *(p.name for p in own)]
+    level, done, found = 1 - ERROR_RATE / len(known), {}, []
     started, gap = time.perf_counter(), expected(base.check())
     if folder is not None:
+        folder = Path(folder)
         prepare(folder)
         (folder / "figures").mkdir(parents=True)
-    for name in chosen(names):
-        prediction, since = PREDICTIONS[name], time.perf_counter()
+    for name in judged:
+        prediction, since = known[name], time.perf_counter()
         tell(name)
         should = base.training.batch_size is None and (gap or not prediction.needs_gap)
-        claim = {"name": name, "number": list(PREDICTIONS).index(name) + 1, "statement": prediction.statement,
+        claim = {"name": name, "number": list(known).index(name) + 1, "statement": prediction.statement,
                  "source": prediction.source, "about": prediction.about, "expected": should,
                  "verdict": "not judged", "reason": None, "diverged": 0, "statistics": []}
         try:
@@ -120,13 +127,14 @@ def verify(base: Config, names: Sequence[str] = (), *, folder: Path | None = Non
             claim |= {"verdict": verdict(statistics), "statistics": [_plain(s) for s in statistics],
                       "diverged": sum(int((r["diverged_at"] < math.inf).sum()) for r in runs.values())}
             if folder is not None:
-                figure(claim, functools.partial(prediction.draw, runs)).savefig(folder / "figures" / f"{name}.png", dpi=150)
-        claims.append(claim | {"seconds": time.perf_counter() - since})
-    found = conditions(base.problem, base.training, base.network, full=base.engine in ("dense", "reduced"))
-    far = not found[0].holds and not gap and any(PREDICTIONS[c["name"]].needs_gap for c in claims)
+                curves = functools.partial(prediction.draw, runs) if prediction.draw is not None else None
+                figure(claim, curves).savefig(folder / "figures" / f"{name}.png", dpi=150)
+        found.append(claim | {"seconds": time.perf_counter() - since})
+    needed = conditions(base.problem, base.training, base.network, full=base.engine in ("dense", "reduced"))
+    far = not needed[0].holds and not gap and any(known[name].needs_gap for name in judged)
     report = {"name": base.name, "note": base.note, "config": json.loads(to_json(base)), "level": level,
-              "seeds": base.seeds, "gap_expected": gap, "conditions": [c._asdict() for c in found],
-              "separation": separation(base) if far else None, "claims": claims,
+              "seeds": base.seeds, "gap_expected": gap, "conditions": [c._asdict() for c in needed],
+              "separation": separation(base) if far else None, "claims": found,
               "seconds": time.perf_counter() - started, "environment": environment()}
     if folder is not None:
         write_whole(folder / "verify.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
@@ -167,14 +175,15 @@ def prepare(folder: Path) -> None:
                           "or remove it")
 
 
-def figure(claim: dict[str, Any], draw: Callable[[SubFigure], None]) -> Figure:
+def figure(claim: dict[str, Any], draw: Callable[[SubFigure], None] | None = None) -> Figure:
     """The curves behind a claim; under them its statistics: the interval of each, and the region where the claim puts it."""
-    rows = claim["statistics"]
+    rows, curves = claim["statistics"], 3.2 if draw is not None else 0.3
     with matplotlib.rc_context(RC):
-        drawn = Figure(figsize=(7.6, 3.7 + 0.75 * len(rows)), layout="constrained")
-        parts: Any = drawn.subfigures(2, 1, height_ratios=(3.2, 0.75 * len(rows) + 0.2))
+        drawn = Figure(figsize=(7.6, curves + 0.5 + 0.75 * len(rows)), layout="constrained")
+        parts: Any = drawn.subfigures(2, 1, height_ratios=(curves, 0.75 * len(rows) + 0.2))
         above, below = parts
-        draw(above)
+        if draw is not None:
+            draw(above)
         axes = below.subplots(len(rows), 1, squeeze=False).ravel()
         for axis, row in zip(axes, rows, strict=True):
             ends = [v for v in (*row["region"], row["low"], row["high"]) if isinstance(v, (int, float))]

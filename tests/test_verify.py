@@ -15,6 +15,7 @@ from lrtheory.config import to_json
 from lrtheory.predictions import PREDICTIONS, Statistic, base, verdict
 from lrtheory.problem import sample
 from lrtheory.separation import separation
+from lrtheory.spec import ConfigError
 from lrtheory.timescales import p_time, q_time
 
 LEVEL = 0.995
@@ -191,6 +192,27 @@ def test_what_cannot_run_in_a_setting_is_not_judged(tmp_path):
     assert "training.step_time" in claim["reason"]
     assert verifying.broken(report) == []
     assert "Not judged" in (tmp_path / "found/report.md").read_text()
+
+
+def test_a_prediction_of_your_own_is_judged_like_the_theory_s(small, tmp_path):
+    config = small.replace(seeds=4, records=3)
+
+    def judge(runs, level):
+        norm = lt.predictions.at_end(runs["main"].sel(algorithm="S"), "noise_norm_w")
+        yield lt.predictions.mean("norm over its law", norm / (0.7 * np.sqrt(8 * 16)), level, (0.5, 1.5), "1")
+
+    claim = lt.predictions.Prediction(
+        "decay", "the norm of W's noise part follows its variance", "derived here", "Both at the end.",
+        needs=lambda config: {"main": lt.predictions.Need(config)}, judge=judge)
+    report = lt.verify(config, [claim], folder=str(tmp_path / "found"))
+    assert [c["name"] for c in report["claims"]] == ["decay"]
+    assert report["claims"][0]["verdict"] == "holds"
+    assert report["claims"][0]["number"] == 11
+    assert report["level"] == pytest.approx(1 - 0.05 / 11)
+    assert (tmp_path / "found/figures/decay.png").exists()
+    for names in (["order", claim._replace(name="order")], [claim, claim]):
+        with pytest.raises(ConfigError, match="must have names of their own"):
+            lt.verify(config, names)
 
 
 @pytest.mark.parametrize("setting", verifying.SETTINGS)

@@ -1,4 +1,7 @@
-"""The predictions of the theory as pure objects; another one is a file and an entry here."""
+"""The predictions of the theory as pure objects, and what one is made of (`base`).
+
+Another one is a file and an entry here; one of your own is a `Prediction` given to `lrtheory.verify`.
+"""
 
 from lrtheory.predictions import (
     annealing,
@@ -12,11 +15,11 @@ from lrtheory.predictions import (
     variance,
     widths,
 )
-from lrtheory.predictions.base import Need, Prediction, Statistic, verdict
+from lrtheory.predictions.base import Need, Prediction, Statistic, at_end, bootstrap, mean, share, slope, verdict
 
 PREDICTIONS: dict[str, Prediction] = {
     m.PREDICTION.name: m.PREDICTION
     for m in (variance, widths, plateau, annealing, order, error, transition, mitigation, microsteps, limit)}
 """By name, in the order in which they are reported."""
 
-__all__ = ["PREDICTIONS", "Need", "Prediction", "Statistic", "verdict"]
+__all__ = ["PREDICTIONS", "Need", "Prediction", "Statistic", "at_end", "bootstrap", "mean", "share", "slope", "verdict"]

@@ -10,7 +10,9 @@ from lrtheory.predictions.base import Need, Prediction, bootstrap, duration, eac
 FACTORS = (1.0, 0.5, 0.25, 0.125)
 """Of eta1."""
 DIMENSIONS = (16, 32, 64)
+"""Values of d."""
 EPS1 = 0.3
+"""Annealing at an excess loss of this (nat)."""
 
 
 def needs(base):
@@ -33,7 +35,7 @@ def needs(base):
 
 
 def judge(runs, level):
-    """Fitted exponents of the mean time to anneal."""
+    """Fitted exponents of the mean time to anneal, allowed to be off by 0.15 in eta1 and by 0.2 in d."""
     def times(name):
         return runs[name]["annealed_at"].sel(algorithm="L-S").transpose("seed", ...).values
 
@@ -66,3 +68,4 @@ PREDICTION = Prediction(
     "eps1 = 0.3. Along eta1 a step covers the same time, in K micro-steps. Along d: N = d/kappa^2, gamma0 sqrt(d), "
     "lambda d, nu^2 lambda (so the blur) and the smoothing over d are kept. The exponent in 1/eps1 is not judged: the "
     "theorem bounds it for small eps1, and here eps1 is near the largest excess (1 - q) log 2 = 0.52.", needs, judge, draw)
+"""The claim and its source."""

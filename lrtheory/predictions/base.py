@@ -54,18 +54,18 @@ class Statistic(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """A claim of the theory as a pure object; the list of them is `lrtheory.predictions.PREDICTIONS`."""
+    """A claim as a pure object; those of the theory are `lrtheory.predictions.PREDICTIONS`."""
 
     name: str
     statement: str  # one line
     source: str  # theorem, section, or "derived here"
-    about: str  # how it is measured and why so, for `lrtheory verify --list`
+    about: str  # how it is measured and why so, for `lrtheory verify --list` and the report
     needs: Callable[[Config], Mapping[str, Need]]
     """runs needed, by name, from the base configuration"""
     judge: Callable[[Mapping[str, xr.Dataset], Level], Iterable[Statistic]]
     """statistics, from the runs by name, with intervals at a level"""
-    draw: Callable[[Mapping[str, xr.Dataset], SubFigure], None]
-    """the curves behind the statistics"""
+    draw: Callable[[Mapping[str, xr.Dataset], SubFigure], None] | None = None
+    """the curves behind the statistics; None: the figure has their intervals alone"""
     needs_gap: bool = False
     """whether the claim is about configurations in which L-S and S come apart"""
 

@@ -63,7 +63,11 @@ def classifiers(config, seeds):
 
 
 def judge(runs, level):
-    """Differences and ratios of errors, and the constants of the theorems' bounds."""
+    """Differences and ratios of errors, and the constants of the theorems' bounds.
+
+    Regions: exponents in p0 and d within 1/2; "of order 1" within a factor of 3; "near 0" within a quarter of S's error;
+    C at most 1, for the theorem's own constant is unknown; "above 0" from 1e-9, so that equal errors do not hold.
+    """
     config, run = config_of(runs["main"]), runs["main"]
 
     def errors(key, algorithm, name="test_error_p"):
@@ -140,3 +144,4 @@ PREDICTION = Prediction(
     "with it where that is large. The exponent in kappa is over kappa sqrt(2) and kappa, in p0 over p0/4 and p0, in d over "
     "d/2 and 2d at the same ratios of time scales.", needs, judge, draw,
     needs_gap=True)
+"""The claim and its source."""

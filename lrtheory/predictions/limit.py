@@ -17,7 +17,10 @@ def needs(base):
 
 
 def judge(runs, level):
-    """Exponent in m of the deviation of Q's outputs, mean square over records and directions, for each algorithm."""
+    """Exponent in m of the deviation of Q's outputs, mean square over records and directions, for each algorithm.
+
+    Region: within 1/4 of -1/2.
+    """
     for name in ("L-S", "S"):
         run, theory = (runs[k].sel(algorithm=name) for k in ("decoupled", "infinite"))
         square = np.mean([(run[g].values - theory[g].values) ** 2 for g in ("g_z", "g_plus", "g_minus")], axis=(0, -1))
@@ -44,3 +47,4 @@ def draw(runs, figure):
 PREDICTION = Prediction(
     "limit", "decoupled and infinite-width trajectories agree to O(1/sqrt(m))", "derived here",
     "Root mean square over the records of the first 1,500 steps and over Q's three directions.", needs, judge, draw)
+"""The claim and its source."""

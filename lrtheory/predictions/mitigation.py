@@ -14,7 +14,10 @@ def needs(base):
 
 
 def judge(runs, level):
-    """Paired over seeds: what the noise gains, as a share of what L-S gains, and Q fitted in the end."""
+    """Paired over seeds: what the noise gains, as a share of what L-S gains (within a quarter), and Q fitted in the end.
+
+    Fitted: Q's loss is at most half of log 2.
+    """
     large, small, noisy = (at_end(runs["noisy"].sel(algorithm=name), "test_error_p") for name in ("L-S", "S", "S+noise"))
     yield bootstrap("error on P: S less S+noise", [small - noisy], lambda e: e, level, (1e-9, np.inf), "above 0")
     yield bootstrap("S less S+noise, over S less L-S", [small - noisy, small - large],
@@ -43,3 +46,4 @@ PREDICTION = Prediction(
     "noise-free loss cannot be relied on as a trigger, because under activation noise the noise-free outputs of Q drift off "
     "together, and at infinite width keep it from its threshold.", needs, judge, draw,
     needs_gap=True)
+"""The claim and its source."""

@@ -39,3 +39,4 @@ PREDICTION = Prediction(
     "The times at which the training loss of the P-only and of the Q-only examples first is half its initial value; exact "
     "binomial interval for the share of seeds.", needs, judge, draw,
     needs_gap=True)
+"""The claim and its source."""

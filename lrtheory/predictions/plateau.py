@@ -14,7 +14,10 @@ def needs(base):
 
 
 def judge(runs, level):
-    """Time averages from 10 T_Q to annealing; the time Q then takes; the change of |Wbar| meanwhile."""
+    """Time averages from 10 T_Q to annealing; the time Q then takes; the change of |Wbar| meanwhile.
+
+    Regions: Q's loss within 15% of log 2, the contrast within a factor of 3; "a few" T_Q are at most 15; |Wbar| within 10%.
+    """
     config = config_of(runs["main"])
     t_q = q_time(config.problem)
     run = runs["main"].sel(algorithm="L-S").transpose("seed", "record", ...)
@@ -74,3 +77,4 @@ PREDICTION = Prediction(
     "theorem 3.4 (proof); plateau t_blur/T_Q derived here",
     "Means over time from 10 T_Q until annealing, by seed. |Wbar| is linearly interpolated between records.", needs, judge,
     draw, needs_gap=True)
+"""The claim and its source."""

@@ -6,6 +6,7 @@ from lrtheory.figures import GREY, VERMILION
 from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap, each_seed
 
 RATIOS = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
+"""Values of eta2/eta1."""
 
 
 def needs(base):
@@ -16,7 +17,10 @@ def needs(base):
 
 
 def judge(runs, level):
-    """Where the share of seeds with Q first crosses one half, in t_blur(eta2)/T_Q; and errors at the ends."""
+    """Where the share of seeds with Q first crosses one half, in t_blur(eta2)/T_Q; and errors at the ends.
+
+    Region of the crossing: within a factor of ten of 1.
+    """
     run = runs["ratios"].sel(algorithm="S")
     first = (run["time_q_half"] < run["time_p_half"]).transpose("seed", "eta_ratio").values
     x = np.log10(run["blur_ratio_small"].values)
@@ -53,3 +57,4 @@ PREDICTION = Prediction(
     "Judged by the order of learning. The error follows much later: it reaches half of its ceiling only near "
     "t_blur(eta2)/T_Q = 600 (README, phase diagram), so an order is not yet a price.", needs, judge, draw,
     needs_gap=True)
+"""The claim and its source."""

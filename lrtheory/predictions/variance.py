@@ -48,3 +48,4 @@ PREDICTION = Prediction(
     "assumption 3.1; closed form derived here",
     "Mean square of the entries of the noise part of W and V, averaged over time and over both halves; a tenth of the value "
     "is allowed.", needs, judge, draw)
+"""The claim and its source."""

@@ -23,7 +23,7 @@ def needs(base):
 
 
 def judge(runs, level):
-    """Exponents of the differences in m."""
+    """Exponents of the differences in m, within 1/4 of -1/2."""
     full, decoupled = (runs[name].sel(algorithm="L-S").isel(record=-1) for name in ("reduced", "decoupled"))
     square = np.square(full["g_z"] - decoupled["g_z"]) + np.square(full["g_plus"] - decoupled["g_plus"])
     order = slope(WIDTHS)
@@ -55,3 +55,4 @@ PREDICTION = Prediction(
     "section 3 (decomposition of U); rate 1/sqrt(m) derived here",
     "Exponents fitted over widths 64 to 4096 of both halves after 200 steps at |z| = 1 and r = 0.3 (so that "
     "condition F holds), without injected noise: its own output is of order tau0 at any width.", needs, judge, draw)
+"""The claim and its source."""
