@@ -42,7 +42,8 @@ def join_processes() -> None:
     """Make this process one of several that work together, by `jax.distributed`; call before any other JAX work.
 
     A cluster manager that JAX knows (Slurm, Open MPI, Kubernetes, TPU pods) says how many there are. Elsewhere set
-    JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID. Raises `ConfigError`.
+    JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID. Raises `ConfigError`
+    where these are no numbers or the processes do not find each other.
     """
     def number(name: str) -> int | None:
         text = os.environ.get(name)
@@ -63,7 +64,7 @@ def is_first() -> bool:
 
 
 def run_mesh(devices: Sequence[Any], runs: int) -> Mesh:
-    """A one-axis mesh over devices, never more than there are runs."""
+    """A one-axis mesh (`RUNS`) over the first of some devices, never more than there are runs."""
     return Mesh(np.array(devices[: min(len(devices), runs)]), (RUNS,))
 
 

@@ -4,7 +4,8 @@ Lives here: the noise's clock, the expansion of the kernel in exponentials of it
 sums over examples and the dynamics that use them (engines.infinite).
 
 Derivation (this project's, from the gates of section 3 of Li, Wei & Ma 2019). A neuron's noise part is a Gaussian vector
-utilde, so the signs of <utilde_t, x> and <utilde_s, x'> are those of two normals with correlation rho(t, s) cos(x, x'), and
+utilde, so the signs of `<utilde_t, x>` and `<utilde_s, x'>` are those of two normals with correlation
+rho(t, s) cos(x, x'), and
 
     P(both gates open) = 1/4 + arcsin(rho(t, s) cos(x, x')) / (2 pi).
 
@@ -40,7 +41,12 @@ class Expansion(NamedTuple):
 
 
 def overlap(lag: np.ndarray | float) -> np.ndarray:
-    """1/4 + arcsin(exp(-lag)) / (2 pi), lag (...) >= 0, without cancellation at short lags."""
+    """P(both gates open) = 1/4 + arcsin(exp(-lag)) / (2 pi), lag (...) >= 0, without cancellation at short lags: (...).
+
+    >>> import math
+    >>> [round(float(overlap(lag)), 4) for lag in (0.0, math.log(2), math.inf)]
+    [0.5, 0.3333, 0.25]
+    """
     lag = np.asarray(lag, float)
     return 0.25 + np.arctan2(np.exp(-lag), np.sqrt(-np.expm1(-2 * lag))) / (2 * np.pi)
 
@@ -54,6 +60,7 @@ def expansion(shortest_lag: float) -> Expansion:
     density times the spacing, whose relative error exp(-pi^2/spacing) is the same at all scales (the trapezoidal rule for
     x^(-1/2)); near the odd rates they are fitted by least squares to the relative error of dP/dx. Cutting at the rate
     100/shortest_lag leaves an error below 0.1 sqrt(shortest_lag) at lag 0; `error` is the largest one measured.
+    Derived here; kept for each `shortest_lag` once computed.
     """
     odd = 2 * np.arange(ODD_RATES) + 1.0
     near = np.arange(1 + round(math.log(NEAR_END / (odd[-1] + 2)) / NEAR_STEP))
@@ -93,7 +100,10 @@ def leading_rates(terms: Expansion, cosine: float, tolerance: float) -> int:
 
 
 def clock_step(variance: ArrayLike, move: Move) -> Array:
-    """C_{t+1} - C_t = (1/2) log(1 + kick^2 / (a^2 v_t)) >= 0, exact: v_{t+1} = a^2 v_t + kick^2, variance v in tau0^2."""
+    """C_{t+1} - C_t = (1/2) log(1 + kick^2 / (a^2 v_t)) >= 0, exact: v_{t+1} = a^2 v_t + kick^2, variance v in tau0^2.
+
+    Derived here; a lag of the clock has no unit.
+    """
     return 0.5 * jnp.log1p((move.kick / (1 + move.shrink)) ** 2 / variance)
 
 
@@ -102,7 +112,7 @@ def gate_noise_shift(level: ArrayLike, variance: ArrayLike) -> Array:
 
     The noisy pre-activation has variance tau0^2 |x|^2 (v + level^2), of which v correlates with anything else, so every
     cosine is multiplied by sqrt(v / (v + level^2)), once for each of the two gates that is noisy. Fresh draws make no
-    difference between one normal a neuron and one a neuron and example.
+    difference between one normal a neuron and one a neuron and example. Derived here; variance v in units of tau0^2.
     """
     return 0.5 * jnp.log1p(jnp.asarray(level) ** 2 / variance)
 
@@ -117,7 +127,8 @@ class Decay(NamedTuple):
 def frozen_steps(rates: np.ndarray, variance: Array, move: Move) -> Decay:
     """K micro-steps with residuals and gates both frozen at their start, as engines with neurons take them.
 
-    A residual of step s enters step t > s with weight drift a^(t-s-1) exp(-mu_k (C_t - C_s)).
+    A residual of step s enters step t > s with weight drift a^(t-s-1) exp(-mu_k (C_t - C_s)). Derived here; rates mu
+    (rates,), variance v () in units of tau0^2.
     """
     forget = jnp.exp(-rates * clock_step(variance, move))
     return Decay(keep=(1 + move.shrink) * forget, gain=move.drift * forget)
@@ -129,7 +140,8 @@ def refreshed_steps(rates: np.ndarray, variance: Array, rate: Array, count: Arra
 
     gain_k = sum_{j<K} eta a^(K-1-j) exp(-mu_k (C_K - C_j)) = (eta/a) (1 - q^K)/(1/q - 1), q = a exp(-mu_k (C_K - C_0)/K):
     the clock runs evenly within the move, which is exact at stationary variance and else errs by O(K eta lambda) of K eta.
-    K need not be whole; at K = 1 it is `frozen_steps`.
+    K need not be whole; at K = 1 it is `frozen_steps`. Derived here; rates mu (rates,), all others (), variance in units of
+    tau0^2, tau_xi in units of tau0.
     """
     move = noise.micro_steps(rate, count, weight_decay, tau_xi)
     ticks = clock_step(variance, move)

@@ -16,8 +16,11 @@ from lrtheory.linalg import matmul
 from lrtheory.spec import require, require_choice, require_positive, spec, static, swept
 
 Variant = Literal["block", "conv"]
+"""Values of `Network.variant`."""
 Init = Literal["antisymmetric", "plain"]
+"""Values of `Network.init`."""
 Kernel = Literal["matrix", "features"]
+"""Values of `Network.kernel`."""
 Weights = tuple[Array, ...]
 """First-layer matrices, each (inputs, neurons): (W, V) for block, (U,) for conv. The paper's U is their transpose:
 neurons come last because accelerators pad the last axis to 128."""
@@ -52,12 +55,17 @@ class Network:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Neurons of each first-layer matrix: (m_w, m_v), or (m_w + m_v,) for conv."""
+        """Neurons of each first-layer matrix: (m_w, m_v), or (m_w + m_v,) for conv.
+
+        >>> from lrtheory import Network
+        >>> Network(m_w=64, m_v=128).widths, Network(m_w=64, m_v=128, variant="conv").widths
+        ((64, 128), (192,))
+        """
         return (self.m_w, self.m_v) if self.variant == "block" else (self.m_w + self.m_v,)
 
     @property
     def scales(self) -> tuple[float, ...]:
-        """tau0 of each first-layer matrix."""
+        """tau0 of each first-layer matrix: (tau_w, tau_v), or (tau_w,) for conv."""
         return (self.tau_w, self.tau_v) if self.variant == "block" else (self.tau_w,)
 
     def check(self) -> None:
@@ -76,23 +84,32 @@ class Network:
 
 
 def second_layer(width: int) -> Array:
-    """U (width,): +1/sqrt(width) for the first half of the neurons, -1/sqrt(width) for the second."""
+    """The fixed u (width,): +1/sqrt(width) for the first half of the neurons, -1/sqrt(width) for the second; width even.
+
+    Source: section 3, up to the order of the neurons.
+
+    >>> second_layer(4).tolist()
+    [0.5, 0.5, -0.5, -0.5]
+    """
     return jnp.repeat(jnp.array([1.0, -1.0]), width // 2) / math.sqrt(width)
 
 
 def output(activity: Array) -> Array:
-    """The second layer u^T a of activities a (n, m): (n,). Equal halves give exactly 0, as antisymmetric pairs must."""
+    """The second layer u^T a of activities a (n, m), m even: (n,).
+
+    Equal halves give exactly 0, as antisymmetric pairs must.
+    """
     half = activity.shape[-1] // 2
     return matmul(activity[:, :half] - activity[:, half:], jnp.ones(half, activity.dtype)) / math.sqrt(2 * half)
 
 
 def gates(weights: Array, x: Array) -> Array:
-    """Activation pattern 1[U x >= 0]: weights (k, m), x (n, k) -> (n, m) of bool."""
+    """Activation pattern 1[U x >= 0]: weights (k, m), x (n, k) -> (n, m) of bool. Source: section 3."""
     return active(matmul(x, weights))
 
 
 def active(pre_activation: Array) -> Array:
-    """1[h >= 0], and true where h is not a number: a closed gate would turn a diverged output into 0."""
+    """1[h >= 0] of h of any shape, and true where h is not a number: a closed gate would turn a diverged output into 0."""
     return ~(pre_activation < 0)
 
 
@@ -108,6 +125,7 @@ def apply(weights: Weights, x1: Array, x2: Array, noise: tuple[ArrayLike, ArrayL
     """Network output f(x) = sum over halves of u^T relu(U x + noise): (n,).
 
     x1 and x2 (n, d); weights (W, V) for block or (U,) for conv, (d, m) each; pre-activation noise (n, m) a half.
+    Source: section 3 (block, noise) and appendix F (conv).
     """
     def half(matrix: Array, x: Array, extra: ArrayLike) -> Array:
         h = matmul(x, matrix) + extra
@@ -117,7 +135,11 @@ def apply(weights: Weights, x1: Array, x2: Array, noise: tuple[ArrayLike, ArrayL
 
 
 def initial_weights(network: Network, inputs: tuple[int, ...], key: Array) -> Weights:
-    """U_0 ~ N(0, tau0^2) i.i.d., or antisymmetric pairs of it: one (inputs_b, m_b) matrix a half."""
+    """U_0 ~ N(0, tau0^2) i.i.d., or antisymmetric pairs of it: one (inputs_b, m_b) matrix a half.
+
+    `inputs` are the numbers that each matrix reads, (d, d) or, for conv, (d,); all draws come from `key`. Source: section 3;
+    antisymmetric pairs, which leave the law of the gates as it is, derived here.
+    """
     def draw(key: Array, k: int, width: int, tau: float) -> Array:
         if network.init == "plain":
             return tau * jax.random.normal(key, (k, width))

@@ -57,7 +57,8 @@ def full() -> Config:
 def literal() -> Config:
     """The theorem's exponents at d = 64: |z| = 1, alpha ~ U[0, 1], r = d^-3/4, lambda = d^-5/4, gamma0 = d^-1/2.
 
-    T_P/T_Q = 0.066 d^(1/4): P is learned before Q by both algorithms at any reachable d, and no gap is expected.
+    Source: section 3 of Li, Wei & Ma (2019), with constants 1. T_P/T_Q = 0.066 d^(1/4) (derived here): P is learned before
+    Q by both algorithms at any reachable d, and no gap is expected.
     """
     d, kappa = 64, 0.5
     return Config(
@@ -110,6 +111,7 @@ AXES: dict[str, tuple[str, ...]] = {
 """Axes that a preset has when it is swept and none are given."""
 
 PRESETS = {f.__name__: f for f in (quick, full, literal, mitigation, phase)}
+"""The functions that make them, by name."""
 
 
 def preset(name: str) -> Config:

@@ -14,7 +14,7 @@ import jax
 
 
 def environment() -> dict[str, str | int | float]:
-    """Versions, device, precision and git revision of this process."""
+    """Versions, device, precision and git revision of this process, and the date (UTC): {name: text or number}."""
     facts: dict[str, str | int | float] = {"python": platform.python_version()}
     for package in ("lrtheory", "jax", "jaxlib", "flax", "optax", "numpy", "xarray"):
         try:

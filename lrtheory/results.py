@@ -33,7 +33,12 @@ def config_of(results: xr.Dataset) -> Config:
 
 
 def estimate(values: np.ndarray) -> dict[str, float | None]:
-    """Mean over seeds and its standard error; null where a seed has no value or, for the error, seeds are under 2."""
+    """Mean over seeds and its standard error, values (seeds,); null where a seed has none or, for the error, under 2 seeds.
+
+    >>> import numpy as np
+    >>> estimate(np.array([1.0, 3.0]))
+    {'mean': 2.0, 'sem': 1.0}
+    """
     mean = float(np.mean(values)) if values.size else math.nan
     sem = float(np.std(values, ddof=1) / math.sqrt(values.size)) if values.size > 1 and math.isfinite(mean) else math.nan
     return {"mean": _finite(mean), "sem": _finite(sem)}
@@ -83,7 +88,8 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     error_ratio: S's test error on P at least `required_ratio` times L-S's, intervals of 2 standard errors apart.
     learning_order: Q's loss halves before P's under S, and after it under L-S: the share of seeds that do, less 2
     standard errors, is above one half. mitigation: the first comparison with S+noise in the place of L-S.
-    expected: whether conditions A to F of `lrtheory.timescales` hold, so that the theory predicts a gap at all.
+    expected: whether conditions A to D of `lrtheory.timescales`, and F for the full network, hold, so that the theory
+    predicts a gap at all. Source: theorems 3.4 and 3.5 of Li, Wei & Ma (2019); conditions derived here.
     """
     config = config_of(results)
     names = results["algorithm"].values.tolist()
@@ -106,7 +112,10 @@ def undiverged(runs: xr.Dataset) -> xr.Dataset:
 
 
 def compare_errors(results: xr.Dataset, other: str, required: float) -> dict[str, Any]:
-    """Final test error on P of S against `other`: ratio of means, and intervals of 2 standard errors."""
+    """Final test error on P of S against `other`: ratio of means, and intervals of 2 standard errors.
+
+    It holds if S's mean is at least `required` times the other's and the intervals are apart.
+    """
     sides: dict[str, Any] = {}
     for name in (other, "S"):
         side = estimate(undiverged(results.sel(algorithm=name))["test_error_p"].isel(record=-1).values)

@@ -37,13 +37,13 @@ class Schedule:
     """() time constant, in units of the clock, of the running mean of the loss; 0: the loss itself, as in the paper"""
 
     def init(self) -> "ScheduleState":
-        """State before the first update."""
+        """State before the first update: stage 0, no loss seen."""
         never = jnp.array(-jnp.inf, self.values.dtype)
         none = jnp.zeros_like(never)
         return ScheduleState(stage=jnp.zeros((), int), mean_loss=none, loss=none, clock=never)
 
     def update(self, state: "ScheduleState", clock: ArrayLike, loss: ArrayLike) -> tuple[Array, "ScheduleState"]:
-        """Value for the step that starts at `clock` with training loss `loss`, and the new state.
+        """Value () for the step that starts at `clock` () with training loss `loss` (), and the new state.
 
         The running mean takes the loss to be linear between updates, so that long steps give the mean of short ones.
         """
@@ -60,7 +60,7 @@ class Schedule:
         return self.values[stage], ScheduleState(stage, *seen)
 
     def __call__(self, count: ArrayLike) -> Array:
-        """Value at clock `count`, without loss triggers: an optax schedule when the clock counts steps."""
+        """Value at clock `count`, in its shape, without loss triggers: an optax schedule when the clock counts steps."""
         return self.values[jnp.searchsorted(self.boundaries, jnp.asarray(count, self.boundaries.dtype), side="right")]
 
 
@@ -74,12 +74,25 @@ class ScheduleState(NamedTuple):
 
 
 def constant(value: ArrayLike) -> Schedule:
-    """value_t = value."""
+    """value_t = value, whatever the clock and the loss.
+
+    >>> from lrtheory import constant
+    >>> float(constant(0.5)(100))
+    0.5
+    """
     return step_decay([value], [])
 
 
 def step_decay(values: ArrayLike | Sequence[ArrayLike], boundaries: ArrayLike | Sequence[ArrayLike]) -> Schedule:
-    """value_t = values[k] for boundaries[k-1] <= t < boundaries[k], in units of the clock."""
+    """value_t = values[k] for boundaries[k-1] <= t < boundaries[k], in units of the clock.
+
+    values (stages,), boundaries (stages - 1,) rising; no loss triggers.
+
+    >>> from lrtheory import step_decay
+    >>> schedule = step_decay([0.5, 0.25, 0.125], [60, 120])
+    >>> [float(schedule(t)) for t in (0, 59, 60, 150)]
+    [0.5, 0.5, 0.25, 0.125]
+    """
     steps = jnp.asarray(values, jnp.result_type(float))
     ends = jnp.asarray(boundaries, steps.dtype)
     return Schedule(values=steps, boundaries=ends, thresholds=jnp.full(ends.shape, -jnp.inf),
@@ -91,7 +104,17 @@ def anneal_at_loss(before: ArrayLike, after: ArrayLike, threshold: ArrayLike, *,
     """value_t = before until the training loss first reaches `threshold` (or the clock `latest`), then after.
 
     Source: algorithm L-S, section 3, with threshold = eps1 + q log 2. `smoothing` > 0 compares a running mean of
-    the loss instead (a deviation: it keeps the jitter of a finite network from pulling the trigger).
+    the loss instead (a deviation: it keeps the jitter of a finite network from pulling the trigger). All arguments are
+    numbers that may be traced; `threshold` is in units of the loss (nat), `latest` and `smoothing` in those of the clock.
+
+    >>> from lrtheory import anneal_at_loss
+    >>> schedule = anneal_at_loss(0.5, 0.125, threshold=0.3)
+    >>> state, rates = schedule.init(), []
+    >>> for time, loss in ((0.0, 0.6), (0.5, 0.2), (0.625, 0.6)):  # once annealed, annealed
+    ...     rate, state = schedule.update(state, time, loss)
+    ...     rates.append(float(rate))
+    >>> rates
+    [0.5, 0.125, 0.125]
     """
     return Schedule(values=jnp.stack([jnp.asarray(v, jnp.result_type(float)) for v in (before, after)]),
                     boundaries=jnp.asarray(latest, jnp.result_type(float))[None],
@@ -100,7 +123,10 @@ def anneal_at_loss(before: ArrayLike, after: ArrayLike, threshold: ArrayLike, *,
 
 
 def stack(schedules: list[Schedule]) -> Schedule:
-    """One schedule with a leading axis, for vmap; shorter ones get stages that are never entered."""
+    """One schedule with a leading axis, for vmap; shorter ones get stages that are never entered.
+
+    Of one or more schedules; values become (schedules, stages), smoothing (schedules,).
+    """
     stages = max(s.values.shape[0] for s in schedules)
 
     def pad(s: Schedule) -> Schedule:
@@ -114,10 +140,14 @@ def stack(schedules: list[Schedule]) -> Schedule:
 
 
 class Algorithm(NamedTuple):
-    """What tells L-S, S and the mitigation apart: two schedules."""
+    """What tells L-S, S and the mitigation apart: two schedules on one clock. Source: section 3.
 
-    rate: Schedule
-    activation_noise: Schedule
+    The two-layer network's clock is time (the sum of rates), its noise in units of tau0 |x|; the CIFAR-10 experiment's
+    clock is in epochs done, its noise in those of BatchNorm's outputs.
+    """
+
+    rate: Schedule  # the learning rate eta_t
+    activation_noise: Schedule  # standard deviation of the noise before every ReLU
 
 
 class ScaleByRateState(NamedTuple):
@@ -130,7 +160,8 @@ class ScaleByRateState(NamedTuple):
 def scale_by_rate(schedule: Schedule, steps_per_clock: float = 1.0) -> optax.GradientTransformationExtraArgs:
     """Multiply updates by -value_t, as the last link of an optax chain; loss triggers read `value=`.
 
-    updates <- -schedule_t * updates, with clock = steps taken / steps_per_clock (steps an epoch: clock in epochs).
+    updates <- -schedule_t * updates, with clock = steps taken / steps_per_clock (steps an epoch: clock in epochs). The
+    state of the chain's link is a `ScaleByRateState`; without `value` no loss trigger acts.
 
     >>> import jax.numpy as jnp, optax
     >>> from lrtheory.schedule import anneal_at_loss, scale_by_rate

@@ -17,6 +17,7 @@ from lrtheory.timescales import p_time, q_time
 from lrtheory.training import Training
 
 DIMENSIONS = tuple(10.0**k for k in range(2, 16))
+"""Values of d that are followed."""
 
 
 def separation(base: Config, dimensions: tuple[float, ...] = DIMENSIONS) -> dict[str, Any]:

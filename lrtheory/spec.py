@@ -18,18 +18,29 @@ class ConfigError(ValueError):
 
 
 def static(default: Any = dataclasses.MISSING) -> Any:
-    """A field that shapes the program (sizes, names): changing it compiles anew."""
+    """A field that shapes the program (sizes, names): changing it compiles anew; without `default` it must be given."""
     return dataclasses.field(default=default, metadata={"static": True})
 
 
 def swept(default: Any = dataclasses.MISSING) -> Any:
-    """A field that is a number: traced, so it may be a batched array and never recompiles."""
+    """A field that is a number: traced, so it may be a batched array and never recompiles; `default` as in `static`."""
     return dataclasses.field(default=default, metadata={"static": False})
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static, swept), kw_only_default=True)
 def spec(cls: type[T]) -> type[T]:
-    """Make `cls` a frozen keyword-only dataclass and a JAX pytree whose leaves are its swept fields."""
+    """Make `cls` a frozen keyword-only dataclass and a JAX pytree whose leaves are its swept fields.
+
+    Every field is declared by `static` or `swept`; one that is itself a spec has metadata {"static": False}.
+
+    >>> import jax
+    >>> @spec
+    ... class Law:
+    ...     size: int = static(default=2)
+    ...     scale: float = swept(default=0.5)
+    >>> jax.tree.leaves(Law(scale=0.25))
+    [0.25]
+    """
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     kinds = {f.name: f.metadata["static"] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     return jax.tree_util.register_dataclass(

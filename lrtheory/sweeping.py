@@ -65,6 +65,7 @@ def sweep(config: Config, axes: Mapping[str | tuple[str, ...], Sequence[Any] | n
 
     Raises:
       ConfigError: a value, the folder or the memory does not do; one line with the remedy.
+      Interrupted: `watch.stop` asked for it.
     """
     grid = make_grid(config, axes).check()
     if folder is None:
@@ -81,7 +82,8 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
     """Compute every chunk of the grid that `folder` does not hold yet.
 
     With `jax.distributed` each process computes its share on its own devices; the first one owns the folder, which all
-    must see. Raises `ConfigError`, `Interrupted` when `watch.stop` asked for it.
+    must see. Raises `ConfigError` for a folder that is taken or holds another sweep, memory or disk that do not do, and
+    `Interrupted` when `watch.stop` asked for it.
     """
     watch = watch or Watch()
     with contextlib.ExitStack() as held:

@@ -53,7 +53,7 @@ def metric(runs: xr.Dataset, name: str) -> xr.DataArray:
 
 
 def mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Mean over the seeds that have a value, and its standard error; nan for fewer than 1 and 2."""
+    """Mean over the dimension seed, of those that have a value, and its standard error; nan for fewer than 1 and 2."""
     count = values.notnull().sum("seed")
     mean = values.sum("seed", skipna=True) / count.where(count > 0)
     mean = mean.where(xr.apply_ufunc(np.isfinite, mean))  # a time that was never reached has no mean
@@ -97,7 +97,10 @@ def tidy(runs: xr.Dataset, over_time: bool = False) -> Iterator[pd.DataFrame]:
 
 
 def export(runs: xr.Dataset, path: Path, over_time: bool = False) -> int:
-    """Write the tidy table as CSV or parquet, as the name ends; returns its rows. Raises `ConfigError`."""
+    """Write the tidy table as CSV or parquet, as the name ends; returns its number of rows.
+
+    Raises `ConfigError` for another ending, a file that exists or cannot be written, and parquet without pyarrow.
+    """
     if path.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"--to {path}: must end in .csv or .parquet; rename it")
     if path.exists():

@@ -24,8 +24,11 @@ from lrtheory.spec import (
 )
 
 ActivationNoise = Literal["example", "shared"]
+"""Values of `Training.activation_noise_form`."""
 AlgorithmName = Literal["L-S", "S", "S+noise"]
+"""Names of the algorithms: large, then small rate; small rate; small rate with annealed pre-activation noise."""
 ALGORITHMS: tuple[str, ...] = get_args(AlgorithmName)
+"""The same, as a tuple."""
 
 
 @spec
@@ -46,7 +49,7 @@ class Training:
     noise_level: float = swept(default=1.0)
     """tau_xi over its balanced value (assumption 3.1); 1: as in the paper, 0: no injected noise"""
     eps1: float = swept(default=0.15)
-    """anneal once the training loss is at most eps1 + q log 2"""
+    """anneal once the training loss is at most eps1 + q log 2 (nat)"""
     loss_smoothing: float = swept(default=0.0)
     """time constant of the running mean of the loss that triggers annealing; 0: the loss itself, as in the paper"""
     anneal_time: float = swept(default=math.inf)
@@ -73,11 +76,23 @@ class Training:
 
     @property
     def tau_xi(self) -> Array:
-        """Standard deviation of the injected noise, in units of tau0: noise_level times its balanced value."""
+        """Standard deviation of the injected noise, in units of tau0: noise_level times its balanced value.
+
+        Source: assumption 3.1 of Li, Wei & Ma (2019), section 3, for noise_level 1.
+        """
         return self.noise_level * noise.balanced_noise(self.eta1, self.weight_decay)
 
     def algorithm(self, name: str) -> Algorithm:
-        """Schedules of algorithm `name`; their clock is time and their loss is the excess L - q log 2."""
+        """Schedules of algorithm `name`; their clock is time and their loss is the excess L - q log 2 (nat).
+
+        L-S: eta1 until the excess is at most eps1, then eta2 = eta_ratio eta1. S: eta2. S+noise: eta2, and activation noise
+        that is annealed as L-S's rate is. Source: section 3 of Li, Wei & Ma (2019). Raises `ConfigError` for another name.
+
+        >>> from lrtheory import Training
+        >>> training = Training(eta1=0.5, eta_ratio=0.25)
+        >>> [training.algorithm(name).rate.values.tolist() for name in ("L-S", "S")]
+        [[0.5, 0.125], [0.125]]
+        """
         def annealed(before, after):
             return anneal_at_loss(before, after, self.eps1, latest=self.anneal_time, smoothing=self.loss_smoothing)
 
@@ -92,7 +107,7 @@ class Training:
         raise ConfigError(f"algorithms = {name!r}: must be one of {', '.join(ALGORITHMS)}; choose one of these")
 
     def check(self, n_train: int) -> None:
-        """Raise `ConfigError` for numbers no run can have."""
+        """Raise `ConfigError` for numbers no run on N = `n_train` examples can have."""
         require_positive("training.eta1", self.eta1)
         require(0 < self.eta_ratio <= 1, "training.eta_ratio", self.eta_ratio, "in (0, 1]",
                 "eta2 = eta_ratio * eta1 is the small rate")

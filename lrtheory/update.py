@@ -39,7 +39,8 @@ def noisy_sgd(schedule: Schedule, *, weight_decay: ArrayLike, tau_xi: ArrayLike,
       step_time: units of time an update covers, K = max(1, round(step_time / eta)); 0: K = 1, the algorithm itself.
 
     Returns:
-      A `GradientTransformationExtraArgs`; `update` needs `params`, and `value` (the loss) for loss triggers.
+      A `GradientTransformationExtraArgs`; `update` needs `params` (else it raises ValueError), and `value` (the loss) for
+      loss triggers.
 
     >>> import jax, jax.numpy as jnp, optax
     >>> from lrtheory import constant, noisy_sgd

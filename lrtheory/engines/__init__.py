@@ -8,5 +8,6 @@ from lrtheory.engines.reduced import REDUCED
 
 ENGINES: dict[str, Engine] = {"dense": DENSE, "reduced": REDUCED, "decoupled": DECOUPLED,
                               "infinite": INFINITE}
+"""Every engine, by its name in `lrtheory.config.Config.engine`."""
 
 __all__ = ["ENGINES", "Engine", "State"]

@@ -18,6 +18,7 @@ from lrtheory.noise import Move
 from lrtheory.problem import Data
 
 Pullback = Callable[[Array], Any]
+"""Gradient of the loss in the engine's own state, from dL/df (N,)."""
 Slope = Callable[[Array], Array]
 """dL/df (N,) from outputs f (N,)."""
 
@@ -99,12 +100,15 @@ def start(config: Config, inputs: tuple[int, ...], key: Array) -> State:
 
 
 def draw(key: Array, state: State) -> Weights:
-    """Standard normals in the shape of the weights."""
+    """Standard normals in the shapes of the weights, one (inputs, neurons) matrix a half."""
     return noise.draw(key, state.noise)
 
 
 def advance(config: Config, inputs: Any, state: State, gradient: Weights, move: Move, normals: Weights) -> State:
-    """K micro-steps of both parts: Ubar <- a Ubar - drift grad L, Utilde <- a Utilde - kick tau0 xi, xi ~ N(0, I)."""
+    """K micro-steps of both parts: Ubar <- a Ubar - drift grad L, Utilde <- a Utilde - kick tau0 xi, xi ~ N(0, I).
+
+    The normals xi are given. Source: the update and the decomposition of section 3; micro-steps derived here.
+    """
     del inputs
     signal = tuple(u + (move.shrink * u - move.drift * g) for u, g in zip(state.signal, gradient, strict=True))
     refreshed = tuple(u + (move.shrink * u - move.kick * tau * xi)
@@ -113,7 +117,7 @@ def advance(config: Config, inputs: Any, state: State, gradient: Weights, move: 
 
 
 def diagnostics(config: Config, state: State, x1: Array, x2: Array) -> Diagnostics:
-    """`Diagnostics` of a state, gates compared on the rows x1 (for W or U) and x2 (for V or U)."""
+    """`Diagnostics` of a state, gates compared on the rows x1 (n, k) (for W or U) and x2 (n', k') (for V or U)."""
     weights, scales = state.weights, config.network.scales
     halves = ((0, x1), (-1, x2))
 
@@ -132,7 +136,8 @@ def pre_activation_noise(config: Config, perturbation: Perturbation, halves: lis
     """Noise (n, m) on the pre-activations of each (index of the weights, rows x (n, k)): level tau0 |x| N(0, 1).
 
     Shared form: one normal a neuron, the same for all rows; else one a neuron and row. Noise proportional to |x| keeps
-    the network positively homogeneous, so that the shared form is exact on the three directions of Q.
+    the network positively homogeneous, so that the shared form is exact on the three directions of Q. Source: the mitigation
+    of section 3; its scale and its forms are this project's.
     """
     network, shared = config.network, config.training.activation_noise_form == "shared"
     noises = []

@@ -15,9 +15,10 @@ from lrtheory.network import active
 
 
 def activity(state: State, half: int, x: Array, extra: Array | None) -> tuple[Array, Array]:
-    """Gates 1[Utilde x + noise >= 0] and values Ubar x."""
+    """Gates 1[Utilde x + noise >= 0] (n, m) and values Ubar x (n, m) of rows x (n, k); noise `extra` (n, m) or none."""
     pre = matmul(x, state.noise[half])
     return active(pre if extra is None else pre + extra), matmul(x, state.signal[half])
 
 
 DECOUPLED = rows.make(activity)
+"""The engine `decoupled`."""

@@ -43,7 +43,7 @@ def prepare(config: Config, data: Data) -> Inputs:
 
 
 def init(config: Config, inputs: Inputs, key: Array) -> State:
-    """The initial state, every matrix in the ambient space."""
+    """The initial state, every matrix in the ambient space: (d, neurons)."""
     return start(config, (config.problem.d,) * len(config.network.widths), key)
 
 
@@ -58,7 +58,7 @@ def _outputs(config: Config, inputs: Inputs, weights: Weights, perturbation: Per
 
 def forward(config: Config, inputs: Inputs, state: State,
             perturbation: Perturbation | None) -> tuple[Array, Pullback]:
-    """f(x_i) for every training example and the gradient by `jax.vjp`."""
+    """Outputs f (N,) on the training examples, and dL/df (N,) -> gradient by `jax.vjp`."""
     f, vjp = jax.vjp(lambda weights: _outputs(config, inputs, weights, perturbation), state.weights)
     return f, lambda df: vjp(df)[0]
 
@@ -87,3 +87,4 @@ def diagnose(config: Config, inputs: Inputs, state: State) -> Diagnostics:
 
 
 DENSE = Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read, diagnose=diagnose)
+"""The engine `dense`."""

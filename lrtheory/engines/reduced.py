@@ -9,10 +9,11 @@ from lrtheory.network import active
 
 
 def activity(state: State, half: int, x: Array, extra: Array | None) -> tuple[Array, Array]:
-    """Gates 1[U x + noise >= 0] and values U x + noise."""
+    """Gates 1[U x + noise >= 0] (n, m) and values U x + noise (n, m) of rows x (n, k); noise `extra` (n, m) or none."""
     h = matmul(x, state.signal[half] + state.noise[half])
     h = h if extra is None else h + extra
     return active(h), h
 
 
 REDUCED = rows.make(activity)
+"""The engine `reduced`."""

@@ -18,8 +18,11 @@ from lrtheory.vision.models import SmallCNN, WideResNet
 from lrtheory.vision.patches import PatchLaw
 
 ModelKind = Literal["wide-resnet", "small-cnn"]
+"""Values of `Model.kind`."""
 Compute = Literal["float32", "bfloat16"]
+"""Values of `Model.compute`."""
 Spread = Literal["runs", "batch"]
+"""Values of `Experiment.spread`."""
 N_TRAIN, N_TEST = 50_000, 10_000
 """Images that CIFAR-10 has."""
 
@@ -42,7 +45,7 @@ class Model:
     """of convolutions, BatchNorm and activations"""
 
     def build(self) -> nn.Module:
-        """The Flax module."""
+        """The Flax module: images (N, 32, 32, 3) -> logits (N, 10), see `lrtheory.vision.models`."""
         dtype = jnp.dtype(self.compute)
         if self.kind == "wide-resnet":
             return WideResNet(depth=self.depth, widen=self.widen, dtype=dtype)
@@ -96,7 +99,14 @@ class SGD:
     """reflect-pad by 4, crop at random, flip at random"""
 
     def algorithm(self, name: str) -> Algorithm:
-        """Schedules of algorithm `name`, clock in epochs done: epoch k, counted from 1, starts at k - 1."""
+        """Schedules of algorithm `name`, clock in epochs done: epoch k, counted from 1, starts at k - 1.
+
+        Source: section 6 of Li, Wei & Ma (2019). Raises `ConfigError` for a name that is none of L-S, S and S+noise.
+
+        >>> rate = SGD(eta1=0.5, anneal=0.25, anneal_epochs=(3,)).algorithm("L-S").rate
+        >>> [float(rate(clock)) for clock in (0, 1.5, 2)]  # annealed from the third epoch on
+        [0.5, 0.5, 0.125]
+        """
         small = self._staircase(jnp.asarray(self.eta1) * self.eta_ratio, self.anneal_small)
         silent = self._staircase(0.0, 1.0)
         if name == "L-S":
@@ -189,5 +199,5 @@ class Experiment:
         return self.n_train // self.training.batch_size
 
     def replace(self, **changes: Any) -> "Experiment":
-        """A copy with fields changed; dotted names reach into parts."""
+        """A copy with fields changed; dotted names reach into parts. Raises `ConfigError` for a name that is no field."""
         return changed(self, changes)

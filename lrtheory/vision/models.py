@@ -49,8 +49,11 @@ class WideResNet(nn.Module):
     """
 
     depth: int = 16
+    """6 n + 4, n blocks of two convolutions at each of three sizes"""
     widen: int = 10
+    """factor k of the widths"""
     dtype: Any = jnp.float32
+    """of convolutions, BatchNorm and activations; parameters and logits are float32"""
 
     @nn.compact
     def __call__(self, x: Array, std: Array | float = 0.0, *, train: bool = False) -> Array:
@@ -83,8 +86,11 @@ class SmallCNN(nn.Module):
     """Three 3x3 convolutions with strides 2, 2, 1, each with BatchNorm and ReLU, a global mean and a linear layer."""
 
     widths: tuple[int, ...] = (16, 32, 64)
+    """channels of each convolution"""
     strides: tuple[int, ...] = (2, 2, 1)
+    """stride of each convolution"""
     dtype: Any = jnp.float32
+    """as in `WideResNet`"""
 
     @nn.compact
     def __call__(self, x: Array, std: Array | float = 0.0, *, train: bool = False) -> Array:

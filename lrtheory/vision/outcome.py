@@ -17,7 +17,9 @@ from lrtheory.store import STORE, write_whole
 from lrtheory.vision.experiment import Experiment
 
 SUMMARISED = ("train_loss", "train_accuracy", "accuracy_clean", "accuracy_mixed", "accuracy_patch_only", "loss_clean")
+"""Measurements that `summarise` takes, where the experiment has them."""
 CHANCE = 0.1
+"""Accuracy of guessing one of ten classes."""
 READ = 0.8
 """Patch-only accuracy above which a network is said to read the patch."""
 
@@ -37,7 +39,7 @@ def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
     """The claims of section 6 that these runs can judge: what is claimed, a paired difference over seeds, whether it holds.
 
     A claim holds if the mean difference is above 0 by more than 2 standard errors over the seeds in which neither run
-    diverged; with fewer than 2 such seeds it is not judged (None).
+    diverged; with fewer than 2 such seeds it is not judged (None). Source: section 6 of Li, Wei & Ma (2019).
     """
     names, before = results["algorithm"].values.tolist(), last_before_annealing(results)
     good = dict(zip(names, np.isinf(results["diverged_at"].values), strict=True))

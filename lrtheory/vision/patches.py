@@ -43,14 +43,14 @@ class PatchLaw:
 
 
 class Patch(NamedTuple):
-    """The patterns of one data set: z (7, 7, 3) and zeta (10, 7, 7, 3)."""
+    """The patterns of one data set, in normalised pixel values."""
 
-    z: Array
-    zeta: Array
+    z: Array  # (7, 7, 3), shared by all classes
+    zeta: Array  # (10, 7, 7, 3), one a class
 
 
 def sample_patch(law: PatchLaw, key: Array) -> Patch:
-    """Draw z ~ N(0, common^2) and zeta_c ~ U(-offset, offset), entry by entry."""
+    """Draw z ~ N(0, common^2) and zeta_c ~ U(-offset, offset), entry by entry. Source: section 6, its published code."""
     for_z, for_zeta = jax.random.split(key)
     shape = (SIZE, SIZE, 3)
     return Patch(law.common * jax.random.normal(for_z, shape),
@@ -69,14 +69,16 @@ def normalise(images: Array) -> Array:
 
 
 def patched(patch: Patch, images: Array, classes: Array, signs: Array, scales: Array) -> Array:
-    """Write z + scale b zeta_c into normalised images (N, 32, 32, 3); signs b and scales (N,)."""
+    """Normalised images (N, 32, 32, 3) with z + scale b zeta_c written into them; classes c, signs b and scales (N,)."""
     each = patch.z[None] + (signs * scales)[:, None, None, None] * patch.zeta[classes]
     rows = slice(FIRST, FIRST + SIZE)
     return images.at[:, rows, rows].set(each.astype(images.dtype))
 
 
 def draw(law: PatchLaw, patch: Patch, key: Array, images: Array, classes: Array, flags: Array) -> Array:
-    """Training images as drawn: clean where not flagged, else with the patch, and of these a share the patch alone.
+    """Training images as drawn, (N, 32, 32, 3): clean where not flagged, else with the patch, and of these a share it alone.
+
+    Alone it is z + scale u b zeta_c on zeros, u ~ U(0, 1). Source: section 6 of the paper and its published code.
 
     Args:
       law: of the patch.
@@ -94,13 +96,16 @@ def draw(law: PatchLaw, patch: Patch, key: Array, images: Array, classes: Array,
 
 
 def only(law: PatchLaw, patch: Patch, key: Array, images: Array, classes: Array) -> Array:
-    """Images for measuring what the patch alone tells: on zeros, offsets scaled with probability `law.alone`, else full."""
+    """Images for measuring what the patch alone tells: on zeros, offsets scaled with probability `law.alone`, else full.
+
+    Of the shape of `images`, normalised (N, 32, 32, 3), which are not shown; classes (N,).
+    """
     chosen, signs, scales = _variables(law, key, len(classes))
     return patched(patch, jnp.zeros_like(images), classes, signs, jnp.where(chosen, scales, 1.0))
 
 
 def mixed(patch: Patch, key: Array, images: Array, classes: Array) -> Array:
-    """Images for measuring image and patch together: every one with the full patch."""
+    """Images (N, 32, 32, 3) for measuring image and patch together: every one with the full patch; classes (N,)."""
     signs = jax.random.rademacher(key, (len(classes),), jnp.float32)
     return patched(patch, images, classes, signs, jnp.ones_like(signs))
 

@@ -23,6 +23,7 @@ from lrtheory.vision.outcome import CHANCE, experiment_of, last_before_annealing
 
 TITLES = {"train_accuracy": "training images, as drawn", "accuracy_clean": "clean test images",
           "accuracy_mixed": "test images with the patch", "accuracy_patch_only": "the patch alone"}
+"""{measurement: title of its panel}."""
 
 
 def accuracies(results: xr.Dataset) -> Figure:

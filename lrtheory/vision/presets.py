@@ -51,6 +51,7 @@ def mini() -> Experiment:
 
 
 PRESETS = {f.__name__: f for f in (mini, paper, plain, tiny)}
+"""The functions that make them, by name."""
 
 
 def preset(name: str) -> Experiment:

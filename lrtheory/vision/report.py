@@ -15,6 +15,7 @@ from lrtheory.vision.experiment import Experiment
 
 ROWS = (("train_accuracy", "training accuracy"), ("accuracy_clean", "clean images"),
         ("accuracy_mixed", "images with the patch"), ("accuracy_patch_only", "patch only"))
+"""(measurement, label) of each row of the table."""
 
 
 def opening(config: Experiment, parameters: int, source: str) -> str:
@@ -52,7 +53,7 @@ class Display:
         self.console.print(text, soft_wrap=True)
 
     def progress(self, done: int, total: int, name: str, seed: int, epoch: int, row: dict[str, float]) -> None:
-        """An epoch of a run is done."""
+        """An epoch of a run is done; arguments as in `lrtheory.vision.runs.Progress`."""
         now = time.perf_counter()
         if self.first is None:
             self.first = (now, done)

@@ -46,6 +46,7 @@ MEASURED: dict[str, tuple[str, str]] = {
 }
 """Everything recorded each epoch: {name: (unit, meaning)}."""
 EPOCH = {"units": "epoch", "long_name": "epochs done"}
+"""Attributes of the coordinate time."""
 
 
 class Interrupted(Exception):
@@ -84,7 +85,8 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
       A dataset with dimensions algorithm, seed, record; record k is taken after epoch k + 1.
 
     Raises:
-      ConfigError: a field is impossible.
+      ConfigError: a field is impossible, or `checkpoints` holds those of another experiment.
+      Interrupted: `stop` asked for it.
     """
     config.check()
     for name, have, wanted in (("n_train", len(images.train), config.n_train), ("n_test", len(images.test), config.n_test)):
@@ -202,7 +204,7 @@ class Course:
         return jax.device_put(self.programs.begin(config, algorithm, seeds), self.device)
 
     def train_epoch(self, state: train.State, epoch: int) -> tuple[train.State, train.Tally]:
-        """An epoch (counted from 0); `state` is used up."""
+        """An epoch (counted from 0): the state after it and sums over its images; the state given is used up."""
         config, algorithm, seeds, data = self.known
         chosen = self.programs.order(config, seeds, jnp.asarray(epoch))
         if self.scan:
@@ -236,7 +238,8 @@ class Course:
 def follow(course: Course, checkpoints: Path | None, report: Callable, stop: Callable[[], bool]) -> dict:
     """All epochs of a job: {(algorithm, seed): {measurement: (epochs,)}}; what a checkpoint has is not done again.
 
-    A run whose training loss is no longer a number has diverged; once all of a job have, the job ends.
+    A run whose training loss is no longer a number has diverged; once all of a job have, the job ends. Raises `Interrupted`,
+    after a checkpoint, when `stop` says so.
     """
     config, runs = course.config, course.job.runs
     history = {name: np.full((len(runs), config.training.epochs), np.nan, np.float32) for name in MEASURED}

@@ -89,7 +89,10 @@ def choose(config: Experiment, images: Images, seed: int) -> Data:
 
 
 def optimiser(config: Experiment, algorithm: Algorithm) -> optax.GradientTransformationExtraArgs:
-    """The update g <- g + lambda w;  v <- mu v + g;  w <- w - eta_t (g + mu v), eta_t at the epochs done."""
+    """The update g <- g + lambda w;  v <- mu v + g;  w <- w - eta_t (g + mu v), eta_t at the epochs done.
+
+    Source: section 6 of Li, Wei & Ma (2019).
+    """
     return optax.chain(optax.add_decayed_weights(config.training.weight_decay),
                        optax.trace(config.training.momentum, nesterov=True),
                        scale_by_rate(algorithm.rate, config.steps_per_epoch))
@@ -121,7 +124,7 @@ def order(config: Experiment, seed: Array, epoch: Array) -> Array:
 
 
 def augment(key: Array, images: Array) -> Array:
-    """Reflect-pad by 4, crop at random, flip at random: images (N, 32, 32, 3)."""
+    """Reflect-pad by 4, crop at random, flip at random: images (N, 32, 32, 3) of any number type, to the same shape."""
     n, side = images.shape[:2]
     for_shift, for_flip = jax.random.split(key)
     padded = jnp.pad(images, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0)), mode="reflect")
@@ -200,5 +203,5 @@ def scanned_evaluation(names: tuple[str, ...], config: Experiment, seed: Array, 
 
 
 def levels(algorithm: Algorithm, state: State) -> tuple[Array, Array]:
-    """Rate and activation noise of the last step taken, as the run's own schedules have them."""
+    """Rate and activation noise of the last step taken, as the run's own schedules have them: () each."""
     return (algorithm.rate.values[state.optimiser[-1].schedule.stage], algorithm.activation_noise.values[state.noise.stage])
