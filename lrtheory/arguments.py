@@ -7,9 +7,10 @@ import argparse
 import contextlib
 import dataclasses
 import datetime
+import inspect
 import io
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 import tyro
 
@@ -141,6 +142,37 @@ class ExportArguments:
     """one row a record instead of a run"""
 
 
+@dataclasses.dataclass(frozen=True)
+class CompletionArguments:
+    """Print a script that completes commands, options and choices at the tab key.
+
+    lrtheory completion bash > ~/.local/share/bash-completion/completions/lrtheory
+
+    lrtheory completion zsh > ~/.zfunc/_lrtheory    (any folder of $fpath)
+
+    lrtheory completion fish > ~/.config/fish/completions/lrtheory.fish
+    """
+
+    shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
+    """bash, zsh or fish"""
+
+
+COMMANDS: dict[str, type] = {
+    "run": RunArguments, "sweep": SweepArguments, "verify": VerifyArguments, "cifar": CifarArguments, "plot": PlotArguments,
+    "export": ExportArguments, "completion": CompletionArguments}
+"""What each command understands."""
+
+
+def completion_script(shell: str) -> str:
+    """The tab completion of all commands for a shell, as tyro writes it."""
+    kinds: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())]  # noqa: UP007
+    script = io.StringIO()
+    with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
+        tyro.cli(kinds, prog="lrtheory", args=["--tyro-write-completion", shell, "-"],
+                 config=(tyro.conf.HelptextFromCommentsOff,))
+    return script.getvalue()
+
+
 def run_arguments(argv: list[str]) -> tuple[Config, Path, bool]:
     """The resolved config, the folder to write, and whether to predict. Raises `ConfigError` for what is not understood."""
     base = _base(argv)
@@ -215,11 +247,11 @@ def parse(kind: type[T], command: str, argv: list[str], default: T | None = None
     """The words as a dataclass of arguments. Raises `ConfigError` with one line for words it does not understand."""
     complaint = io.StringIO()
     options: dict[str, Any] = {} if default is None else {"default": default}
-    about = kind.__doc__ or ""
+    about = inspect.cleandoc(kind.__doc__ or "") + ("" if default is None else f" Presets: {', '.join(presets)}.")
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(kind, args=argv, prog=f"lrtheory {command}", config=(tyro.conf.HelptextFromCommentsOff,),
-                            description=about if default is None else f"{about} Presets: {', '.join(presets)}.", **options)
+                            description=about, **options)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

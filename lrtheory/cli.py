@@ -1,4 +1,4 @@
-"""The command line: `lrtheory run`, `sweep`, `verify`, `cifar`, `plot` and `export`.
+"""The command line: `lrtheory run`, `sweep`, `verify`, `cifar`, `plot`, `export` and `completion`.
 
 Lives here: exit codes, signals, and the order in which the parts are called. Imports wait until a command needs them, so
 that help is immediate. Lives elsewhere: what the words mean (arguments).
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 USAGE = """\
 lrtheory: why a large initial learning rate generalises better, simulated (Li, Wei & Ma, NeurIPS 2019)
 
-  lrtheory run                        train L-S and S from 8 seeds, under a minute on two cores
+  lrtheory run                        train L-S and S from 8 seeds, one or two minutes on two cores
   lrtheory run --preset mitigation    presets: quick (default), full, literal, mitigation, phase
   lrtheory run --config FOLDER/config.json    a run again, bit for bit on the same machine
 
@@ -41,7 +41,8 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory export FOLDER --to runs.csv
 
   lrtheory run --help                 every option; likewise sweep, verify, cifar, plot, export
-  lrtheory --version
+  lrtheory completion bash            a script for tab completion: bash, zsh or fish
+  lrtheory --version                  versions, devices, precision
 """
 
 
@@ -54,11 +55,10 @@ def main(argv: list[str] | None = None) -> int:
         print(USAGE, end="")
         return 0
     if argv[0] == "--version":
-        from importlib.metadata import version
-
-        print(f"lrtheory {version('lrtheory')}, jax {version('jax')}")
+        print(versions())
         return 0
-    commands = {"run": run, "sweep": sweep, "verify": verify, "cifar": cifar, "plot": plot, "export": export}
+    commands = {"run": run, "sweep": sweep, "verify": verify, "cifar": cifar, "plot": plot, "export": export,
+                "completion": completion}
     command, name = commands.get(argv[0]), argv[0]
     if command is None:
         print(f"lrtheory: unknown command {name!r}: must be one of {', '.join(commands)}; see lrtheory --help",
@@ -247,6 +247,28 @@ def export(argv: list[str]) -> int:
     rows = tables.export(results.load(asked.folder), asked.to, asked.over_time)
     print(f"{asked.to}: {rows:,} rows")
     return 0
+
+
+def completion(argv: list[str]) -> int:
+    """`lrtheory completion`: a shell's script for tab completion of commands, options and choices."""
+    from lrtheory import arguments
+
+    print(arguments.completion_script(arguments.parse(arguments.CompletionArguments, "completion", argv).shell))
+    return 0
+
+
+def versions() -> str:
+    """What this program is and what it would run on: versions, revision, devices, precision."""
+    import jax
+
+    from lrtheory import devices, provenance
+
+    devices.use_all_cores()
+    facts = provenance.environment()
+    revision = "" if facts["git_revision"] == "none" else f" ({facts['git_revision']})"
+    packages = ", ".join(f"{name} {facts[name]}" for name in ("jax", "jaxlib", "flax", "optax", "numpy", "python"))
+    return (f"lrtheory {facts['lrtheory']}{revision}\n{packages}\n"
+            f"devices: {jax.local_device_count()} x {facts['device']}\nprecision: {facts['precision']}")
 
 
 @contextlib.contextmanager

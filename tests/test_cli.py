@@ -2,9 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
+from importlib.metadata import version
 
+import jax
 import numpy as np
 import pytest
 
@@ -26,8 +30,10 @@ def test_help_is_there_and_lists_what_can_be_done(capsys):
     assert main([]) == 0
     assert "lrtheory run" in capsys.readouterr().out
     assert main(["--version"]) == 0
-    assert "jax" in capsys.readouterr().out
-    for command in ("sweep", "plot", "export"):
+    said = capsys.readouterr().out
+    for words in (f"lrtheory {version('lrtheory')}", f"jax {jax.__version__}", "devices: 2 x cpu", "precision: float32"):
+        assert words in said
+    for command in ("sweep", "plot", "completion", "export"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0
@@ -38,6 +44,41 @@ def test_help_is_there_and_lists_what_can_be_done(capsys):
     text = capsys.readouterr().out
     for option in ("--preset", "--seeds", "--out", "--config", "--problem.r", "--training.eta1", "--engine"):
         assert option in text
+
+
+def test_help_is_immediate():
+    """Under half a second, best of five processes: nothing that takes long is imported for it."""
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        done = lrtheory("--help", cwd=".")
+        times.append(time.perf_counter() - started)
+        assert done.returncode == 0
+    for command in ("run", "sweep", "verify", "cifar", "plot", "export", "completion"):
+        assert f"  lrtheory {command} " in done.stdout
+    assert min(times) < 0.5
+    loaded = "import sys, lrtheory.cli; print(sorted({'jax', 'numpy', 'tyro', 'rich'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_commands_options_and_choices(tmp_path, capsys):
+    assert main(["completion", "bash"]) == 0
+    script = tmp_path / "lrtheory.bash"
+    script.write_text(capsys.readouterr().out)
+
+    def completed(*words):
+        ask = (f"source {script}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; "
+               "$(complete -p lrtheory | sed 's/.*-F \\([^ ]*\\).*/\\1/'); echo ${COMPREPLY[@]}")
+        return subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout.split()
+
+    assert {"run", "sweep", "verify", "cifar", "plot", "export"} <= set(completed("lrtheory", "''"))
+    assert completed("lrtheory", "ver") == ["verify"]
+    assert "--training.eta1" in completed("lrtheory", "run", "--training.eta")
+    assert completed("lrtheory", "sweep", "--engine", "de") == ["dense", "decoupled"]
+    for shell in ("zsh", "fish"):
+        assert main(["completion", shell]) == 0
+        assert "eta-ratio" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("words", "said"), [
@@ -62,6 +103,7 @@ def test_help_is_there_and_lists_what_can_be_done(capsys):
     (["plot", "nowhere", "--x", "r", "--y", "test_error_p"], "nowhere: no results.zarr in it"),
     (["plot", "nowhere", "--x", "r"], "--y"),
     (["export", "nowhere", "--to", "a.csv"], "nowhere: no results.zarr in it"),
+    (["completion", "tcsh"], "invalid choice 'tcsh'"),
 ])
 def test_bad_input_is_one_line_and_code_2(words, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
