@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lrtheory.problem import Problem as Problem
     from lrtheory.problem import sample as sample
     from lrtheory.results import load as load
+    from lrtheory.results import load_theory as load_theory
     from lrtheory.results import summarise as summarise
     from lrtheory.schedule import Algorithm as Algorithm
     from lrtheory.schedule import Schedule as Schedule
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 _HOME = {
     "predict": "batch", "run": "batch", "Config": "config", "use_all_cores": "devices", "Network": "network",
     "preset": "presets", "Group": "problem", "Problem": "problem", "sample": "problem", "load": "results",
-    "summarise": "results", "Algorithm": "schedule", "Schedule": "schedule", "anneal_at_loss": "schedule",
+    "load_theory": "results", "summarise": "results", "Algorithm": "schedule", "Schedule": "schedule",
+    "anneal_at_loss": "schedule",
     "constant": "schedule", "scale_by_rate": "schedule", "step_decay": "schedule", "ConfigError": "spec",
     "sweep": "sweeping", "Training": "training", "noisy_sgd": "update", "verify": "verifying",
 }
@@ -47,7 +49,8 @@ __all__ = [*_HOME, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(f"lrtheory.{_HOME[name]}"), name)
+        found = globals()[name] = getattr(import_module(f"lrtheory.{_HOME[name]}"), name)
+        return found
     if name in _MODULES:
         return import_module(f"lrtheory.{name}")
     raise AttributeError(f"module 'lrtheory' has no attribute {name!r}")

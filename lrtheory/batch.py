@@ -89,6 +89,15 @@ class Block(NamedTuple):
         return self.points * self.seeds
 
 
+class Spread(NamedTuple):
+    """Which parts carry a points axis, and which axis is spread over the devices: specs in the arguments' order."""
+
+    point: PartitionSpec
+    seeds: PartitionSpec
+    setting: Any  # a spec a leaf
+    run: PartitionSpec
+
+
 class Program(NamedTuple):
     """A compiled block of runs: `begin` draws and starts them, `follow` takes them through some records."""
 
@@ -97,20 +106,11 @@ class Program(NamedTuple):
     block: Block
     padded: Block  # the block with the axis that is spread over devices filled up
     mesh: Mesh
-    spread: "Spread"
+    spread: Spread
     begin: Any  # (config, point, seeds) -> setting, run
     follow: Any  # (config, point, setting, run, steps) -> run, records
     memory: int  # bytes: on the fullest device, or in all on CPU devices, which share theirs
     compile_seconds: float
-
-
-class Spread(NamedTuple):
-    """Which parts carry a points axis, and which axis is spread over the devices: specs in the arguments' order."""
-
-    point: PartitionSpec
-    seeds: PartitionSpec
-    setting: Any  # a spec a leaf
-    run: PartitionSpec
 
 
 class Lowered(NamedTuple):

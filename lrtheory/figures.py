@@ -5,19 +5,19 @@ numbers (results), tables (report).
 """
 
 import functools
+import io
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.figure
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
-from lrtheory.results import undiverged
+from lrtheory.results import config_of, undiverged
 
 # Okabe & Ito (2008): told apart by readers with any colour vision, and in grey by line style.
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7",
@@ -33,6 +33,15 @@ DASHED: dict[str, Any] = {"ls": (0, (4, 2)), "lw": 1.1}
 RC: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
       "legend.frameon": False, "figure.dpi": 100, "lines.linewidth": 1.6}
 """Matplotlib settings under which every figure is drawn."""
+
+
+class Figure(matplotlib.figure.Figure):
+    """A matplotlib figure that notebooks show as it is returned, whether or not pyplot has been loaded."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png")
+        return picture.getvalue()
 
 
 Draw = Callable[..., Figure]
@@ -197,9 +206,9 @@ def time_axis(axis: Axes) -> None:
 
 def group_styles(results: xr.Dataset) -> dict[str, tuple[str, str]]:
     """{group: (colour, label)} of every group of examples in the results."""
-    names = [str(n).removeprefix("loss_") for n in results.data_vars if str(n).startswith("loss_")]
     spare = itertools.cycle((GREEN, PURPLE, SKY))
-    return {name: GROUP_STYLE[name] if name in GROUP_STYLE else (next(spare), name) for name in names}
+    return {name: GROUP_STYLE[name] if name in GROUP_STYLE else (next(spare), name)
+            for name in config_of(results).problem.group_names}
 
 
 def algorithm_style(results: xr.Dataset, name: str) -> tuple[str, str]:

@@ -13,9 +13,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure
 
-from lrtheory.figures import GREY, RC, algorithm_style
+from lrtheory.figures import GREY, RC, Figure, algorithm_style
 from lrtheory.spec import ConfigError
 from lrtheory.tables import DERIVED, axes_of, mean_and_error, metric
 

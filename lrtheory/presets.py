@@ -17,7 +17,7 @@ _RELAXED = ("Finite-size constants, not the theorem's: |z| = {z:g} instead of 1,
 
 
 def quick() -> Config:
-    """The default: 8 seeds in under a minute on two cores, decoupled dynamics.
+    """The default: 8 seeds in about a minute on two cores, decoupled dynamics.
 
     T_P/T_Q = 120 at |z| = 25 and r = 0.02; N/d = 4; gamma0 sqrt(d) = 0.8 makes P learnable within the run while S
     still overfits its 26 P-only examples. eps1 = 0.21 lets P's loss halve before annealing; at m_v = 4096 and
@@ -89,7 +89,7 @@ def mitigation() -> Config:
 
 
 def phase() -> Config:
-    """A smaller problem in which L-S and S come apart within 7,000 steps: for phase diagrams.
+    """A smaller problem in which L-S and S come apart within 7,300 steps: for phase diagrams.
 
     Steps needed grow like (T_P/T_Q)/r, so T_P/T_Q = 60 and r = 0.05. lambda T_P = 0.3 at balanced noise gives
     t_blur(eta1)/T_Q = 0.25; the axis noise_level moves that ratio as 1/nu^2 and leaves decay, T_Q and T_P alone.

@@ -19,6 +19,7 @@ P_ONLY, MIXED, Q_ONLY = 0, 1, 2
 """Codes of the paper's groups; further ones count on from 3. A training set holds P-only first and Q-only last."""
 
 GroupDraw = Literal["exact", "iid"]
+"""How a training set's groups are drawn."""
 
 
 @spec
@@ -49,7 +50,7 @@ class Group:
 class Problem:
     """The data distribution of Li, Wei & Ma (2019), section 3; an example is (x1, x2, y), x1 and x2 in R^d.
 
-    P (y): x1 = y gamma0 w* + xi given y <w*, xi> >= 0, xi ~ N(0, I/d), |w*| = 1 (hard to generalise, easy to fit).
+    P (y): x1 = y gamma0 w* + xi given y w*^T xi >= 0, xi ~ N(0, I/d), |w*| = 1 (hard to generalise, easy to fit).
     Q (+1): x2 = alpha z;  Q (-1): x2 = alpha (z + b zeta), b = +-1, alpha ~ U[alpha_min, 1], |zeta| = r |z|, zeta
     orthogonal to z (easy to generalise, hard to fit). P-only with probability p0, Q-only with q0, else both.
 

@@ -26,7 +26,7 @@ def separation(base: Config, dimensions: tuple[float, ...] = DIMENSIONS) -> dict
     r = c d^-3/4, lambda = c' d^-5/4 and gamma0 = c'' d^-1/2 with the constants of a configuration (1 in the preset literal).
     At infinite width Q is three numbers whatever d is, so S is followed there in double precision, on examples that carry
     x2 only, with a rate that does not blur (eta2/eta1 = d^-2). P's time is the law T_P; at d = 32 to 512 what is measured is
-    0.90 of it (notebooks/03_literal_exponents.py). Derived here.
+    0.90 of it (notebooks/06_literal_exponents.py). Derived here.
 
     Args:
       base: whose constants are taken.

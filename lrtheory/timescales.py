@@ -1,7 +1,7 @@
 """Closed-form time scales of the theory and the conditions under which L-S and S come apart at finite size.
 
-Lives here: T_Q, T_P, t_blur, the stability bound, conditions A to F. Derived for this project from the kernel of
-section 3's network at initialisation; unit of time: sum of rates. Lives elsewhere: anything that is simulated.
+Lives here: T_Q, T_P, t_blur, the stability bound (condition E), conditions A to D and F. Derived for this project from the
+kernel of section 3's network at initialisation; unit of time: sum of rates. Lives elsewhere: anything that is simulated.
 """
 
 import math

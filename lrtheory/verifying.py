@@ -14,11 +14,11 @@ from typing import Any
 
 import matplotlib
 import xarray as xr
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import SubFigure
 
 from lrtheory import batch, sweeping
 from lrtheory.config import Config, to_json
-from lrtheory.figures import RC, SKY, VERMILION
+from lrtheory.figures import RC, SKY, VERMILION, Figure
 from lrtheory.grid import make_grid
 from lrtheory.predictions import PREDICTIONS, Need, Prediction, Statistic, verdict
 from lrtheory.predictions.base import duration, lasting

@@ -1,28 +1,75 @@
-"""What the documentation prints runs as printed: the README's code, its commands, and the notebooks."""
+"""What the documentation prints runs as printed: the README's code, every command of every page, and the notebooks."""
 
+import contextlib
+import importlib.metadata
+import io
+import os
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from lrtheory import arguments, presets
-from lrtheory.cli import main
+from lrtheory import arguments, cli, predictions, presets, verifying
+from lrtheory.config import to_json
 from lrtheory.presets import preset
+from lrtheory.vision import cifar
+from lrtheory.vision import presets as vision
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-quick = preset("quick").replace(seeds=2, records=20, n_test=256, **{
-    "training.steps": 200, "network.m_v": 64, "network.m_w": 16})
+PAGES = {page: (ROOT / page).read_text() for page in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")}
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
+SMALL = {"training.steps": 200, "network.m_v": 64, "network.m_w": 16}
+TOOLS = ("pytest", "ruff", "pyright", "jupytext")
+"""What CI runs itself: the tests, lint, types; and jupytext, of which the notebooks' own tests take the place."""
+
+
+def commands(*pages: str) -> list[list[str]]:
+    """The words of every command that is printed on a line of its own; what stands before && counts as one of its own."""
+    found = []
+    for page in pages or PAGES:
+        prose = re.sub(r"```.*?```", "", PAGES[page], flags=re.S)
+        for line in re.findall(r"^    (?! )(.+)$", prose, re.M):
+            found += [shlex.split(part) for part in line.split("&&")]
+    return found
+
+
+def called(words: list[str]) -> list[str]:
+    """The arguments of a lrtheory command."""
+    assert words[0] == ".venv/bin/lrtheory", words
+    return words[1 : words.index(">") if ">" in words else None]
+
+
+OURS = [words for words in commands() if words[0] == ".venv/bin/lrtheory"]
 
 
 @pytest.fixture
 def fast(monkeypatch, tmp_path):
-    """The default preset at a size that takes seconds, in a scratch folder."""
+    """Every preset at a size that takes seconds, a stand-in for CIFAR-10, two of the ten claims, a scratch folder."""
+    def shrunk(make):
+        def small():
+            config = make()
+            return config.replace(seeds=2, records=10, n_test=256, **SMALL, **{
+                "training.activation_noise_form": config.training.activation_noise_form})
+        return small
+
+    tiny = vision.tiny
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(presets.PRESETS, "quick", lambda: quick)
     monkeypatch.setenv("LRTHEORY_FAST", "1")
+    for name, make in list(presets.PRESETS.items()):
+        monkeypatch.setitem(presets.PRESETS, name, shrunk(make))
+    for name in ("mini", "paper", "plain"):
+        changes = {"training.epochs": 3, "patch.share": 0.0 if name == "plain" else 0.8}
+        small = tiny().replace(name=f"cifar-{name}", **changes)
+        monkeypatch.setitem(vision.PRESETS, name, lambda small=small: small)
+    monkeypatch.setattr(cifar, "load", lambda *a, **k: cifar.synthetic(256, 128))
+    two = {name: predictions.PREDICTIONS[name] for name in ("order", "error")}
+    for module in (predictions, verifying):
+        monkeypatch.setattr(module, "PREDICTIONS", two)
     return tmp_path
 
 
@@ -36,48 +83,68 @@ def test_the_python_examples_run(fast):
     assert (fast / "contrast.png").exists()
 
 
-def test_every_run_command_of_the_readme_parses():
-    commands = [line.strip() for line in README.splitlines() if line.strip().startswith(".venv/bin/lrtheory run")]
-    commands += [line.split("&&")[-1].strip() for line in README.splitlines() if line.startswith("    python3")]
-    runs = [shlex.split(c)[2:] for c in commands if "lrtheory run" in c and "--help" not in c]
-    assert len(runs) == 4
-    for words in runs:
-        config, _, theory = arguments.run_arguments(words)
-        assert theory
-        config.check()
+def test_every_printed_command_is_one_that_is_tested():
+    """Ours below; the two set-up commands and the tools by CI; extras by name; scripts by the tests of their own."""
+    extras = set(importlib.metadata.metadata("lrtheory").get_all("Provides-Extra"))
+    for words in commands():
+        program = Path(words[0]).name
+        if program == "pip":
+            assert words[1:3] == ["install", "-e"], words
+            assert set(re.findall(r"\w+", words[3][1:])) <= extras, words
+        elif program.startswith("python"):
+            assert words[1:] in (["-m", "venv", ".venv"], ["-m", "lrtheory.reference", "build/reference"]), words
+        else:
+            assert program in ("lrtheory", *TOOLS), words
+    scripts = set(re.findall(r"`(?:python|bash) (benchmarks/\w+\.\w+)", "".join(PAGES.values())))
+    assert scripts == {f"benchmarks/{p.name}" for p in (ROOT / "benchmarks").iterdir() if p.suffix in (".py", ".sh")}
 
 
-def test_every_verify_command_of_the_readme_parses():
-    commands = [shlex.split(line)[2:] for line in README.splitlines() if line.startswith("    .venv/bin/lrtheory verify")]
-    assert len(commands) == 6
-    for words in commands:
-        asked, _ = arguments.verify_arguments(words)
-        asked.options.check()
+@pytest.mark.parametrize("words", OURS, ids=" ".join)
+def test_every_command_is_understood(words, tmp_path, monkeypatch):
+    """As printed, at full size, as far as its checked configuration."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/first").mkdir(parents=True)
+    name, *rest = called(words)
+    (tmp_path / "runs/first/config.json").write_text(to_json(preset("quick")))
+    if name not in ("run", "sweep", "verify", "cifar") or {"--resume", "--help"} & set(rest):
+        assert name in (*arguments.COMMANDS, "--help", "--version")
+    elif name == "sweep":
+        arguments.sweep_arguments(rest)[1].check()
+    elif name == "run":
+        arguments.run_arguments(rest)[0].check()
+    else:
+        {"verify": arguments.verify_arguments, "cifar": arguments.cifar_arguments}[name](rest)[0].options.check()
 
 
-def test_every_cifar_command_of_the_readme_parses():
-    commands = [shlex.split(line)[2:] for line in README.splitlines() if line.startswith("    .venv/bin/lrtheory cifar")]
-    assert len(commands) == 5
-    for words in commands:
-        if "--resume" not in words:
-            asked, _ = arguments.cifar_arguments(words)
-            asked.options.check()
-
-
-def test_every_sweep_command_of_the_readme_works(fast, capsys):
-    """As printed, one after another; the headline and the large ones as far as their grids."""
-    commands = [shlex.split(line)[1:] for line in README.splitlines()
-                if re.match(r"    \.venv/bin/lrtheory (sweep|plot|export)", line)]
-    assert [words[0] for words in commands] == ["sweep", "sweep", "sweep", "sweep", "plot", "export"]
-    for words in commands[:2]:
-        _, grid, _ = arguments.sweep_arguments(words[1:])
-        assert grid.check().runs in (78 * 32 * 2, 24 * 256 * 2)
-    for words in commands[2:]:
-        assert main(words) == 0, capsys.readouterr().err
+@pytest.mark.slow
+def test_every_command_runs(fast):
+    """As printed, one after another, in one folder, with the small presets."""
+    for words in OURS:
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            try:
+                code = cli.main(called(words))
+            except SystemExit as stop:
+                code = stop.code
+        assert code in (0, None) or (words[1] == "verify" and code == 1), (words, shown.getvalue())
+        if ">" in words:
+            Path(words[words.index(">") + 1]).write_text(shown.getvalue())
     assert {p.name for p in (fast / "runs/mine").iterdir()} >= {"points.csv", "summary.json", "figures", "sweep.json"}
     assert (fast / "runs/mine/figures/test_error_p-over-r.png").exists()
     assert (fast / "runs/mine.csv").read_text().count("\n") == 1 + 2 * 16 * 2
-    assert "nothing is missing" in capsys.readouterr().out
+    assert "complete -F" in (fast / "lrtheory.bash").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [
+    ["engines.py", "--steps", "2"], ["sweeps.py", "--runs", "1"], ["infinite.py", "--help"], ["tpu_compile.py", "--help"],
+    ["cifar.py", "--preset", "tiny", "--steps", "2", "--at-once", "1"]], ids=lambda words: words[0])
+def test_every_benchmark_runs(words):
+    """At its smallest size; the one that compiles for TPUs as far as its help, for their compiler is not installed."""
+    done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / words[0]), *words[1:]], capture_output=True, text=True,
+                          env=os.environ | {"JAX_PLATFORMS": "cpu"}, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") >= 4
 
 
 def test_every_module_is_in_the_map_and_imports_no_later_one():
@@ -98,8 +165,39 @@ def test_every_module_is_in_the_map_and_imports_no_later_one():
             assert not later, (file.name, later)
 
 
+def test_the_reference_has_every_public_name_with_words(tmp_path):
+    """Built as printed, in a process of its own, without a warning; no page is left that says nothing of a function."""
+    done = subprocess.run([sys.executable, "-W", "error", "-m", "lrtheory.reference", str(tmp_path)], capture_output=True,
+                          text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+    assert done.returncode == 0, done.stderr
+    pages = {str(p.relative_to(tmp_path)).removesuffix(".html"): p.read_text() for p in tmp_path.rglob("*.html")}
+    files = {str(p.relative_to(ROOT).with_suffix("")) for p in (ROOT / "lrtheory").rglob("*.py")}
+    assert {name.removesuffix("/__init__") for name in files} <= set(pages)
+    for name in ("run", "sweep", "verify", "Problem", "Group", "noisy_sgd", "anneal_at_loss"):
+        assert f'id="{name}"' in pages["lrtheory"]
+    assert "Alias for field number" not in "".join(pages.values())
+    assert "(n, d), zero rows in Q-only" in pages["lrtheory/problem"]
+
+
 @pytest.mark.parametrize("notebook", [
-    pytest.param(p.name, marks=[pytest.mark.slow] if p.name > "02" else [])  # these compile several programs
-    for p in sorted((ROOT / "notebooks").glob("*.py"))])
+    pytest.param(p.name, marks=[pytest.mark.slow] if p.name > "02" else []) for p in NOTEBOOKS])  # these compile much
 def test_notebooks_run(notebook, fast):
     runpy.run_path(str(ROOT / "notebooks" / notebook))
+    assert not list(fast.glob("*.png"))  # in the fast mode no figure is kept
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.name)
+def test_notebooks_say_what_they_show_and_how_long_they_take(notebook):
+    text = notebook.read_text()
+    opening = re.split(r"^# %%$", text, flags=re.M)[0]
+    assert "**Shows**" in opening
+    assert re.search(r"\*\*Takes\*\* (about )?(\d+|a|two|three|four|five|six)\b.* on\s+(# )?two cores", opening), opening
+    assert f"`{notebook.stem}`" in README
+
+
+def test_what_extends_the_package_takes_at_most_30_lines():
+    """Notebook 05: a group of examples, a schedule, a prediction."""
+    cells = re.split(r"^# %%.*$", (ROOT / "notebooks/05_your_own_experiment.py").read_text(), flags=re.M)
+    for word in ("lt.Group(", "lt.step_decay(", "Prediction("):
+        [cell] = [c for c in cells if word in c and not c.strip().startswith("# #")]
+        assert len([line for line in cell.splitlines() if line.strip() and not line.startswith("#")]) <= 30, word

@@ -86,7 +86,8 @@ def test_diverged_seeds_are_named_and_left_out(runs):
     everything = planted(runs, [0.01] * 3, [0.2] * 3, diverged=[("S", 0), ("S", 1), ("S", 2)])
     summary = results.summarise(everything)
     assert summary["verdict"]["error_ratio"]["holds"] is False
-    assert figures.learning_order(everything)
+    shown = figures.learning_order(everything)
+    assert shown._repr_png_().startswith(b"\x89PNG")  # a notebook shows it as it is
 
 
 def test_one_seed_gives_no_verdict(runs):

@@ -46,7 +46,7 @@ def test_a_batch_is_its_runs_one_by_one(small, engine):
             here = together.sel(algorithm=name, seed=seed)
             for metric, values in records.items():  # from step 1 on: at the start f = 0 up to rounding of either sign
                 np.testing.assert_allclose(here[metric][1:], values[1:], rtol=2e-4, atol=2e-5, err_msg=metric)
-            for event, when in simulate.events(state).items():
+            for event, when in simulate.events(config, state).items():
                 np.testing.assert_allclose(here[event], when, rtol=1e-5, err_msg=event)
 
 

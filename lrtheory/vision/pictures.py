@@ -12,9 +12,8 @@ import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from lrtheory.figures import GREY, RC, algorithm_style
+from lrtheory.figures import GREY, RC, Figure, algorithm_style
 from lrtheory.results import estimate, undiverged
 from lrtheory.vision import patches, train
 from lrtheory.vision.cifar import CLASSES, Images

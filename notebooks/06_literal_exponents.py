@@ -13,16 +13,17 @@
 # %% [markdown]
 # # The theorem's literal exponents, up to d = 10^15
 #
-# At infinite width Q is three numbers, whatever d is, so the theorem's own constants can be followed to any d: |z| = 1,
-# alpha ~ U[0, 1], r = d^-3/4, lambda = d^-5/4, gamma0 = d^-1/2. What is expected before looking, from the time scales:
+# **Shows** at which dimension the theorem's own constants separate L-S from S: |z| = 1, alpha ~ U[0, 1], r = d^-3/4,
+# lambda = d^-5/4, gamma0 = d^-1/2. At infinite width Q is three numbers, whatever d is, so they can be followed to any d.
+# **Takes** about 3 minutes on two cores, in double precision, because r is 2e-12 at d = 10^15.
+#
+# Expected before looking, from the time scales:
 #
 # * S needs T_Q = 16 pi d^(3/4) for Q; P needs T_P = 3.3 d. T_P/T_Q = 0.066 d^(1/4) passes 1 at d = 5e4, 200 at 1e14.
 # * Weight decay forbids Q below lambda T_Q = 16 pi d^(-1/2) of order 1: d = 2,500 and well above.
 # * Under the large rate the noise blurs Q within t_blur = d^(-1/4)/2, and the contrast is held near t_blur/T_Q = 1/(32 pi d),
 #   or lower: t_blur is less than one step (eta1 = 1), so residuals are never remembered at lags that resolve r. What is
 #   left of the kernel's fourth difference, r^4 (lambda n)^(-3/2) after n steps, makes that a factor (t_blur/eta1)^(1/2).
-#
-# About three minutes on two cores; double precision, because r is 2e-12 at d = 10^15.
 
 # %%
 import os
@@ -31,7 +32,6 @@ from pathlib import Path
 import jax
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 import lrtheory as lt
 from lrtheory.timescales import blur_time, p_time, q_time
@@ -91,7 +91,7 @@ for row in zip(dims, t_q, halved / t_q, reached[:, -1], held[:, -1], blur / t_q)
 print("d, T_P from the first fall of the loss on P over its law:", *(f"{d}: {a / b:.2f}" for d, a, b in zip(p_dims, t_p, t_p_law)))
 
 # %%
-figure = Figure(figsize=(10.5, 3.4), layout="constrained")
+figure = lt.figures.Figure(figsize=(10.5, 3.4), layout="constrained")
 with matplotlib.rc_context(lt.figures.RC):
     left, middle, right = figure.subplots(1, 3)
 wide = np.geomspace(10, 1e15, 50)

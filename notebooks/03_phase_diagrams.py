@@ -1,0 +1,88 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Phase diagrams
+#
+# **Shows** how to sweep, keep, read back and plot, on the question the theory answers by a ratio: below which small rate does the
+# order of learning matter? **Takes** about 3 minutes on two cores.
+#
+# Expected: the small rate's noise blurs Q within t_blur(eta2) = r^2 eta1/(2 lambda eta2 nu^2). If that is shorter than T_Q, S
+# cannot learn Q first and does what L-S does. So all points of S, whatever noise level nu and ratio eta2/eta1, should lie on one
+# curve over t_blur(eta2)/T_Q, and the order should flip near 1.
+
+# %%
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import lrtheory as lt
+
+lt.use_all_cores()
+FAST = "LRTHEORY_FAST" in os.environ  # a few points and steps, for the tests
+config = lt.preset("phase").replace(seeds=16)
+axes = {"noise_level": [0.5, 1.0, 2.0], "eta_ratio": np.geomspace(1e-4, 1, 9)}
+if FAST:
+    config = config.replace(seeds=2, records=4, **{"training.steps": 40})
+    axes = {"noise_level": [0.5, 1.0], "eta_ratio": [1e-4, 1e-2]}
+
+# %% [markdown]
+# A sweep runs every point, algorithm and seed in compiled chunks and writes each as it comes; killed, it goes on where it was
+# (`resume=True`, or `lrtheory sweep --resume FOLDER`). The same from a shell:
+#
+#     lrtheory sweep --preset phase --axis noise_level=0.5,1,2 --axis 'eta_ratio=geomspace(1e-4,1,9)' --seeds 16 --out FOLDER
+
+# %%
+folder = Path(tempfile.mkdtemp()) / "phase"
+lt.sweep(config, axes, folder=folder)
+runs = lt.load(folder)  # lazily: numbers are read when used
+runs
+
+# %% [markdown]
+# Every run is there; averaging is yours. Labels of the points include the theory's time scales (T_Q, t_blur/T_Q), to be used
+# like any axis.
+
+# %%
+lt.tables.points(runs)[["noise_level", "eta_ratio", "algorithm", "test_error_p", "test_error_p_sem", "q_first"]].head(12)
+
+# %%
+lt.maps.phase_diagram(runs)
+
+# %% [markdown]
+# The collapse by hand, with xarray: the share of seeds in which S halves Q's loss before P's.
+
+# %%
+share, error = lt.tables.mean_and_error(lt.tables.metric(runs, "q_first").sel(algorithm="S"))
+figure = lt.figures.Figure(figsize=(5.5, 3.4), layout="constrained")
+axis = figure.subplots()
+for level, colour in zip(runs["noise_level"].values, (lt.figures.BLUE, lt.figures.ORANGE, lt.figures.GREEN)):
+    row = share.sel(noise_level=level)
+    axis.errorbar(runs["blur_ratio_small"].sel(noise_level=level), row, 2 * error.sel(noise_level=level), color=colour,
+                  marker="o", ms=3, label=f"{level:g}")
+axis.axvline(1, color=lt.figures.GREY, ls="--", lw=0.8)
+axis.set(xscale="log", xlabel="t_blur(eta2)/T_Q", ylabel="share of seeds: Q before P under S")
+axis.legend(title="noise level", fontsize=7)
+if not FAST:
+    figure.savefig("collapse.png", dpi=150)
+figure
+
+# %% [markdown]
+# Where it flips, by each row on its own (interpolated at one half):
+
+# %%
+for level in runs["noise_level"].values:
+    x, y = np.log10(runs["blur_ratio_small"].sel(noise_level=level).values), share.sel(noise_level=level).values
+    order = np.argsort(x)
+    if y.min() < 0.5 < y.max():
+        print(f"noise level {level:g}: t_blur(eta2)/T_Q = {10 ** np.interp(0.5, y[order], x[order]):.2f}")
