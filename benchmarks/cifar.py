@@ -155,11 +155,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--preset", default="mini")
     parser.add_argument("--steps", type=int, default=40, help="steps timed, an epoch")
+    parser.add_argument("--batch", type=int, help="images a step (default: the preset's)")
     parser.add_argument("--compute", choices=("float32", "bfloat16"))
     parser.add_argument("--at-once", type=int, nargs="*", default=[1, 2, 4])
     asked = parser.parse_args()
     lt.use_all_cores()
     config: Experiment = preset(asked.preset)
+    config = config.replace(**{"training.batch_size": asked.batch or config.training.batch_size})
     config = config.replace(n_train=asked.steps * config.training.batch_size, n_test=100, **{
         "model.compute": asked.compute or config.model.compute})
     images = cifar.synthetic(max(config.n_train, 500), 500)
