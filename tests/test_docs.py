@@ -49,7 +49,7 @@ OURS = [words for words in commands() if words[0] == ".venv/bin/lrtheory"]
 
 @pytest.fixture
 def fast(monkeypatch, tmp_path):
-    """Every preset at a size that takes seconds, a stand-in for CIFAR-10, two of the ten claims, a scratch folder."""
+    """Every preset at a size that takes seconds, a stand-in for CIFAR-10, two claims of one kind, a scratch folder."""
     def shrunk(make):
         def small():
             config = make()
@@ -67,7 +67,8 @@ def fast(monkeypatch, tmp_path):
         small = tiny().replace(name=f"cifar-{name}", **changes)
         monkeypatch.setitem(vision.PRESETS, name, lambda small=small: small)
     monkeypatch.setattr(cifar, "load", lambda *a, **k: cifar.synthetic(256, 128))
-    two = {name: predictions.PREDICTIONS[name] for name in ("order", "error")}
+    order = predictions.PREDICTIONS["order"]
+    two = {"order": order, "error": order._replace(name="error")}
     for module in (predictions, verifying):
         monkeypatch.setattr(module, "PREDICTIONS", two)
     return tmp_path

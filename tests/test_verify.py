@@ -194,6 +194,14 @@ def test_what_cannot_run_in_a_setting_is_not_judged(tmp_path):
     assert "Not judged" in (tmp_path / "found/report.md").read_text()
 
 
+def test_draws_without_a_value_leave_a_claim_not_resolved():
+    """A ratio to errors most of which are 0: many draws have no value, and no warning is left to the user."""
+    samples = [np.ones(4), np.array([1.0, 0, 0, 0])]
+    found = base.bootstrap("ratio", samples, lambda a, b: np.where(b > 0, a / b, np.nan), 0.995, (0.5, 2.0), "1")
+    assert not np.isfinite(found.low)
+    assert found.verdict == "not resolved"
+
+
 def test_a_prediction_of_your_own_is_judged_like_the_theory_s(small, tmp_path):
     config = small.replace(seeds=4, records=3)
 

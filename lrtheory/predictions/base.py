@@ -9,6 +9,7 @@ fails. Anything else: not resolved at this size. A claim holds if all its statis
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -126,9 +127,11 @@ def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], l
     if not math.isfinite(value):
         return Statistic(name, math.nan, math.nan, math.nan, region, theory)
     wide = 1 - 2 * stats.norm.sf(math.sqrt(n / (n - 1)) * stats.t.isf((1 - level) / 2, n - 1))
-    found = stats.bootstrap((np.arange(n),), of, n_resamples=20_000, batch=2_000, vectorized=True, axis=-1,
-                            confidence_level=float(wide), method="percentile",
-                            rng=np.random.default_rng(0)).confidence_interval
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # draws without a value: no interval, not resolved
+        found = stats.bootstrap((np.arange(n),), of, n_resamples=20_000, batch=2_000, vectorized=True, axis=-1,
+                                confidence_level=float(wide), method="percentile",
+                                rng=np.random.default_rng(0)).confidence_interval
     return Statistic(name, float(value), float(found.low), float(found.high), region, theory)
 
 
