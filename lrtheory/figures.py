@@ -88,10 +88,11 @@ def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None) -> Figure:
         curve(axis, runs, "test_error_p", colour, name, band="error", theory=_one(theory, name))
         mark_annealing(axis, runs, colour)
     axis.set_ylabel("test error on P")
-    axis.set_yscale("log")
     error = results["test_error_p"].mean("seed").values
-    if np.any(error > 0):
-        axis.set_ylim(0.3 * error[error > 0].min(), min(2.0, 2.5 * np.max(error[:, error.shape[1] // 20 :])))
+    if np.any(error > 0):  # else there is nothing to show on a logarithmic scale
+        least, late = error[error > 0].min(), error[:, error.shape[1] // 20 :].max()
+        axis.set_yscale("log")
+        axis.set_ylim(0.3 * least, min(2.0, 2.5 * max(least, late)))
     _legend_above(figure, axis, theory)
     return figure
 

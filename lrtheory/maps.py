@@ -121,7 +121,7 @@ def _collapse(axis: Axes, runs: xr.Dataset, mean: xr.DataArray, error: xr.DataAr
                       label=f"{rows[k]:.2g}")
     axis.axvline(1, color=GREY, lw=0.8, ls="--")
     axis.set_xscale("log")
-    if z == "test_error_p":
+    if z == "test_error_p" and float(mean.sel(algorithm="S").max()) > 0:
         axis.set_yscale("log")
     axis.set_xlabel(NAMES["blur_ratio_small"])
     axis.set_title(f"S: {_short(z)}, all points")

@@ -137,6 +137,8 @@ def test_figures_draw_from_results_alone_and_leave_the_style_alone(runs):
         figure = draw(runs)
         assert isinstance(figure, matplotlib.figure.Figure)
         assert all(axis.get_xlabel() or True for axis in figure.axes)
+    for error in (0 * runs["test_error_p"], (0 * runs["test_error_p"]).where(runs["record"] != 1, 0.1)):
+        figures.test_error_on_p(runs.assign(test_error_p=error))._repr_png_()  # no errors, or early ones only: no warning
     assert dict(matplotlib.rcParams) == before
     labels = [line.get_label() for line in figures.learning_order(runs).axes[0].lines]
     assert {"P only", "both halves", "Q only"} <= set(labels)
