@@ -24,6 +24,7 @@ def build(folder: Path) -> None:
     """
     jax.typing.ArrayLike = type("ArrayLike", (), {"__module__": "jax.typing"})
     import pdoc
+    import pdoc.render
 
     for found in pkgutil.walk_packages(lrtheory.__path__, "lrtheory."):
         module = importlib.import_module(found.name)
@@ -40,9 +41,10 @@ def build(folder: Path) -> None:
 def explain_fields(module: ModuleType) -> None:
     """Make the comments behind the fields of a module's NamedTuples (shape, meaning) their docstrings."""
     for kind in vars(module).values():
-        if inspect.isclass(kind) and kind.__module__ == module.__name__ and hasattr(kind, "_fields"):
+        fields = getattr(kind, "_fields", ())
+        if inspect.isclass(kind) and kind.__module__ == module.__name__ and fields:
             comments = dict(re.findall(r"^    (\w+): [^#\n]*#\s*(.*)$", inspect.getsource(kind), re.M))
-            for name in kind._fields:
+            for name in fields:
                 getattr(kind, name).__doc__ = comments.get(name, "")
 
 
