@@ -39,9 +39,8 @@ _HOME = {
     "predict": "batch", "run": "batch", "Config": "config", "use_all_cores": "devices", "Network": "network",
     "preset": "presets", "Group": "problem", "Problem": "problem", "sample": "problem", "load": "results",
     "load_theory": "results", "summarise": "results", "Algorithm": "schedule", "Schedule": "schedule",
-    "anneal_at_loss": "schedule",
-    "constant": "schedule", "scale_by_rate": "schedule", "step_decay": "schedule", "ConfigError": "spec",
-    "sweep": "sweeping", "Training": "training", "noisy_sgd": "update", "verify": "verifying",
+    "anneal_at_loss": "schedule", "constant": "schedule", "scale_by_rate": "schedule", "step_decay": "schedule",
+    "ConfigError": "spec", "sweep": "sweeping", "Training": "training", "noisy_sgd": "update", "verify": "verifying",
 }
 _MODULES = ("figures", "maps", "predictions", "tables")
 __all__ = [*_HOME, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]

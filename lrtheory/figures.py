@@ -61,11 +61,11 @@ def _styled(draw: Draw) -> Draw:
 @_styled
 def learning_order(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
     """Training loss of each group against time, a panel an algorithm; bands from the least to the largest seed."""
-    names = results["algorithm"].values.tolist()
+    names, groups = results["algorithm"].values.tolist(), group_styles(results)
     figure, axes = _panels(len(names), sharey=True)
     for axis, name in zip(axes, names, strict=True):
         runs = results.sel(algorithm=name)
-        for group, (colour, label) in group_styles(results).items():
+        for group, (colour, label) in groups.items():
             curve(axis, runs, f"loss_{group}", colour, label, band="range", theory=_one(theory, name))
         axis.axhline(np.log(2), color=GREY, lw=0.6)
         mark_annealing(axis, runs)

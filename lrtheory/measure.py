@@ -65,11 +65,9 @@ def test_errors(config: Config, test: Data, readout: Readout) -> dict[str, Array
         return jnp.mean((~(y * f > 0)).astype(f.dtype))
 
     def group_error(p: float, q: float) -> Array:
-        y = -test.y if p < 0 else test.y  # a group whose x1 lies has the test points' x1 under the other label
+        y = test.y if (p or q) > 0 else -test.y  # test points tell the truth, the group may lie
         other = jnp.where(test.direction == 0, 1 + jnp.arange(len(y)) % 2, 0)  # x2 of the other class
         direction = test.direction if p * q >= 0 else other
-        if p == 0 and q < 0:
-            y = -test.y
         return error(abs(p) * readout.f1 + abs(q) * test.alpha * readout.g[direction], y)
 
     errors = {"p": error(readout.f1, test.y), "q": q_test_error(readout.g)}
@@ -96,7 +94,7 @@ def measurements(config: Config, data: Data, test: Data, f: Array, readout: Read
 
 def described(problem: Problem) -> dict[str, tuple[str, str]]:
     """{name: (units, meaning)} of everything that is recorded; first what is recorded over time, last what is once a run."""
-    groups = {"p": "P-only", "mixed": "mixed", "q": "Q-only"} | {g.name: g.name for g in problem.extra_groups}
+    groups = dict(zip(problem.group_names, problem.group_labels, strict=True))
     return {
         "time": ("sum of rates", "training time, sum over iterations of the learning rate"),
         "iterations": ("1", "iterations of the algorithm, K for a step of K micro-steps"),

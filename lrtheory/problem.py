@@ -96,6 +96,11 @@ class Problem:
         return ("p", "mixed", "q", *(g.name for g in self.extra_groups))
 
     @property
+    def group_labels(self) -> tuple[str, ...]:
+        """The same for readers: P-only, mixed, Q-only, then further ones by their names."""
+        return ("P-only", "mixed", "Q-only", *self.group_names[3:])
+
+    @property
     def shares(self) -> tuple[float, ...]:
         """Probability of each group."""
         extra = tuple(g.share for g in self.extra_groups)
@@ -155,7 +160,7 @@ class Problem:
         require(total <= 1, f"problem.p0 + problem.q0{extra}", total, "at most 1",
                 "the groups other than the mixed one cannot exceed all examples; lower one")
         sizes = self.group_sizes
-        for name, size, share in zip(("P-only", "mixed", "Q-only", *self.group_names[3:]), sizes, self.shares, strict=True):
+        for name, size, share in zip(self.group_labels, sizes, self.shares, strict=True):
             require(size >= 1 or share < 1e-9, "problem.N", self.n_train,
                     f"large enough to give the {name} group (share {share:.3g}) at least one example",
                     f"use N >= {int(1 / max(share, 1e-9)) + 1}, a smaller kappa, or share 0")
@@ -214,8 +219,7 @@ def _examples(problem: Problem, basis: Array, group: Array, key: Array) -> Data:
     x1 = xi + jnp.outer(y1 * (jnp.abs(along) + problem.gamma0) - along, w_star)
     alpha = problem.alpha_min + (1 - problem.alpha_min) * for_alpha
     direction = jnp.where(y2 > 0, 0, jnp.where(for_b < 0.5, 1, 2))
-    return Data(x1=jnp.where((p != 0)[:, None], jnp.abs(p)[:, None] * x1, 0.0),
-                alpha=jnp.where(q != 0, jnp.abs(q) * alpha, 0.0), direction=direction, y=y, group=group, basis=basis)
+    return Data(x1=jnp.abs(p)[:, None] * x1, alpha=jnp.abs(q) * alpha, direction=direction, y=y, group=group, basis=basis)
 
 
 def sample(problem: Problem, key: Array) -> Data:

@@ -27,8 +27,7 @@ from lrtheory.timescales import p_time, q_time
 def opening(config: Config) -> str:
     """Two lines on what is about to run and what the theory expects of it."""
     p, n = config.problem, config.network
-    names = ("P-only", "mixed", "Q-only", *p.group_names[3:])
-    sizes = ", ".join(f"{k} {name}" for k, name in zip(p.group_sizes, names, strict=True))
+    sizes = ", ".join(f"{k} {name}" for k, name in zip(p.group_sizes, p.group_labels, strict=True))
     width = "of infinite width" if config.engine == "infinite" else f"with {n.m_w} + {n.m_v} neurons"
     return (f"{config.name}: {' and '.join(config.algorithms)} from {config.seeds} seeds, {config.engine} engine, "
             f"{n.variant} network {width}, d = {p.d}, N = {p.n_train} ({sizes}), "

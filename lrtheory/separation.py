@@ -49,7 +49,7 @@ def separation(base: Config, dimensions: tuple[float, ...] = DIMENSIONS) -> dict
     def margin_time(d: float) -> float:
         return p_time(problem) * d / problem.d  # gamma0 sqrt(d) is kept
 
-    share = 1 - problem.p0  # Q carried by this share of the examples, not by all
+    share = problem.carried()[1]  # Q is taught by this share of the examples, not by all
     config = Config(problem=at(dimensions[0]), network=Network(shortest_lag=1e-28), engine="infinite", seeds=2, records=60,
                     n_test=1, algorithms=("S",), training=Training(eta1=problem.z_norm**-2, steps=100_000))
     points = [(at(d).r, decay * (d / problem.d) ** -1.25 / share, q_time(at(d)) / 500, d**-2.0) for d in dimensions]

@@ -50,21 +50,14 @@ OURS = [words for words in commands() if words[0] == ".venv/bin/lrtheory"]
 @pytest.fixture
 def fast(monkeypatch, tmp_path):
     """Every preset at a size that takes seconds, a stand-in for CIFAR-10, two claims of one kind, a scratch folder."""
-    def shrunk(make):
-        def small():
-            config = make()
-            return config.replace(seeds=2, records=10, n_test=256, **SMALL, **{
-                "training.activation_noise_form": config.training.activation_noise_form})
-        return small
-
-    tiny = vision.tiny
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LRTHEORY_FAST", "1")
     for name, make in list(presets.PRESETS.items()):
-        monkeypatch.setitem(presets.PRESETS, name, shrunk(make))
+        small = make().replace(seeds=2, records=10, n_test=256, **SMALL)
+        monkeypatch.setitem(presets.PRESETS, name, lambda small=small: small)
     for name in ("mini", "paper", "plain"):
         changes = {"training.epochs": 3, "patch.share": 0.0 if name == "plain" else 0.8}
-        small = tiny().replace(name=f"cifar-{name}", **changes)
+        small = vision.tiny().replace(name=f"cifar-{name}", **changes)
         monkeypatch.setitem(vision.PRESETS, name, lambda small=small: small)
     monkeypatch.setattr(cifar, "load", lambda *a, **k: cifar.synthetic(256, 128))
     order = predictions.PREDICTIONS["order"]
@@ -100,6 +93,20 @@ def test_every_printed_command_is_one_that_is_tested():
     assert scripts == {f"benchmarks/{p.name}" for p in (ROOT / "benchmarks").iterdir() if p.suffix in (".py", ".sh")}
 
 
+def run_as_printed(words: list[str]) -> str:
+    """Run one of our commands, its output into the file that it names, and return that output."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        try:
+            code = cli.main(called(words))
+        except SystemExit as stop:
+            code = stop.code
+    assert code in (0, None) or (words[1] == "verify" and code == 1), (words, shown.getvalue())
+    if ">" in words:
+        Path(words[words.index(">") + 1]).write_text(shown.getvalue())
+    return shown.getvalue()
+
+
 @pytest.mark.parametrize("words", OURS, ids=" ".join)
 def test_every_command_is_understood(words, tmp_path, monkeypatch):
     """As printed, at full size, as far as its checked configuration."""
@@ -110,30 +117,36 @@ def test_every_command_is_understood(words, tmp_path, monkeypatch):
     if name not in ("run", "sweep", "verify", "cifar") or {"--resume", "--help"} & set(rest):
         assert name in (*arguments.COMMANDS, "--help", "--version")
     elif name == "sweep":
-        arguments.sweep_arguments(rest)[1].check()
+        assert arguments.sweep_arguments(rest)[1].check().runs in (78 * 32 * 2, 24 * 256 * 2, 2 * 16 * 2)
     elif name == "run":
         arguments.run_arguments(rest)[0].check()
     else:
         {"verify": arguments.verify_arguments, "cifar": arguments.cifar_arguments}[name](rest)[0].options.check()
 
 
-@pytest.mark.slow
-def test_every_command_runs(fast):
-    """As printed, one after another, in one folder, with the small presets."""
-    for words in OURS:
-        shown = io.StringIO()
-        with contextlib.redirect_stdout(shown):
-            try:
-                code = cli.main(called(words))
-            except SystemExit as stop:
-                code = stop.code
-        assert code in (0, None) or (words[1] == "verify" and code == 1), (words, shown.getvalue())
-        if ">" in words:
-            Path(words[words.index(">") + 1]).write_text(shown.getvalue())
+SWEPT = [words for words in OURS if words[1] in ("sweep", "plot", "export") and not {"--preset", "--dry-run"} & set(words)]
+"""A sweep, and what is done with its folder."""
+
+
+def test_every_command_on_a_swept_folder_runs(fast):
+    """As printed, one after another."""
+    assert [words[1] for words in SWEPT] == ["sweep", "sweep", "plot", "export"]
+    said = "".join(map(run_as_printed, SWEPT))
+    assert "nothing is missing" in said
     assert {p.name for p in (fast / "runs/mine").iterdir()} >= {"points.csv", "summary.json", "figures", "sweep.json"}
     assert (fast / "runs/mine/figures/test_error_p-over-r.png").exists()
     assert (fast / "runs/mine.csv").read_text().count("\n") == 1 + 2 * 16 * 2
+
+
+@pytest.mark.slow
+def test_every_other_command_runs(fast):
+    """As printed, one after another, in one folder, with the small presets."""
+    for words in OURS:
+        if words not in SWEPT:
+            run_as_printed(words)
     assert "complete -F" in (fast / "lrtheory.bash").read_text()
+    assert (fast / "runs/first/summary.json").exists()
+    assert (fast / "runs/cifar/summary.json").exists()
 
 
 @pytest.mark.slow
