@@ -11,7 +11,7 @@ import time
 
 import lrtheory as lt
 from lrtheory import batch
-from lrtheory.engines.infinite import off_diagonal_rates
+from lrtheory.engines.gram import off_diagonal_rates
 from lrtheory.provenance import environment
 
 
