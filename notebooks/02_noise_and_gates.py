@@ -78,7 +78,7 @@ def exact(rate, times):
         moved = [move(rate, time) for time in times]
         correlation = jnp.stack([(1 + m.shrink) / jnp.sqrt(noise.variance(1.0, m)) for m in moved])  # v = 1 before
         lags = jnp.append(0.0, -jnp.log(correlation))
-        kernel = overlap(lags[:, None, None] - jnp.log(jnp.asarray(cosines)))
+        kernel = overlap(lags[:, None, None] - jnp.log(jnp.asarray(cosines))[None])
         forms = np.asarray(jnp.einsum("i,nij,j,ij->n", weights, kernel, weights, cosines))
     return forms[1:] / forms[0]
 

@@ -22,6 +22,7 @@ import os
 import numpy as np
 
 import lrtheory as lt
+from lrtheory.verifying import interval
 
 lt.use_all_cores()
 FAST = "LRTHEORY_FAST" in os.environ  # a few steps, for the tests
@@ -124,4 +125,4 @@ claim = lt.predictions.Prediction("contradictions", "examples whose halves contr
                                   "Test error on P at the end, same seeds.", needs, judge, needs_gap=True)
 report = lt.verify(config, [claim])
 for row in report["claims"][0]["statistics"]:
-    print(f"{row['name']}: {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}], theory {row['theory']}: {row['verdict']}")
+    print(f"{row['name']}: {interval(row)}, theory {row['theory']}: {row['verdict']}")
