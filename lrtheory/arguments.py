@@ -27,17 +27,28 @@ T = TypeVar("T")
 C = TypeVar("C", Config, Experiment)
 
 
+def shown(metavar: str, default: str = "") -> Any:
+    """How the help shows an option: what to give, and what holds without it in words of ours instead of None."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "")
+
+
+Preset = Annotated[str | None, shown("NAME", "quick")]
+Source = Annotated[Path | None, shown("FILE")]
+Folder = Annotated[Path | None, shown("FOLDER", "runs/NAME-DATE-TIME")]
+Unfinished = Annotated[Path | None, shown("FOLDER")]
+
+
 @dataclasses.dataclass(frozen=True)
 class RunArguments:
     """Train the algorithms of a configuration from several seeds and judge the learning order."""
 
     options: Annotated[Config, tyro.conf.arg(name="")]
-    preset: str | None = None
-    """where to start from: quick (default), full, literal, mitigation or phase"""
-    config: Path | None = None
+    preset: Preset = None
+    """where to start from: quick, full, literal, mitigation or phase"""
+    config: Source = None
     """a config.json to start from instead of a preset; with nothing else it repeats that run"""
-    out: Path | None = None
-    """folder to write, new or empty (default: runs/NAME-DATE-TIME)"""
+    out: Folder = None
+    """folder to write, new or empty"""
     theory: bool = True
     """beside the simulation, what the infinite-width limit predicts for the same data"""
 
@@ -47,26 +58,27 @@ class SweepArguments:
     """Run every combination of the values of some axes, from every seed, and keep each result as it comes."""
 
     options: Annotated[Config, tyro.conf.arg(name="")]
-    axis: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """NAME=VALUES: values of a config field, as a list 0.1,0.2 or 'geomspace(1e-5,1,12)' or 'linspace(0,1,5)'; give it
-    once an axis, for a grid of all combinations (--preset phase has axes of its own)"""
-    zip: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
-    """NAME=VALUES NAME=VALUES ...: fields that change together, as one axis"""
-    preset: str | None = None
-    """where to start from: quick (default), full, literal, mitigation or phase"""
-    config: Path | None = None
+    axis: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]],
+                    shown("NAME=VALUES", "none; --preset phase has axes of its own")] = ()
+    """values of a config field, as a list 0.1,0.2 or 'geomspace(1e-5,1,12)' or 'linspace(0,1,5)';
+    give it once an axis, for a grid of all combinations"""
+    zip: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]], shown("NAME=VALUES ...", "none")] = ()
+    """fields that change together, as one axis; may be given again"""
+    preset: Preset = None
+    """where to start from: quick, full, literal, mitigation or phase"""
+    config: Source = None
     """a config.json to start from instead of a preset"""
-    out: Path | None = None
-    """folder to write, new or empty (default: runs/NAME-sweep-DATE-TIME)"""
-    resume: Path | None = None
+    out: Annotated[Path | None, shown("FOLDER", "runs/NAME-sweep-DATE-TIME")] = None
+    """folder to write, new or empty"""
+    resume: Unfinished = None
     """folder of a sweep to finish; nothing else is needed, and what else is given must agree with it"""
-    chunk: int | None = None
-    """most runs of each algorithm at once (default: by memory); the numbers do not depend on it"""
+    chunk: Annotated[int | None, shown("RUNS", "by memory")] = None
+    """most runs of each algorithm at once; the numbers do not depend on it"""
     dry_run: bool = False
     """print the plan, with memory and time, and stop"""
     distributed: bool = False
-    """one of several processes, started alike on each host with a folder that all see; outside a cluster manager that
-    JAX knows, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"""
+    """one of several processes, started alike on each host with a folder that all see;
+    outside a cluster manager that JAX knows, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,16 +90,16 @@ class VerifyArguments:
     """quick: all within 5 minutes on two cores (preset phase, 24 seeds); standard: preset quick, 16 seeds; gpu: 256 seeds"""
     setting: str = "block"
     """block: the theorems' own; conv: every neuron sees both halves; minibatch: batches of 32, eta2/eta1 = 0.03"""
-    only: tuple[str, ...] = ()
-    """names of predictions to check, as --list prints them (default: all)"""
+    only: Annotated[tuple[str, ...], shown("NAME ...", "all")] = ()
+    """names of predictions to check, as --list prints them"""
     list: bool = False
     """say what each prediction is and how it is judged, and stop"""
-    preset: str | None = None
-    """where to start from instead of a budget"""
-    config: Path | None = None
+    preset: Annotated[str | None, shown("NAME")] = None
+    """where to start from instead of a budget: quick, full, literal, mitigation or phase"""
+    config: Source = None
     """a config.json to start from instead of a budget"""
-    out: Path | None = None
-    """folder to write, new or empty (default: runs/NAME-DATE-TIME)"""
+    out: Folder = None
+    """folder to write, new or empty"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,19 +107,19 @@ class CifarArguments:
     """Train a network on patched CIFAR-10 by a large, a small, and a small rate with activation noise."""
 
     options: Annotated[Experiment, tyro.conf.arg(name="")]
-    preset: str | None = None
-    """where to start from: mini (default; two cores), paper or plain (a GPU or TPU), tiny (a check of all parts)"""
-    config: Path | None = None
+    preset: Annotated[str | None, shown("NAME", "mini")] = None
+    """where to start from: mini (two cores), paper or plain (a GPU or TPU), tiny (a check of all parts)"""
+    config: Source = None
     """a config.json to start from instead of a preset"""
-    data_dir: Path | None = None
-    """CIFAR-10: a folder with cifar-10-batches-py or cifar-10-batches-bin, such a folder, or its .tar.gz (default: what
-    the environment variable LRTHEORY_CIFAR10 names, else this user's cache)"""
+    data_dir: Annotated[Path | None,
+                        shown("PATH", "what LRTHEORY_CIFAR10 in the environment names, else this user's cache")] = None
+    """CIFAR-10: a folder with cifar-10-batches-py or cifar-10-batches-bin, such a folder, or its .tar.gz"""
     download: bool = False
     """fetch CIFAR-10 (170 MB, checksum verified) into this user's cache if it is not there"""
-    out: Path | None = None
-    """folder to write, new or empty (default: runs/NAME-DATE-TIME)"""
-    resume: Path | None = None
-    """folder of an interrupted experiment to finish from its checkpoints; nothing else is needed"""
+    out: Folder = None
+    """folder to write, new or empty"""
+    resume: Unfinished = None
+    """folder of an interrupted experiment to finish from its checkpoints; say again where CIFAR-10 is"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,14 +132,14 @@ class PlotArguments:
     """axis, or label of an axis (blur_ratio, T_Q, ...), from left to right"""
     y: str
     """measurement to draw; with --z the second axis instead"""
-    z: str | None = None
+    z: Annotated[str | None, shown("NAME", "none, a line")] = None
     """measurement to colour a heat map by"""
-    panels: str | None = None
-    """axis of which each value gets a panel (default of heat maps: algorithm)"""
-    select: tuple[str, ...] = ()
-    """NAME=VALUE ...: one value of each of these axes"""
-    out: Path | None = None
-    """PNG to write (default: FOLDER/figures/Y-over-X.png); PDF and SVG by their endings"""
+    panels: Annotated[str | None, shown("NAME", "none; of heat maps: algorithm")] = None
+    """axis of which each value gets a panel"""
+    select: Annotated[tuple[str, ...], shown("NAME=VALUE ...")] = ()
+    """one value of each axis that the figure does not show"""
+    out: Annotated[Path | None, shown("FILE", "FOLDER/figures/Y-over-X.png")] = None
+    """PNG to write; PDF and SVG by their endings"""
 
 
 @dataclasses.dataclass(frozen=True)

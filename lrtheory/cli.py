@@ -35,7 +35,7 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
 
   lrtheory cifar --data-dir FOLDER    the same order in a CNN on patched CIFAR-10, 8 minutes on two cores
   lrtheory cifar --preset paper --download    WideResNet-16-10 as published, on a GPU or TPU
-  lrtheory cifar --resume FOLDER      go on from the checkpoints of an interrupted one
+  lrtheory cifar --resume FOLDER --data-dir FOLDER    go on from the checkpoints of an interrupted one
 
   lrtheory plot FOLDER --x eta_ratio --y test_error_p
   lrtheory export FOLDER --to runs.csv

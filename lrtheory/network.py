@@ -48,8 +48,8 @@ class Network:
     tau_v: float = swept(default=1.0)
     """tau0 of V (not used by the conv variant)"""
     kernel: Kernel = static(default="matrix")
-    """infinite engine: matrix: the kernel between all P rows, O(N^2) memory; features: its harmonics up to degree 2,
-    O(N d) memory, for N far above d^2"""
+    """infinite engine: matrix: the kernel between all P rows, O(N^2) memory;
+    features: its harmonics up to degree 2, O(N d) memory, for N far above d^2"""
     shortest_lag: float = static(default=1e-12)
     """infinite engine: lag of the noise's clock down to which the kernel's relative changes are resolved; below r^2/200"""
 

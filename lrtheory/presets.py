@@ -10,10 +10,10 @@ from lrtheory.problem import Problem
 from lrtheory.spec import ConfigError
 from lrtheory.training import Training
 
-_RELAXED = ("Finite-size constants, not the theorem's: |z| = {z:g} instead of 1, alpha = 1 instead of U[0, 1], r, lambda "
-            "and p0 as free numbers. The trigger compares a running mean of the loss over {smooth:g} units of time (the "
-            "paper: the loss itself), so that the jitter of a finite V does not anneal early; threshold_at says when "
-            "the loss itself first crossed.")
+_RELAXED = ("Constants of finite size, not those of the theorem: |z| = {z:g} instead of 1, alpha = 1 instead of U[0, 1], "
+            "r, lambda and p0 as free numbers. The trigger compares a running mean of the loss over {smooth:g} units of "
+            "time (the paper: the loss itself), so that the jitter of a finite V does not anneal early; threshold_at says "
+            "when the loss itself first crossed.")
 
 
 def quick() -> Config:

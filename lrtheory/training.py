@@ -57,18 +57,18 @@ class Training:
     stop_loss: float = swept(default=0.0)
     """a run stops (its state is frozen) once its training loss is at most this; 0: never"""
     activation_noise: float = swept(default=0.3)
-    """S+noise: std of the pre-activation noise on x before annealing, in units of the pre-activation's own standard
-    deviation at the start, tau0 |x|"""
+    """S+noise: std of the pre-activation noise on x before annealing,
+    in units of the pre-activation's own standard deviation at the start, tau0 |x|"""
     activation_noise_after: float = swept(default=0.0)
     """S+noise: the same after annealing"""
     activation_noise_form: ActivationNoise | None = static(default=None)
-    """fresh each step: example: a draw for each neuron and example; shared: one for each neuron, the same for all
-    examples, which is cheaper; None: no algorithm has activation noise"""
+    """fresh each step: example: a draw for each neuron and example;
+    shared: one for each neuron, the same for all examples, which is cheaper; None: no algorithm has activation noise"""
     step_time: float = swept(default=0.02)
     """time a step covers: K = max(1, round(step_time/eta)) micro-steps with the gradient frozen; 0: K = 1, literal"""
     tolerance: float = static(default=1e-3)
-    """infinite engine: error that a step may add to any output; the engine then chooses K itself and step_time only places
-    the records and resolves events; 0: fixed steps of step_time, as the other engines take them"""
+    """infinite engine: error that a step may add to any output; the engine then chooses K itself
+    and step_time only places the records and resolves events; 0: fixed steps of step_time, as the other engines take them"""
     steps: int = static(default=24_000)
     """number of steps of step_time; K times as many iterations"""
     batch_size: int | None = static(default=None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import lrtheory as lt
+from lrtheory.arguments import COMMANDS
 from lrtheory.cli import main
 from lrtheory.results import load_theory
 
@@ -44,6 +46,18 @@ def test_help_is_there_and_lists_what_can_be_done(capsys):
     text = capsys.readouterr().out
     for option in ("--preset", "--seeds", "--out", "--config", "--problem.r", "--training.eta1", "--engine"):
         assert option in text
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_says_each_default_once_and_in_words(command, capsys):
+    """In a command's own options: no None, no default that is said twice, no quoting of the shell's."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    options = re.split(r"--(?:problem|model)\.", capsys.readouterr().out)[0]
+    assert "--" in options
+    assert "None" not in options
+    assert "'\"'" not in options
+    assert not re.search(r"\(default[^)]*\)[\s│|]*\(default", options)
 
 
 def test_help_is_immediate():

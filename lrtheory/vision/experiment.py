@@ -75,8 +75,8 @@ class SGD:
     epochs: int = static(default=60)
     """length of training"""
     batch_size: int = static(default=128)
-    """images a step; an epoch is n_train // batch_size steps, the rest of a permutation is left out (the paper: a shorter
-    last batch)"""
+    """images a step; an epoch is n_train // batch_size steps,
+    the rest of a permutation is left out (the paper: a shorter last batch)"""
     eta1: float = swept(default=0.1)
     """large rate"""
     eta_ratio: float = swept(default=0.04)
