@@ -35,27 +35,35 @@ def plain() -> Experiment:
 def mini() -> Experiment:
     """The default: the phenomenon on real images, three trainings from 4 seeds, minutes on two cores.
 
-    There are 4,160 steps for the paper's 23,400, so what must happen in them is made stronger: rates 0.7 and 0.02,
+    There are 4,480 steps for the paper's 23,400, so what must happen in them is made stronger: rates 0.7 and 0.035,
     offsets of 0.3, noise of 0.8. Batches of 64 instead of 128 because it is the noise of SGD, of the order of rate over
-    batch, that keeps the large rate from the patch: at rate 1 and batches of 128 two of four seeds read it after 1,600
-    to 1,920 steps; at 0.5 and batches of 64 three of four began to after 1,920 to 2,560, and at 0.7 none of four within
-    2,240, while S has read it after 2,240 in all. The small rate is annealed with the noise, in S and in S+noise alike:
-    with BatchNorm what counts is the rate over the squared norm of the weights, and S+noise's is a third to a sixth of
-    L-S's, so that at a constant small rate it reads the patch within two epochs once the noise is gone, and forgets the
-    images for it.
+    batch, that keeps the large rate from the patch: at rate 1 and batches of 128 two of four seeds read it after 1,600 to
+    1,920 steps; at 0.5 and batches of 64 three of four began to after 1,920 to 2,560; at 0.7 one in four has begun within
+    2,240; at 0.85 none of eight, but it learns the images less, too. The small rate is annealed with the noise, in S and
+    in S+noise alike: with BatchNorm what counts is the rate over the squared norm of the weights, and S+noise's is a
+    third to a sixth of L-S's, so that at a constant small rate it reads the patch within two epochs once the noise is
+    gone, and forgets the images for it. L-S is annealed to a rate between S's two.
+
+    At a small rate of 0.02 one S in eight reads 0.36 of the patch after 2,240 steps, at 0.028 two read less than 0.8, at
+    0.05 and 0.08 none is faster. S's accuracy at the end hardly depends on it: 0.486, 0.497 and 0.497 at 0.02, 0.028 and
+    0.035.
+
+    Rates and epochs were chosen on seeds 0 to 7. The standard errors of four seeds are mostly those of one thing: an L-S
+    that has begun to read the patch before annealing reads all of it after, and forgets images for it. So with another four
+    seeds, or other rounding, the price or the rise may stay within 2 standard errors; over eight they did not.
 
     Cheaper settings were tried and do not hold over four seeds: narrower (12, 24, 48) and batches of 40 from 12,800 images,
     S reads the patch too late; strides of 2 throughout, annealed at 6, S reads it sooner, but over fresh seeds neither L-S's
-    gain nor its reading is resolved; small rate 0.04, annealed at 6 of 11, S is between.
+    gain nor its reading is resolved.
     """
     return Experiment(
         name="cifar-mini",
         note="Changed from the paper for two cores: a CNN of three convolutions instead of WideResNet-16-10, 20,480 images "
-             "in batches of 64 (50,000, of 128), 13 epochs annealed at 8 (60, at 30), rates 0.7 and 0.02 (0.1 and 0.004), "
-             "the small rate x 0.1 when the noise ends, with noise or without (constant), offsets within 0.3 (0.1), noise "
-             "of 0.8 (0.4), 2,000 test images. " + _LAST_BATCH,
+             "in batches of 64 (50,000, of 128), 14 epochs annealed at 8 (60, at 30), rates 0.7, then 0.021, and 0.035 "
+             "(0.1, then 0.004, and 0.004), the small rate x 0.1 when the noise ends, with noise or without (constant), "
+             "offsets within 0.3 (0.1), noise of 0.8 (0.4), 2,000 test images. " + _LAST_BATCH,
         model=Model(kind="small-cnn"), patch=PatchLaw(offset=0.3),
-        training=SGD(epochs=13, batch_size=64, eta1=0.7, eta_ratio=0.02 / 0.7, anneal=0.02 / 0.7, anneal_small=0.1,
+        training=SGD(epochs=14, batch_size=64, eta1=0.7, eta_ratio=0.05, anneal=0.03, anneal_small=0.1,
                      anneal_epochs=(8,), activation_noise=0.8),
         seeds=4, n_train=20_480, n_test=2000, checkpoint_epochs=3)
 
