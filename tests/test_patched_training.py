@@ -377,11 +377,11 @@ def test_a_config_of_the_experiment_is_read_back(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif("LRTHEORY_CIFAR10" not in os.environ, reason="needs real images: set LRTHEORY_CIFAR10")
 def test_mini_shows_the_order_on_real_images():
-    """Every claim beyond 2 standard errors over the preset's 4 seeds, the mitigation included.
+    """Every claim beyond 2 standard errors, the mitigation included: over 8 seeds.
 
-    With instructions to AVX-512 and to AVX2 alike; which seeds are decisive differs (see the preset).
+    Rounding decides which L-S begin to read the patch before annealing, and four seeds can leave the price or the rise open.
     """
-    found = runs.run(preset("mini"), cifar.load())
+    found = runs.run(preset("mini").replace(seeds=8), cifar.load())
     claims = {c["name"]: c["holds"] for c in outcome.verdict(found)}
     assert len(claims) == 6
     assert all(claims.values()), claims
