@@ -377,11 +377,14 @@ def test_a_config_of_the_experiment_is_read_back(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif("LRTHEORY_CIFAR10" not in os.environ, reason="needs real images: set LRTHEORY_CIFAR10")
 def test_mini_shows_the_order_on_real_images():
-    """Every claim beyond 2 standard errors, the mitigation included: over 8 seeds.
+    """Every claim beyond 2 standard errors, the mitigation included: over the preset's 4 seeds, and over 8.
 
-    Rounding decides which L-S begin to read the patch before annealing, and four seeds can leave the price or the rise open.
+    Rounding decides which L-S begin to read the patch before annealing: other sets of four can leave the price or the rise
+    open, and so may these with other instructions; with AVX-512 and with AVX2 they do not.
     """
-    found = runs.run(preset("mini").replace(seeds=8), cifar.load())
-    claims = {c["name"]: c["holds"] for c in outcome.verdict(found)}
-    assert len(claims) == 6
-    assert all(claims.values()), claims
+    config = preset("mini")
+    found = runs.run(config.replace(seeds=8), cifar.load())
+    for seeds in (8, config.seeds):
+        claims = {c["name"]: c["holds"] for c in outcome.verdict(found.isel(seed=slice(seeds)))}
+        assert len(claims) == 6
+        assert all(claims.values()), (seeds, claims)

@@ -38,8 +38,9 @@ def last_before_annealing(results: xr.Dataset) -> int | None:
 def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
     """The claims of section 6 that these runs can judge: what is claimed, a paired difference over seeds, whether it holds.
 
-    A claim holds if the mean difference is above 0 by more than 2 standard errors over the seeds in which neither run
-    diverged; with fewer than 2 such seeds it is not judged (None). Source: section 6 of Li, Wei & Ma (2019).
+    A claim is resolved if the mean difference is away from 0 by more than 2 standard errors over the seeds in which neither
+    run diverged, and holds if it is above; with fewer than 2 such seeds it is not judged (both None). Source: section 6 of
+    Li, Wei & Ma (2019).
     """
     names, before = results["algorithm"].values.tolist(), last_before_annealing(results)
     good = dict(zip(names, np.isinf(results["diverged_at"].values), strict=True))
@@ -55,8 +56,9 @@ def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
         kept = np.logical_and.reduce([good[a] for a in of])
         found = estimate(difference()[kept])
         mean, sem = found["mean"], found["sem"]
+        resolved, holds = (None, None) if mean is None or sem is None else (abs(mean) - 2 * sem > 0, mean - 2 * sem > 0)
         claims.append({"name": name, "statement": statement, "difference": found, "seeds": int(kept.sum()),
-                       "holds": bool(mean - 2 * sem > 0) if mean is not None and sem is not None else None})
+                       "resolved": resolved, "holds": holds})
 
     if "accuracy_patch_only" in results and before is not None:
         only = "accuracy_patch_only"

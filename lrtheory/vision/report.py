@@ -89,7 +89,7 @@ def closing(summary: dict[str, Any]) -> Group:
         found = claim["difference"]
         shown = f"difference {_value(found)} ({claim['seeds']} seeds)" if claim["holds"] is not None else (
             f"difference {_value(found)}; not judged, it takes 2 seeds that did not diverge")
-        if claim["holds"] is False and abs(found["mean"]) <= 2 * found["sem"]:
+        if claim["resolved"] is False:
             shown += ", within 2 standard errors of 0: not resolved, more --seeds tell more"
         lines.append(f"{mark} {claim['statement']}: {shown}.")
     for name, entry in entries.items():
