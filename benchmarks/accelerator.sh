@@ -11,16 +11,16 @@ part() {  # NAME COMMAND...: run it unless it is done, keep what it prints
 }
 
 small=(); [ "$preset" = tiny ] && small=(--steps 2)
-part version python -m lrtheory.cli --version
+part version python -m lrtheory --version
 part cifar python benchmarks/cifar.py --preset "$preset" --steps "$([ "$preset" = tiny ] && echo 2 || echo 100)" --at-once 1
 if [ -d "$out/cifar-$preset" ]; then
-  part "cifar-$preset-run" python -m lrtheory.cli cifar --resume "$out/cifar-$preset" --data-dir "$data"
+  part "cifar-$preset-run" python -m lrtheory cifar --resume "$out/cifar-$preset" --data-dir "$data"
 else
-  part "cifar-$preset-run" python -m lrtheory.cli cifar --preset "$preset" --seeds 1 --checkpoint-epochs 1 --data-dir "$data" \
+  part "cifar-$preset-run" python -m lrtheory cifar --preset "$preset" --seeds 1 --checkpoint-epochs 1 --data-dir "$data" \
     --out "$out/cifar-$preset"
 fi
 part engines python benchmarks/engines.py "${small[@]}"
 [ "$preset" = tiny ] && exit
 part sweeps python benchmarks/sweeps.py
 part infinite python benchmarks/infinite.py
-part quick python -m lrtheory.cli run --seeds 256 --out "$out/quick"
+part quick python -m lrtheory run --seeds 256 --out "$out/quick"

@@ -19,7 +19,7 @@ import numpy as np
 
 import lrtheory as lt
 from lrtheory.vision import cifar, runs
-from lrtheory.vision.experiment import Experiment
+from lrtheory.vision.config import Experiment
 from lrtheory.vision.presets import preset
 
 try:

@@ -10,9 +10,9 @@ import argparse
 import time
 
 import lrtheory as lt
-from lrtheory import batch
-from lrtheory.engines.gram import off_diagonal_rates
 from lrtheory.provenance import environment
+from lrtheory.theory import runs as batch
+from lrtheory.theory.engines.gram import off_diagonal_rates
 
 
 def scaled(d: int, n: int) -> lt.Config:

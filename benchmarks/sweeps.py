@@ -21,9 +21,10 @@ import numpy as np
 import psutil
 
 import lrtheory as lt
-from lrtheory import batch, plan
-from lrtheory.batch import Block
-from lrtheory.grid import Grid, make_grid
+from lrtheory.sweeps import plan
+from lrtheory.sweeps.grid import Grid, make_grid
+from lrtheory.theory import runs as batch
+from lrtheory.theory.runs import Block
 
 sys.path.insert(0, str(Path(__file__).parent))
 import engines as single

@@ -25,8 +25,9 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import lrtheory as lt
-from lrtheory import batch
-from lrtheory.vision import cifar, train
+from lrtheory.theory import runs as batch
+from lrtheory.vision import cifar
+from lrtheory.vision import simulate as train
 from lrtheory.vision.presets import preset
 
 COLLECTIVES = r"all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"

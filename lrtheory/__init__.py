@@ -7,22 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lrtheory import figures as figures
-    from lrtheory import maps as maps
     from lrtheory import predictions as predictions
-    from lrtheory import tables as tables
-    from lrtheory.batch import predict as predict
-    from lrtheory.batch import run as run
-    from lrtheory.config import Config as Config
+    from lrtheory import sweeps as sweeps
+    from lrtheory import theory as theory
+    from lrtheory import vision as vision
     from lrtheory.devices import use_all_cores as use_all_cores
-    from lrtheory.network import Network as Network
-    from lrtheory.presets import preset as preset
-    from lrtheory.problem import Group as Group
-    from lrtheory.problem import Problem as Problem
-    from lrtheory.problem import sample as sample
-    from lrtheory.results import load as load
-    from lrtheory.results import load_theory as load_theory
-    from lrtheory.results import summarise as summarise
+    from lrtheory.predictions.verify import verify as verify
     from lrtheory.schedule import Algorithm as Algorithm
     from lrtheory.schedule import Schedule as Schedule
     from lrtheory.schedule import anneal_at_loss as anneal_at_loss
@@ -30,19 +20,34 @@ if TYPE_CHECKING:
     from lrtheory.schedule import scale_by_rate as scale_by_rate
     from lrtheory.schedule import step_decay as step_decay
     from lrtheory.spec import ConfigError as ConfigError
-    from lrtheory.sweeping import sweep as sweep
-    from lrtheory.training import Training as Training
+    from lrtheory.sweeps import figures as maps  # noqa: F401
+    from lrtheory.sweeps import tables as tables
+    from lrtheory.sweeps.course import sweep as sweep
+    from lrtheory.theory import figures as figures
+    from lrtheory.theory.config import Config as Config
+    from lrtheory.theory.network import Network as Network
+    from lrtheory.theory.presets import preset as preset
+    from lrtheory.theory.problem import Group as Group
+    from lrtheory.theory.problem import Problem as Problem
+    from lrtheory.theory.problem import sample as sample
+    from lrtheory.theory.results import load as load
+    from lrtheory.theory.results import load_theory as load_theory
+    from lrtheory.theory.results import summarise as summarise
+    from lrtheory.theory.runs import predict as predict
+    from lrtheory.theory.runs import run as run
+    from lrtheory.theory.training import Training as Training
     from lrtheory.update import noisy_sgd as noisy_sgd
-    from lrtheory.verifying import verify as verify
 
 _HOME = {
-    "predict": "batch", "run": "batch", "Config": "config", "use_all_cores": "devices", "Network": "network",
-    "preset": "presets", "Group": "problem", "Problem": "problem", "sample": "problem", "load": "results",
-    "load_theory": "results", "summarise": "results", "Algorithm": "schedule", "Schedule": "schedule",
-    "anneal_at_loss": "schedule", "constant": "schedule", "scale_by_rate": "schedule", "step_decay": "schedule",
-    "ConfigError": "spec", "sweep": "sweeping", "Training": "training", "noisy_sgd": "update", "verify": "verifying",
+    "predict": "theory.runs", "run": "theory.runs", "Config": "theory.config", "use_all_cores": "devices",
+    "Network": "theory.network", "preset": "theory.presets", "Group": "theory.problem", "Problem": "theory.problem",
+    "sample": "theory.problem", "load": "theory.results", "load_theory": "theory.results", "summarise": "theory.results",
+    "Algorithm": "schedule", "Schedule": "schedule", "anneal_at_loss": "schedule", "constant": "schedule",
+    "scale_by_rate": "schedule", "step_decay": "schedule", "ConfigError": "spec", "sweep": "sweeps.course",
+    "Training": "theory.training", "noisy_sgd": "update", "verify": "predictions.verify",
 }
-_MODULES = ("figures", "maps", "predictions", "tables")
+_MODULES = {"figures": "theory.figures", "maps": "sweeps.figures", "predictions": "predictions", "sweeps": "sweeps",
+            "tables": "sweeps.tables", "theory": "theory", "vision": "vision"}
 __all__ = [*_HOME, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
@@ -51,7 +56,7 @@ def __getattr__(name: str) -> Any:
         found = globals()[name] = getattr(import_module(f"lrtheory.{_HOME[name]}"), name)
         return found
     if name in _MODULES:
-        return import_module(f"lrtheory.{name}")
+        return import_module(f"lrtheory.{_MODULES[name]}")
     raise AttributeError(f"module 'lrtheory' has no attribute {name!r}")
 
 

@@ -27,7 +27,7 @@
 import os
 
 import lrtheory as lt
-from lrtheory.timescales import conditions
+from lrtheory.theory.timescales import conditions
 
 lt.use_all_cores()
 FAST = "LRTHEORY_FAST" in os.environ  # a few steps of small networks, for the tests

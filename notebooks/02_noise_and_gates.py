@@ -32,8 +32,8 @@ import numpy as np
 
 import lrtheory as lt
 from lrtheory import noise
-from lrtheory.kernel import overlap
-from lrtheory.timescales import blur_time, conditions, q_time
+from lrtheory.theory.kernel import overlap
+from lrtheory.theory.timescales import blur_time, conditions, q_time
 
 lt.use_all_cores()
 FAST = "LRTHEORY_FAST" in os.environ  # a few steps of small networks, for the tests

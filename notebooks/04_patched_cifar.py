@@ -26,7 +26,7 @@
 import os
 
 import lrtheory as lt
-from lrtheory.vision import cifar, outcome, pictures, runs
+from lrtheory.vision import cifar, figures, results, runs
 from lrtheory.vision.presets import preset
 
 lt.use_all_cores()
@@ -40,7 +40,7 @@ print(config.note)
 # time, so that no linear reading of the patch tells the classes apart, like Q's z + zeta and z - zeta.
 
 # %%
-pictures.samples(config, images)
+figures.samples(config, images)
 
 # %% [markdown]
 # The schedules are those of the two-layer network; their clock is in epochs done.
@@ -59,11 +59,11 @@ found
 # Lines are means, bands two standard errors over seeds.
 
 # %%
-accuracies = pictures.accuracies(found)
+accuracies = figures.accuracies(found)
 accuracies
 
 # %%
-pictures.patch_before_and_after(found)
+figures.patch_before_and_after(found)
 
 # %% [markdown]
 # The claims of section 6, each a paired difference over seeds; True: above 0 by more than 2 standard errors. These two seeds are
@@ -71,6 +71,6 @@ pictures.patch_before_and_after(found)
 # four has begun to read the patch before it is annealed and then gains nothing over S: is there one among these two?
 
 # %%
-for claim in outcome.verdict(found):
+for claim in results.verdict(found):
     difference = claim["difference"]
     print(f"{claim['holds']!s:5} {claim['statement']}: {difference['mean']:.3f} +- {difference['sem']:.3f}")

@@ -34,7 +34,7 @@ import matplotlib
 import numpy as np
 
 import lrtheory as lt
-from lrtheory.timescales import blur_time, p_time, q_time
+from lrtheory.theory.timescales import blur_time, p_time, q_time
 
 lt.use_all_cores()
 FAST = "LRTHEORY_FAST" in os.environ  # a few points, for the tests

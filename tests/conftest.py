@@ -22,10 +22,10 @@ import xarray as xr
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-from lrtheory.config import Config  # noqa: E402
-from lrtheory.network import Network  # noqa: E402
-from lrtheory.problem import Group, Problem  # noqa: E402
-from lrtheory.training import Training  # noqa: E402
+from lrtheory.theory.config import Config  # noqa: E402
+from lrtheory.theory.network import Network  # noqa: E402
+from lrtheory.theory.problem import Group, Problem  # noqa: E402
+from lrtheory.theory.training import Training  # noqa: E402
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def same(one: xr.Dataset, other: xr.Dataset, rtol: float = 1e-5) -> None:
 
 
 def command(*words: object) -> list[str]:
-    return [sys.executable, "-m", "lrtheory.cli", *map(str, words)]
+    return [sys.executable, "-m", "lrtheory", *map(str, words)]
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import lrtheory as lt
-from lrtheory.arguments import COMMANDS
-from lrtheory.cli import main
-from lrtheory.results import load_theory
+from lrtheory.cli.arguments import COMMANDS
+from lrtheory.cli.main import main
+from lrtheory.theory.results import load_theory
 
 SHORT = ["--seeds", "2", "--records", "5", "--n-test", "128", "--training.steps", "40", "--network.m-v", "64",
          "--network.m-w", "16"]
@@ -24,7 +24,7 @@ SHORT = ["--seeds", "2", "--records", "5", "--n-test", "128", "--training.steps"
 
 def lrtheory(*words, cwd):
     """The installed command in a process of its own, as users run it."""
-    return subprocess.run([sys.executable, "-m", "lrtheory.cli", *map(str, words)], cwd=cwd, capture_output=True,
+    return subprocess.run([sys.executable, "-m", "lrtheory", *map(str, words)], cwd=cwd, capture_output=True,
                           text=True, timeout=300, env=os.environ | {"COLUMNS": "100"})
 
 
@@ -71,7 +71,7 @@ def test_help_is_immediate():
     for command in ("run", "sweep", "verify", "cifar", "plot", "export", "completion"):
         assert f"  lrtheory {command} " in done.stdout
     assert min(times) < 0.5
-    loaded = "import sys, lrtheory.cli; print(sorted({'jax', 'numpy', 'tyro', 'rich'} & set(sys.modules)))"
+    loaded = "import sys, lrtheory.cli.main; print(sorted({'jax', 'numpy', 'tyro', 'rich'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout.strip() == "[]"
 
 

@@ -7,10 +7,10 @@ import jax
 import pytest
 from conftest import vary
 
-from lrtheory.config import Config, field_names, from_json, read_config, to_json
-from lrtheory.presets import PRESETS, preset
 from lrtheory.spec import ConfigError
-from lrtheory.timescales import blur_time, conditions, p_time, q_time, stability_bound
+from lrtheory.theory.config import Config, field_names, from_json, read_config, to_json
+from lrtheory.theory.presets import PRESETS, preset
+from lrtheory.theory.timescales import blur_time, conditions, p_time, q_time, stability_bound
 
 
 @pytest.mark.parametrize("name", PRESETS)

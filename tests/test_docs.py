@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from lrtheory import arguments, cli, predictions, presets, verifying
-from lrtheory.config import to_json
-from lrtheory.presets import preset
+from lrtheory import predictions
+from lrtheory.cli import arguments
+from lrtheory.cli import main as cli
+from lrtheory.predictions import verify as verifying
+from lrtheory.theory import presets
+from lrtheory.theory.config import to_json
+from lrtheory.theory.presets import preset
 from lrtheory.vision import cifar
 from lrtheory.vision import presets as vision
 
@@ -86,7 +90,7 @@ def test_every_printed_command_is_one_that_is_tested():
             assert words[1:3] == ["install", "-e"], words
             assert set(re.findall(r"\w+", words[3][1:])) <= extras, words
         elif program.startswith("python"):
-            assert words[1:] in (["-m", "venv", ".venv"], ["-m", "lrtheory.reference", "build/reference"]), words
+            assert words[1:] in (["-m", "venv", ".venv"], ["-m", "lrtheory.cli.reference", "build/reference"]), words
         else:
             assert program in ("lrtheory", *TOOLS), words
     scripts = set(re.findall(r"`(?:python|bash) (benchmarks/\w+\.\w+)", "".join(PAGES.values())))
@@ -181,8 +185,8 @@ def test_every_module_is_in_the_map_and_imports_no_later_one():
 
 def test_the_reference_has_every_public_name_with_words(tmp_path):
     """Built as printed, in a process of its own, without a warning; no page is left that says nothing of a function."""
-    done = subprocess.run([sys.executable, "-W", "error", "-m", "lrtheory.reference", str(tmp_path)], capture_output=True,
-                          text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+    done = subprocess.run([sys.executable, "-W", "error", "-m", "lrtheory.cli.reference", str(tmp_path)],
+                          capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
     assert done.returncode == 0, done.stderr
     pages = {str(p.relative_to(tmp_path)).removesuffix(".html"): p.read_text() for p in tmp_path.rglob("*.html")}
     files = {str(p.relative_to(ROOT).with_suffix("")) for p in (ROOT / "lrtheory").rglob("*.py")}
@@ -190,7 +194,7 @@ def test_the_reference_has_every_public_name_with_words(tmp_path):
     for name in ("run", "sweep", "verify", "Problem", "Group", "noisy_sgd", "anneal_at_loss"):
         assert f'id="{name}"' in pages["lrtheory"]
     assert "Alias for field number" not in "".join(pages.values())
-    assert "(n, d), zero rows in Q-only" in pages["lrtheory/problem"]
+    assert "(n, d), zero rows in Q-only" in pages["lrtheory/theory/problem"]
 
 
 @pytest.mark.parametrize("notebook", [

@@ -10,12 +10,12 @@ from conftest import grouped, vary
 from jax.test_util import check_grads
 
 from lrtheory import noise
-from lrtheory.config import EngineName
-from lrtheory.engines import ENGINES, State
-from lrtheory.engines.base import Perturbation, pre_activation_noise
-from lrtheory.measure import loss_gradient, losses
-from lrtheory.network import apply, initial_weights, pattern_network, second_layer
-from lrtheory.problem import sample, sample_test, x2_of
+from lrtheory.theory.config import EngineName
+from lrtheory.theory.engines import ENGINES, State
+from lrtheory.theory.engines.base import Perturbation, pre_activation_noise
+from lrtheory.theory.measure import loss_gradient, losses
+from lrtheory.theory.network import apply, initial_weights, pattern_network, second_layer
+from lrtheory.theory.problem import sample, sample_test, x2_of
 
 
 def test_every_engine_has_a_name_in_the_config():

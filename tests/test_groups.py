@@ -6,15 +6,16 @@ import pytest
 from conftest import EXTRA, grouped, vary
 
 import lrtheory as lt
-from lrtheory import arguments, measure, report, simulate
-from lrtheory.config import from_json, to_json
-from lrtheory.engines import ENGINES
-from lrtheory.engines.base import Readout, State
-from lrtheory.measure import floor, loss_gradient, losses
-from lrtheory.network import apply, initial_weights
-from lrtheory.problem import MIXED, Q_ONLY, contrast, directions, sample, sample_test, x2_of
+from lrtheory.cli import arguments, report
 from lrtheory.spec import ConfigError
-from lrtheory.timescales import p_time, q_time
+from lrtheory.theory import measure, simulate
+from lrtheory.theory.config import from_json, to_json
+from lrtheory.theory.engines import ENGINES
+from lrtheory.theory.engines.base import Readout, State
+from lrtheory.theory.measure import floor, loss_gradient, losses
+from lrtheory.theory.network import apply, initial_weights
+from lrtheory.theory.problem import MIXED, Q_ONLY, contrast, directions, sample, sample_test, x2_of
+from lrtheory.theory.timescales import p_time, q_time
 
 
 @pytest.mark.parametrize("mode", ["exact+extra", "iid+extra"])

@@ -7,12 +7,13 @@ import pytest
 from conftest import grouped, vary
 
 import lrtheory as lt
-from lrtheory import noise, simulate
-from lrtheory.engines import ENGINES, infinite
-from lrtheory.engines.base import Perturbation
-from lrtheory.measure import loss_gradient
-from lrtheory.problem import sample, sample_test, x2_of
-from lrtheory.timescales import conditions
+from lrtheory import noise
+from lrtheory.theory import simulate
+from lrtheory.theory.engines import ENGINES, infinite
+from lrtheory.theory.engines.base import Perturbation
+from lrtheory.theory.measure import loss_gradient
+from lrtheory.theory.problem import sample, sample_test, x2_of
+from lrtheory.theory.timescales import conditions
 
 ENGINE = ENGINES["infinite"]
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from conftest import vary
 
-from lrtheory import kernel, noise
-from lrtheory.engines import gram
-from lrtheory.problem import sample, sample_test
+from lrtheory import noise
+from lrtheory.theory import kernel
+from lrtheory.theory.engines import gram
+from lrtheory.theory.problem import sample, sample_test
 
 
 @pytest.mark.parametrize(("shortest", "bound"), [(1e-12, 2e-8), (1e-8, 2e-6), (1e-20, 4e-9)])

@@ -14,12 +14,17 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
-from lrtheory import cli, results, tables
-from lrtheory.config import read_config, to_json
+from lrtheory.cli import main as cli
+from lrtheory.cli import progress as report
 from lrtheory.schedule import Algorithm, anneal_at_loss, constant, scale_by_rate
 from lrtheory.spec import ConfigError
-from lrtheory.vision import cifar, outcome, patches, report, runs, train
-from lrtheory.vision.experiment import SGD, Experiment
+from lrtheory.sweeps import tables
+from lrtheory.theory import results
+from lrtheory.theory.config import read_config, to_json
+from lrtheory.vision import cifar, patches, runs
+from lrtheory.vision import results as outcome
+from lrtheory.vision import simulate as train
+from lrtheory.vision.config import SGD, Experiment
 from lrtheory.vision.presets import PRESETS, preset
 
 IMAGES = cifar.synthetic(256, 150)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrtheory.problem import (
+from lrtheory.spec import ConfigError
+from lrtheory.theory.problem import (
     MIXED,
     P_ONLY,
     Q_ONLY,
@@ -19,7 +20,6 @@ from lrtheory.problem import (
     sample_test,
     x2_of,
 )
-from lrtheory.spec import ConfigError
 
 PROBLEM = Problem(d=12, N=100, p0=0.1, q0=0.25, r=0.2, z_norm=3.0, alpha_min=0.25, gamma0=0.4)
 

@@ -8,7 +8,8 @@ import xarray as xr
 from conftest import vary
 
 import lrtheory as lt
-from lrtheory import figures, report, results
+from lrtheory.cli import report
+from lrtheory.theory import figures, results
 
 
 @pytest.fixture(scope="module")

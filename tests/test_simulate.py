@@ -10,10 +10,12 @@ import pytest
 from conftest import vary
 
 import lrtheory as lt
-from lrtheory import batch, noise, simulate
-from lrtheory.network import apply
-from lrtheory.problem import x2_of
+from lrtheory import noise
 from lrtheory.schedule import Algorithm
+from lrtheory.theory import runs as batch
+from lrtheory.theory import simulate
+from lrtheory.theory.network import apply
+from lrtheory.theory.problem import x2_of
 
 
 def one_run(config, name="L-S", seed=0, algorithm=None):

@@ -14,12 +14,15 @@ import pytest
 from conftest import AXES, command, environment, same, vary
 
 import lrtheory as lt
-from lrtheory import batch, plan, results, store, sweeping
-from lrtheory.config import Config, to_json
-from lrtheory.network import Network
-from lrtheory.problem import Problem
 from lrtheory.spec import ConfigError
-from lrtheory.training import Training
+from lrtheory.sweeps import course as sweeping
+from lrtheory.sweeps import plan, store
+from lrtheory.theory import results
+from lrtheory.theory import runs as batch
+from lrtheory.theory.config import Config, to_json
+from lrtheory.theory.network import Network
+from lrtheory.theory.problem import Problem
+from lrtheory.theory.training import Training
 
 
 @pytest.fixture(scope="module")

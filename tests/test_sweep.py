@@ -11,11 +11,13 @@ import pytest
 from conftest import AXES, command, environment, same, vary
 
 import lrtheory as lt
-from lrtheory import batch, plan, sweeping
-from lrtheory.batch import Block
-from lrtheory.config import to_json
-from lrtheory.grid import make_grid
 from lrtheory.spec import ConfigError
+from lrtheory.sweeps import course as sweeping
+from lrtheory.sweeps import plan
+from lrtheory.sweeps.grid import make_grid
+from lrtheory.theory import runs as batch
+from lrtheory.theory.config import to_json
+from lrtheory.theory.runs import Block
 
 
 def test_a_sweep_is_its_runs_one_by_one(tiny):

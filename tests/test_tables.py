@@ -7,8 +7,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import lrtheory as lt
-from lrtheory import maps, tables
 from lrtheory.spec import ConfigError
+from lrtheory.sweeps import figures as maps
+from lrtheory.sweeps import tables
 
 
 @pytest.fixture(scope="module")

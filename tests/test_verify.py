@@ -9,14 +9,15 @@ import pytest
 import xarray as xr
 
 import lrtheory as lt
-from lrtheory import simulate, verifying
-from lrtheory.cli import main
-from lrtheory.config import to_json
+from lrtheory.cli.main import main
 from lrtheory.predictions import PREDICTIONS, Statistic, base, verdict
-from lrtheory.problem import sample
-from lrtheory.separation import separation
+from lrtheory.predictions import verify as verifying
+from lrtheory.predictions.separation import separation
 from lrtheory.spec import ConfigError
-from lrtheory.timescales import p_time, q_time
+from lrtheory.theory import simulate
+from lrtheory.theory.config import to_json
+from lrtheory.theory.problem import sample
+from lrtheory.theory.timescales import p_time, q_time
 
 LEVEL = 0.995
 
@@ -149,14 +150,14 @@ def test_shuffled_labels_fail(monkeypatch, planted_code):
 @pytest.mark.slow
 def test_halves_that_are_swapped_fail(monkeypatch):
     """What is W's and P's is reported as V's and Q's, and the other way round."""
-    honest = verifying.batch.run
+    honest = verifying.run
 
     def swapped(config):
         run = honest(config)
         pairs = (("loss_p", "loss_q"), ("time_p_half", "time_q_half"), ("signal_norm_w", "signal_norm_v"))
         return run.rename({a: b for pair in pairs for a, b in (pair, pair[::-1])})
 
-    monkeypatch.setattr(verifying.batch, "run", swapped)
+    monkeypatch.setattr(verifying, "run", swapped)
     report = verifying.verify(verifying.base_config("quick"), ["plateau", "order"])
     assert [c["verdict"] for c in report["claims"]] == ["fails", "fails"], report["claims"]
 

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from lrtheory.figures import BLUE
 from lrtheory.predictions.base import Need, Prediction, bootstrap, duration, each_seed, lasting, slope
+from lrtheory.theory.figures import BLUE
 
 FACTORS = (1.0, 0.5, 0.25, 0.125)
 """Of eta1."""

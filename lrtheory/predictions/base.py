@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from scipy import stats
 
-from lrtheory.config import Config
+from lrtheory.theory.config import Config
 
 Verdict = Literal["holds", "fails", "not resolved"]
 Level = float

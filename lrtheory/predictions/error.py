@@ -5,12 +5,12 @@ import math
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from lrtheory import simulate
-from lrtheory.figures import BLUE, VERMILION, curve, time_axis
 from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap, duration, lasting
-from lrtheory.problem import P_ONLY
-from lrtheory.results import config_of
-from lrtheory.timescales import p_time, q_time
+from lrtheory.theory import simulate
+from lrtheory.theory.figures import BLUE, VERMILION, curve, time_axis
+from lrtheory.theory.problem import P_ONLY
+from lrtheory.theory.results import config_of
+from lrtheory.theory.timescales import p_time, q_time
 
 SHARP = 1000.0
 """T_P/T_Q at which S is compared with the classifier."""

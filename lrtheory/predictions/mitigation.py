@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lrtheory.figures import ALGORITHM_STYLE, curve, time_axis
 from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap, duration
+from lrtheory.theory.figures import ALGORITHM_STYLE, curve, time_axis
 
 
 def needs(base):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lrtheory.figures import BLUE, GREY, VERMILION
 from lrtheory.predictions.base import Need, Prediction, share
+from lrtheory.theory.figures import BLUE, GREY, VERMILION
 
 
 def needs(base):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from lrtheory.figures import BLUE, GREY, GROUP_STYLE, curve, mark_annealing, time_axis
 from lrtheory.predictions.base import Need, Prediction, bootstrap, mean, share
-from lrtheory.results import config_of
-from lrtheory.timescales import blur_time, q_time
+from lrtheory.theory.figures import BLUE, GREY, GROUP_STYLE, curve, mark_annealing, time_axis
+from lrtheory.theory.results import config_of
+from lrtheory.theory.timescales import blur_time, q_time
 
 
 def needs(base):

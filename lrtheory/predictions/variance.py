@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lrtheory.figures import BLUE, VERMILION, curve, time_axis
 from lrtheory.predictions.base import Need, Prediction, duration, lasting, mean
+from lrtheory.theory.figures import BLUE, VERMILION, curve, time_axis
 
 
 def needs(base):

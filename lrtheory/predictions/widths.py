@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lrtheory.figures import BLUE, ORANGE, VERMILION
 from lrtheory.predictions.base import Need, Prediction, bootstrap, each_seed, slope
+from lrtheory.theory.figures import BLUE, ORANGE, VERMILION
 
 WIDTHS = (64, 512, 4096)
 """Neurons of each half."""

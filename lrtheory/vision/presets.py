@@ -4,7 +4,7 @@ Lives here: numbers. Lives elsewhere: what they mean (experiment, patches).
 """
 
 from lrtheory.spec import ConfigError
-from lrtheory.vision.experiment import SGD, Experiment, Model
+from lrtheory.vision.config import SGD, Experiment, Model
 from lrtheory.vision.patches import PatchLaw
 
 _LAST_BATCH = "An epoch leaves out the images that do not fill a batch (the paper: a shorter last batch)."

@@ -22,14 +22,14 @@ import numpy as np
 import xarray as xr
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lrtheory.config import to_json
 from lrtheory.provenance import environment
 from lrtheory.schedule import Algorithm, stack
 from lrtheory.spec import ConfigError, require
-from lrtheory.store import write_whole
-from lrtheory.vision import train
+from lrtheory.sweeps.store import write_whole
+from lrtheory.theory.config import to_json
+from lrtheory.vision import simulate as train
 from lrtheory.vision.cifar import Images
-from lrtheory.vision.experiment import Experiment
+from lrtheory.vision.config import Experiment
 
 Progress = Callable[[int, int, str, int, int, dict[str, float]], None]
 """Called with (epochs done over all runs, in all, algorithm, seed, its epochs done, measurements of the last)."""

@@ -1,0 +1,313 @@
+"""Arguments of the commands, from words to values: --preset, --config, every field of the config, axes, folders.
+
+Lives here: what each command understands. Lives elsewhere: what is done with it (cli).
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import inspect
+import io
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union
+
+import tyro
+
+from lrtheory.predictions.verify import base_config
+from lrtheory.spec import ConfigError
+from lrtheory.sweeps.grid import Grid, read_axes
+from lrtheory.sweeps.store import read_manifest
+from lrtheory.theory.config import Config, read_config
+from lrtheory.theory.presets import AXES, PRESETS, preset
+from lrtheory.vision import presets as vision
+from lrtheory.vision.config import Experiment
+
+T = TypeVar("T")
+C = TypeVar("C", Config, Experiment)
+
+
+def shown(metavar: str, default: str = "") -> Any:
+    """How the help shows an option: what to give, and what holds without it in words of ours instead of None."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "")
+
+
+Preset = Annotated[str | None, shown("NAME", "quick")]
+Source = Annotated[Path | None, shown("FILE")]
+Folder = Annotated[Path | None, shown("FOLDER", "runs/NAME-DATE-TIME")]
+Unfinished = Annotated[Path | None, shown("FOLDER")]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunArguments:
+    """Train the algorithms of a configuration from several seeds and judge the learning order."""
+
+    options: Annotated[Config, tyro.conf.arg(name="")]
+    preset: Preset = None
+    """where to start from: quick, full, literal, mitigation or phase"""
+    config: Source = None
+    """a config.json to start from instead of a preset; with nothing else it repeats that run"""
+    out: Folder = None
+    """folder to write, new or empty"""
+    theory: bool = True
+    """beside the simulation, what the infinite-width limit predicts for the same data"""
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepArguments:
+    """Run every combination of the values of some axes, from every seed, and keep each result as it comes."""
+
+    options: Annotated[Config, tyro.conf.arg(name="")]
+    axis: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]],
+                    shown("NAME=VALUES", "none; --preset phase has axes of its own")] = ()
+    """values of a config field, as a list 0.1,0.2 or 'geomspace(1e-5,1,12)' or 'linspace(0,1,5)';
+    give it once an axis, for a grid of all combinations"""
+    zip: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]], shown("NAME=VALUES ...", "none")] = ()
+    """fields that change together, as one axis; may be given again"""
+    preset: Preset = None
+    """where to start from: quick, full, literal, mitigation or phase"""
+    config: Source = None
+    """a config.json to start from instead of a preset"""
+    out: Annotated[Path | None, shown("FOLDER", "runs/NAME-sweep-DATE-TIME")] = None
+    """folder to write, new or empty"""
+    resume: Unfinished = None
+    """folder of a sweep to finish; nothing else is needed, and what else is given must agree with it"""
+    chunk: Annotated[int | None, shown("RUNS", "by memory")] = None
+    """most runs of each algorithm at once; the numbers do not depend on it"""
+    dry_run: bool = False
+    """print the plan, with memory and time, and stop"""
+    distributed: bool = False
+    """one of several processes, started alike on each host with a folder that all see;
+    outside a cluster manager that JAX knows, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"""
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifyArguments:
+    """Check every prediction of the theory at and around a configuration, with intervals over seeds."""
+
+    options: Annotated[Config, tyro.conf.arg(name="")]
+    budget: str = "quick"
+    """quick: 5 to 9 minutes on two cores (preset phase, 24 seeds); standard: preset quick, 16 seeds; gpu: 256 seeds"""
+    setting: str = "block"
+    """block: the theorems' own; conv: every neuron sees both halves; minibatch: batches of 32, eta2/eta1 = 0.03"""
+    only: Annotated[tuple[str, ...], shown("NAME ...", "all")] = ()
+    """names of predictions to check, as --list prints them"""
+    list: bool = False
+    """say what each prediction is and how it is judged, and stop"""
+    preset: Annotated[str | None, shown("NAME")] = None
+    """where to start from instead of a budget: quick, full, literal, mitigation or phase"""
+    config: Source = None
+    """a config.json to start from instead of a budget"""
+    out: Folder = None
+    """folder to write, new or empty"""
+
+
+@dataclasses.dataclass(frozen=True)
+class CifarArguments:
+    """Train a network on patched CIFAR-10 by a large, a small, and a small rate with activation noise."""
+
+    options: Annotated[Experiment, tyro.conf.arg(name="")]
+    preset: Annotated[str | None, shown("NAME", "mini")] = None
+    """where to start from: mini (two cores), paper or plain (a GPU or TPU), tiny (a check of all parts)"""
+    config: Source = None
+    """a config.json to start from instead of a preset"""
+    data_dir: Annotated[Path | None,
+                        shown("PATH", "what LRTHEORY_CIFAR10 in the environment names, else this user's cache")] = None
+    """CIFAR-10: a folder with cifar-10-batches-py or cifar-10-batches-bin, such a folder, or its .tar.gz"""
+    download: bool = False
+    """fetch CIFAR-10 (170 MB, checksum verified) into this user's cache if it is not there"""
+    out: Folder = None
+    """folder to write, new or empty"""
+    resume: Unfinished = None
+    """folder of an interrupted experiment to finish from its checkpoints; say again where CIFAR-10 is"""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlotArguments:
+    """Draw a sweep: a line with a band over one axis, or a heat map over two."""
+
+    folder: tyro.conf.Positional[Path]
+    """folder of a sweep"""
+    x: str
+    """axis, or label of an axis (blur_ratio, T_Q, ...), from left to right"""
+    y: str
+    """measurement to draw; with --z the second axis instead"""
+    z: Annotated[str | None, shown("NAME", "none, a line")] = None
+    """measurement to colour a heat map by"""
+    panels: Annotated[str | None, shown("NAME", "none; of heat maps: algorithm")] = None
+    """axis of which each value gets a panel"""
+    select: Annotated[tuple[str, ...], shown("NAME=VALUE ...")] = ()
+    """one value of each axis that the figure does not show"""
+    out: Annotated[Path | None, shown("FILE", "FOLDER/figures/Y-over-X.png")] = None
+    """PNG to write; PDF and SVG by their endings"""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportArguments:
+    """Write the results of a folder as a tidy table, one row a run."""
+
+    folder: tyro.conf.Positional[Path]
+    """folder that run or sweep wrote"""
+    to: Path
+    """file to write, ending in .csv or .parquet"""
+    over_time: bool = False
+    """one row a record instead of a run"""
+
+
+@dataclasses.dataclass(frozen=True)
+class CompletionArguments:
+    """Print a script that completes commands, options and choices at the tab key.
+
+    lrtheory completion bash > ~/.local/share/bash-completion/completions/lrtheory
+
+    lrtheory completion zsh > ~/.zfunc/_lrtheory    (any folder of $fpath)
+
+    lrtheory completion fish > ~/.config/fish/completions/lrtheory.fish
+    """
+
+    shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
+    """bash, zsh or fish"""
+
+
+COMMANDS: dict[str, type] = {
+    "run": RunArguments, "sweep": SweepArguments, "verify": VerifyArguments, "cifar": CifarArguments, "plot": PlotArguments,
+    "export": ExportArguments, "completion": CompletionArguments}
+"""What each command understands."""
+
+
+def completion_script(shell: str) -> str:
+    """The tab completion of all commands for a shell, as tyro writes it."""
+    kinds: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())]  # noqa: UP007
+    script = io.StringIO()
+    with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
+        tyro.cli(kinds, prog="lrtheory", args=["--tyro-write-completion", shell, "-"],
+                 config=(tyro.conf.HelptextFromCommentsOff,))
+    return script.getvalue()
+
+
+def run_arguments(argv: list[str]) -> tuple[Config, Path, bool]:
+    """The resolved config, the folder to write, and whether to predict. Raises `ConfigError` for what is not understood."""
+    base = _base(argv)
+    found = parse(RunArguments, "run", argv, RunArguments(options=base))
+    options = _renamed(found.options, base)
+    return options, found.out if found.out is not None else _dated(options.name), found.theory
+
+
+def verify_arguments(argv: list[str]) -> tuple[VerifyArguments, Path]:
+    """Arguments with the resolved config, and the folder to write. Raises `ConfigError`."""
+    first = _first_words(argv)
+    if first.budget is not None and (first.preset or first.config) is not None:
+        raise ConfigError(f"--budget {first.budget}: give it or --preset or --config; a budget is a configuration, too")
+    if first.setting is not None and (first.preset or first.config) is not None:
+        raise ConfigError(f"--setting {first.setting}: give it with a budget; with --preset or --config say "
+                          "--network.variant conv or --training.batch-size 32")
+    budgeted = first.preset is None and first.config is None
+    base = base_config(first.budget or "quick", first.setting or "block") if budgeted else _base(argv)
+    found = parse(VerifyArguments, "verify", argv, VerifyArguments(options=base))
+    found = dataclasses.replace(found, options=_renamed(found.options, base))
+    return found, found.out if found.out is not None else _dated(found.options.name)
+
+
+def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path]:
+    """Arguments with the resolved experiment, and the folder to write or finish. Raises `ConfigError`."""
+    first = _first_words(argv)
+    given = {f"--{n}": v for n in ("preset", "config", "resume") if (v := getattr(first, n)) is not None}
+    if len(given) > 1:
+        raise ConfigError(" and ".join(f"{n} {v}" for n, v in given.items()) + ": give one of them")
+    source = Path(first.resume) / "config.json" if first.resume is not None else first.config
+    base = read_config(source, Experiment) if source is not None else vision.preset(first.preset or "mini")
+    found = parse(CifarArguments, "cifar", argv, CifarArguments(options=base), tuple(vision.PRESETS))
+    if found.resume is not None and found.out is not None:
+        raise ConfigError(f"--resume {found.resume} and --out {found.out}: give one of them")
+    if found.resume is not None and found.options != base:
+        raise ConfigError(f"--resume {found.resume}: its experiment was another; must be the same; give no options, or "
+                          "start anew in another folder")
+    found = dataclasses.replace(found, options=_renamed(found.options, base))
+    return found, found.resume or found.out or _dated(found.options.name)
+
+
+def sweep_arguments(argv: list[str]) -> tuple[SweepArguments, Grid, Path]:
+    """Arguments, the grid, and the folder to write or finish. Raises `ConfigError`."""
+    first = _first_words(argv)
+    known = read_manifest(Path(first.resume))[0] if first.resume is not None else None
+    base = known.config if known is not None and first.preset is None and first.config is None else _base(argv)
+    found = parse(SweepArguments, "sweep", argv, SweepArguments(options=base))
+    if found.resume is not None and found.out is not None:
+        raise ConfigError(f"--resume {found.resume} and --out {found.out}: give one of them")
+    if found.chunk is not None and found.chunk < 1:
+        raise ConfigError(f"--chunk {found.chunk}: must be at least 1; leave it out to have it chosen by memory")
+    options = _renamed(found.options, base)
+    if known is not None and not found.axis and not found.zip:
+        grid = Grid(options, known.axes)
+    else:
+        chosen = found.axis or (AXES.get(base.name, ()) if not found.zip else ())
+        grid = read_axes(options, chosen, found.zip)
+    folder = found.resume or found.out or _dated(f"{options.name}-sweep")
+    return found, grid, folder
+
+
+def selections(words: tuple[str, ...]) -> dict[str, str]:
+    """{name: value} of "NAME=VALUE" words. Raises `ConfigError`."""
+    for word in words:
+        if not all(word.partition("=")):
+            raise ConfigError(f"--select {word}: must be NAME=VALUE, such as eta_ratio=1e-4")
+    return {name.strip(): value.strip() for name, _, value in (word.partition("=") for word in words)}
+
+
+def parse(kind: type[T], command: str, argv: list[str], default: T | None = None,
+          presets: tuple[str, ...] = tuple(PRESETS)) -> T:
+    """The words as a dataclass of arguments. Raises `ConfigError` with one line for words it does not understand."""
+    complaint = io.StringIO()
+    options: dict[str, Any] = {} if default is None else {"default": default}
+    about = inspect.cleandoc(kind.__doc__ or "") + ("" if default is None else f" Presets: {', '.join(presets)}.")
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(kind, args=argv, prog=f"lrtheory {command}", config=(tyro.conf.HelptextFromCommentsOff,),
+                            description=about, **options)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise ConfigError(one_line(complaint.getvalue(), command)) from None
+
+
+def one_line(box: str, command: str) -> str:
+    """The parser's framed complaint as one line: what is wrong, the nearest options, where to read on."""
+    rows = [row.strip("│╭╮╰╯ ").replace("─", "-") for row in box.splitlines()]
+    rows = [row for row in rows if row]
+    if len(rows) > 1 and set(rows[1]) == {"-"}:
+        del rows[1]  # the title's own rule, where the frame is drawn in ASCII
+    rule = next((k for k, row in enumerate(rows) if set(row) == {"-"}), len(rows))
+    wrong = " ".join(rows[1:rule]).rstrip(".")
+    near = [row.split()[0] for row in rows[rule:] if row.startswith("--") and set(row) != {"-"}]
+    meant = f"; perhaps you meant {' or '.join(near)}" if "Perhaps you meant:" in rows and near else ""
+    return f"{wrong}{meant}; see lrtheory {command} --help"
+
+
+def _first_words(argv: list[str]) -> argparse.Namespace:
+    """The options that decide what the others are added to."""
+    start = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in ("--preset", "--config", "--resume", "--budget", "--setting"):
+        start.add_argument(name)
+    try:
+        return start.parse_known_args(argv)[0]
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"{error}; give a value") from None
+
+
+def _base(argv: list[str]) -> Config:
+    """The config that options are added to."""
+    first = _first_words(argv)
+    if first.preset is not None and first.config is not None:
+        raise ConfigError(f"--preset {first.preset} and --config {first.config}: give one of them")
+    return read_config(first.config) if first.config is not None else preset(first.preset or "quick")
+
+
+def _renamed(options: C, base: C) -> C:
+    """Options under a name that says so: a preset that was changed must not pass for the preset."""
+    if options == base or options.name != base.name:
+        return options
+    return options.replace(name=base.name.removesuffix("-changed") + "-changed")
+
+
+def _dated(name: str) -> Path:
+    return Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

@@ -1,0 +1,299 @@
+"""Figures of a sweep: lines over an axis, heat maps over two, small multiples, the phase diagram.
+
+Lives here: one function a kind of figure, each taking a dataset and names. Lives elsewhere: figures of one run over time
+(figures), the numbers (tables).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+
+from lrtheory.spec import ConfigError
+from lrtheory.sweeps.tables import DERIVED, axes_of, mean_and_error, metric
+from lrtheory.theory.figures import GREY, RC, Figure, algorithm_style
+
+NAMES = {"eta_ratio": "η₂/η₁", "weight_decay": "weight decay λ", "noise_level": "noise level ν", "r": "angle r",
+         "kappa": "κ", "blur_ratio": "t_blur(η₁)/T_Q", "blur_ratio_small": "t_blur(η₂)/T_Q", "z_norm": "|z|", "eta1": "η₁",
+         "eps1": "ε₁", "gamma0": "γ₀", "tau_w": "τ₀ of W", "tau_v": "τ₀ of V"}
+"""How labels of points are written in figures."""
+
+
+def line(runs: xr.Dataset, x: str, y: str, panels: str | None = None) -> Figure:
+    """The measurement `y` against the axis or label `x`, a line an algorithm with a band of 2 standard errors.
+
+    `panels` names an axis of which each value gets a panel. Every other axis must have one value (`select`). Raises
+    `ConfigError`.
+    """
+    mean, error = mean_and_error(metric(runs, y))
+    at = _along(runs, x)
+    _only(runs, [at], panels)
+    with matplotlib.rc_context(RC):
+        figure, axes, values = _panels(runs, panels)
+        for axis, value in zip(axes, values, strict=True):
+            for name in runs["algorithm"].values.tolist():
+                chosen = {"algorithm": name} | ({} if value is None else {panels: value})
+                centre = mean.sel(chosen).squeeze().transpose(at).values
+                spread = 2 * np.nan_to_num(error.sel(chosen).squeeze().transpose(at).values)
+                colour, style = algorithm_style(runs, name)
+                place = _positions(runs, x)
+                axis.plot(place, centre, style, color=colour, marker="o", ms=3, label=name)
+                axis.fill_between(place, centre - spread, centre + spread, color=colour, alpha=0.2, lw=0)
+            _scale(axis, runs, x, "x")
+            axis.set_xlabel(_label(runs, x))
+            _title(axis, runs, panels, value)
+        if y.startswith(("test_error", "train_loss")) and float(mean.min()) > 0 and float(mean.max() / mean.min()) > 20:
+            for axis in axes:
+                axis.set_yscale("log")
+        elif y in DERIVED:
+            axes[0].set_ylim(-0.03, 1.03)
+        axes[0].set_ylabel(_label(runs, y))
+        axes[0].legend()
+    return figure
+
+
+def heat_map(runs: xr.Dataset, x: str, y: str, z: str, panels: str = "algorithm") -> Figure:
+    """Mean over seeds of the measurement `z` over two axes or labels, a panel for each value of `panels`.
+
+    Cells whose runs all diverged are grey. Every other axis must have one value. Raises `ConfigError`.
+    """
+    mean, _ = mean_and_error(metric(runs, z))
+    across, up = _along(runs, x), _along(runs, y)
+    if across == up:
+        raise ConfigError(f"--x {x} --y {y}: lie along the same axis {up}; must be two different ones")
+    _only(runs, [across, up], panels)
+    with matplotlib.rc_context(RC):
+        figure, axes, values = _panels(runs, panels)
+        mesh = None
+        for axis, value in zip(axes, values, strict=True):
+            mesh = _cells(axis, runs, mean.sel({panels: value}).squeeze().transpose(up, across), x, y, _norm(mean, z))
+            _title(axis, runs, panels, value)
+        assert mesh is not None
+        axes[0].set_ylabel(_label(runs, y))
+        figure.colorbar(mesh, ax=axes, label=_label(runs, z))
+    return figure
+
+
+def phase_diagram(runs: xr.Dataset) -> Figure:
+    """Test error on P and learning order of S and L-S against eta2/eta1 and t_blur(eta1)/T_Q, and S along both at once.
+
+    The theory's line (derived here) is t_blur(eta2) = T_Q: to its right the small rate's noise blurs Q before Q is learned,
+    and S should do what L-S does. The last panels put every point of S at its t_blur(eta2)/T_Q: points of one error then lie
+    on one line if this ratio is what decides. Raises `ConfigError` for a sweep over other axes.
+    """
+    x, y = "eta_ratio", "blur_ratio"
+    up = _along(runs, y)
+    _only(runs, [x, up], "algorithm")
+    with matplotlib.rc_context(RC):
+        figure = Figure(figsize=(11.5, 6.2), layout="constrained")
+        grid = figure.subplots(2, 3)
+        for row, z in enumerate(("test_error_p", "q_first")):
+            mean, error = mean_and_error(metric(runs, z))
+            for axis, name in zip(grid[row], ("S", "L-S"), strict=False):
+                cells = mean.sel(algorithm=name).transpose(up, x)
+                mesh = _cells(axis, runs, cells, x, y, _norm(mean, z))
+                for style in ({"color": "white", "lw": 2.4}, {"color": "black", "lw": 1.2, "ls": "--"}):
+                    axis.plot(_edges(runs, x), _edges(runs, x), scaley=False, **style)
+                axis.set_title(f"{name}: {_short(z)}")
+                axis.set_ylabel(_label(runs, y) if name == "S" else "")
+                if name == "L-S":
+                    figure.colorbar(mesh, ax=grid[row, :2].tolist(), label=_short(z), shrink=0.9)
+            _collapse(grid[row, 2], runs, mean, error, up, z)
+        grid[0, 0].annotate("t_blur(η₂) = T_Q", (0.97, 0.03), xycoords="axes fraction", ha="right", va="bottom", fontsize=8,
+                            color="black", bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1.5})
+    return figure
+
+
+def _collapse(axis: Axes, runs: xr.Dataset, mean: xr.DataArray, error: xr.DataArray, up: str, z: str) -> None:
+    """Every point of S against t_blur(eta2)/T_Q, a colour a row of the diagram."""
+    place = runs["blur_ratio_small"].transpose(up, "eta_ratio").values
+    rows = runs["blur_ratio"].values
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(rows)))
+    for k in np.argsort(rows):
+        chosen = mean.sel(algorithm="S").transpose(up, "eta_ratio").values[k]
+        spread = 2 * np.nan_to_num(error.sel(algorithm="S").transpose(up, "eta_ratio").values[k])
+        axis.errorbar(place[k], chosen, spread, color=colours[k], marker="o", ms=3, lw=1, elinewidth=0.6,
+                      label=f"{rows[k]:.2g}")
+    axis.axvline(1, color=GREY, lw=0.8, ls="--")
+    axis.set_xscale("log")
+    if z == "test_error_p" and float(mean.sel(algorithm="S").max()) > 0:
+        axis.set_yscale("log")
+    axis.set_xlabel(NAMES["blur_ratio_small"])
+    axis.set_title(f"S: {_short(z)}, all points")
+    axis.legend(title=NAMES["blur_ratio"], fontsize=7, title_fontsize=7)
+
+
+def save_all(runs: xr.Dataset, folder: Path) -> list[Path]:
+    """Write the figures that fit a sweep's axes as PNG into `folder` and return their paths; none for over two axes."""
+    axes = [a for a in axes_of(runs) if runs.sizes[a] > 1]
+    figures: dict[str, Figure] = {}
+    for z in ("test_error_p", "q_first"):
+        if len(axes) == 1:
+            figures[z] = line(runs, axes[0], z)
+        elif len(axes) == 2:
+            figures[z] = heat_map(runs, axes[0], axes[1], z)
+    labels = {"S", "L-S"} <= set(runs["algorithm"].values.tolist()) and len(axes) == 2 and "eta_ratio" in axes
+    if labels and runs["blur_ratio"].dims == tuple(a for a in axes if a != "eta_ratio"):
+        figures["phase_diagram"] = phase_diagram(runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, figure in figures.items():
+        paths.append(folder / f"{name}.png")
+        figure.savefig(paths[-1], dpi=200)
+    return paths
+
+
+def select(runs: xr.Dataset, choices: Mapping[str, str]) -> xr.Dataset:
+    """The part of a dataset at some values of its axes, given as text; the nearest number counts. Raises `ConfigError`."""
+    for name, text in choices.items():
+        dim = _along(runs, name)
+        values = _values(runs, name)
+        if values.dtype.kind in "fiu":
+            try:
+                wanted = float(text)
+            except ValueError:
+                raise ConfigError(f"--select {name}={text}: must be a number; give one of {_listed(values)}") from None
+            at = int(np.argmin(np.abs(values - wanted)))
+            close = np.isclose(values[at], wanted, rtol=0.02)
+        else:
+            matches = [k for k, v in enumerate(values.tolist()) if str(v) == text]
+            at, close = (matches[0], True) if matches else (0, False)
+        if not close:
+            raise ConfigError(f"--select {name}={text}: no such value; must be one of {_listed(values)}")
+        runs = runs.isel({dim: [at]})
+    return runs
+
+
+def _along(runs: xr.Dataset, name: str) -> str:
+    """The axis along which `name`, an axis or a label of one axis, varies. Raises `ConfigError`."""
+    axes = [*axes_of(runs), "algorithm"]
+    usable = {a: a for a in axes}
+    for label, values in runs.coords.items():
+        dims = [str(d) for d in values.dims if values.sizes[d] > 1] or [str(d) for d in values.dims[:1]]
+        if len(dims) == 1 and dims[0] in axes:
+            usable[str(label)] = dims[0]
+    if name not in usable:
+        raise ConfigError(f"{name}: no axis of this sweep; must be one of {', '.join(sorted(usable))}")
+    return usable[name]
+
+
+def _values(runs: xr.Dataset, name: str) -> np.ndarray:
+    """The values of an axis, or of a label along one."""
+    return np.atleast_1d(runs[name].values.squeeze())
+
+
+def _only(runs: xr.Dataset, used: Sequence[str], panels: str | None) -> None:
+    """Raise `ConfigError` for an axis with several values that the figure would have to average over."""
+    if panels is not None:
+        used = [*used, _along(runs, panels)]
+    left = [a for a in axes_of(runs) if a not in used and runs.sizes[a] > 1]
+    if left:
+        raise ConfigError(f"{left[0]}: has {runs.sizes[left[0]]} values, {_listed(runs[left[0]].values)}; choose one with "
+                          f"--select {left[0]}=VALUE, or show all with --panels {left[0]}")
+    if panels != "algorithm" and len(used) > 2 and runs.sizes["algorithm"] > 1 and panels is not None:
+        raise ConfigError(f"algorithm: has {runs.sizes['algorithm']} values; must be one for a heat map with panels; choose "
+                          "one with --select algorithm=NAME")
+
+
+def _panels(runs: xr.Dataset, panels: str | None) -> tuple[Figure, list[Axes], list[Any]]:
+    """A figure with a panel for each value of an axis (at most 4 a row), and the values; one panel for None."""
+    values = [None] if panels is None else _values(runs, _along(runs, panels)).tolist()
+    rows = -(-len(values) // 4)
+    columns = -(-len(values) // rows)
+    figure = Figure(figsize=(max(3.4 * columns + 1, 5), 3.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel().tolist()
+    for spare in axes[len(values) :]:
+        spare.set_visible(False)
+    for lowest in axes[max(0, len(values) - columns) : len(values)]:
+        lowest.tick_params(labelbottom=True)
+    return figure, axes[: len(values)], values
+
+
+def _cells(axis: Axes, runs: xr.Dataset, cells: xr.DataArray, x: str, y: str, norm: Normalize) -> Any:
+    """A heat map with edges between the axes' values."""
+    mesh = axis.pcolormesh(_edges(runs, x), _edges(runs, y), cells.values, norm=norm, cmap="viridis")
+    axis.set_facecolor("#bbbbbb")
+    for name, which in ((x, "x"), (y, "y")):
+        _scale(axis, runs, name, which)
+    axis.set_xlabel(_label(runs, x))
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(True)
+    return mesh
+
+
+def _norm(mean: xr.DataArray, z: str) -> Normalize:
+    """Colours over all panels: 0 to 1 for shares, logarithmic for errors that span more than a factor of 20."""
+    if z in DERIVED:
+        return Normalize(0, 1)
+    values = mean.values[np.isfinite(mean.values)]
+    if values.size == 0:
+        return Normalize(0, 1)
+    positive = values[values > 0]
+    if z.startswith("test_error") and positive.size and positive.max() > 20 * positive.min():
+        return LogNorm(positive.min(), positive.max())
+    return Normalize(values.min(), values.max())
+
+
+def _positions(runs: xr.Dataset, name: str) -> np.ndarray:
+    """Where the values of an axis lie: the numbers themselves, or 0, 1, ... for words."""
+    values = _values(runs, name)
+    return values.astype(float) if values.dtype.kind in "fiu" else np.arange(len(values))
+
+
+def _is_log(runs: xr.Dataset, name: str) -> bool:
+    """Whether an axis is spaced by factors: positive numbers whose logarithms are more even than themselves."""
+    values = np.sort(_positions(runs, name))
+    if _values(runs, name).dtype.kind not in "fiu" or len(values) < 3 or values[0] <= 0:
+        return False
+
+    def uneven(steps: np.ndarray) -> float:
+        return float(np.std(steps) / np.mean(steps))
+
+    return uneven(np.diff(np.log(values))) < uneven(np.diff(values))
+
+
+def _edges(runs: xr.Dataset, name: str) -> np.ndarray:
+    """Borders between neighbouring values, half a step beyond the ends."""
+    values = _positions(runs, name)
+    if len(values) == 1:
+        return np.array([0.5, 1.5]) * values if values[0] else np.array([-0.5, 0.5])
+    values = np.log(values) if _is_log(runs, name) else values
+    middle = (values[1:] + values[:-1]) / 2
+    edges = np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
+    return np.exp(edges) if _is_log(runs, name) else edges
+
+
+def _scale(axis: Axes, runs: xr.Dataset, name: str, which: str) -> None:
+    """A logarithmic scale, or the words of a static axis as ticks."""
+    if _is_log(runs, name):
+        axis.set(**{f"{which}scale": "log"})
+    elif _values(runs, name).dtype.kind not in "fiu":
+        axis.set(**{f"{which}ticks": np.arange(runs.sizes[name]), f"{which}ticklabels": _values(runs, name).tolist()})
+
+
+def _label(runs: xr.Dataset, name: str) -> str:
+    """What an axis of a figure shows."""
+    if name in NAMES:
+        return NAMES[name]
+    if name in DERIVED:
+        return DERIVED[name][0]
+    return str(runs[name].attrs.get("long_name", name)).split(";")[0] if name in runs.variables else name
+
+
+def _short(z: str) -> str:
+    return {"test_error_p": "test error on P", "q_first": "share with Q before P"}[z]
+
+
+def _title(axis: Axes, runs: xr.Dataset, panels: str | None, value: Any) -> None:
+    if value is not None and panels is not None:
+        axis.set_title(str(value) if panels == "algorithm" else f"{_label(runs, panels)} = {value:.3g}"
+                       if isinstance(value, float) else f"{_label(runs, panels)} = {value}")
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values.tolist())

@@ -1,0 +1,292 @@
+"""A grid of configurations: named axes over the fields of a config, as a product.
+
+Lives here: axes, their values from text, which of them are static, the config at each point. Lives elsewhere: how
+the points are computed (batch, plan, sweeping) and stored (store).
+"""
+
+import dataclasses
+import difflib
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lrtheory.spec import ConfigError
+from lrtheory.theory.config import Config, convert_text, field_names
+from lrtheory.theory.timescales import blur_time, p_time, q_time
+
+MEASURED_TOO = ("steps", "activation_noise")
+"""Fields whose names without their part are also measurements (a test compares with `lrtheory.theory.measure.described`)."""
+FIXED = ("name", "note", "problem", "network", "training", "algorithms", "seeds", "first_seed", "records", "n_test",
+         "required_ratio", "problem.extra_groups")
+"""Config fields that cannot be an axis: parts, labels, and what gives the results their shape."""
+MOST_POINTS = 1_000_000
+"""A grid with more points is taken for a mistake."""
+
+
+def label_of(field: str) -> str:
+    """What a field is called in results: without its part, unless a measurement is called so.
+
+    >>> label_of("training.eta_ratio"), label_of("training.steps")
+    ('eta_ratio', 'training_steps')
+    """
+    short = field.rpartition(".")[2]
+    return field.replace(".", "_") if short in MEASURED_TOO else short
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """One axis: the values of one field, or of several fields walked together (zipped)."""
+
+    fields: tuple[str, ...]
+    """dotted names of config fields"""
+    values: tuple[tuple[Any, ...], ...]
+    """for each step along the axis, one value a field"""
+
+    @property
+    def name(self) -> str:
+        """The dimension in the results: the label of the first field."""
+        return label_of(self.fields[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """All combinations of the values of some axes, on top of a base config; a point is an index along each axis."""
+
+    config: Config
+    """what all points share; a field that is on an axis has the axis's values instead"""
+    axes: tuple[Axis, ...]
+    """in the order of the results' dimensions; none: a single point"""
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes."""
+        return tuple(axis.name for axis in self.axes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return tuple(len(axis.values) for axis in self.axes)
+
+    @property
+    def points(self) -> int:
+        """Number of configurations."""
+        return math.prod(self.shape)
+
+    @property
+    def runs(self) -> int:
+        """Number of runs: points x algorithms x seeds."""
+        return self.points * len(self.config.algorithms) * self.config.seeds
+
+    @property
+    def compiled(self) -> tuple[bool, ...]:
+        """For each axis, whether its steps are separate programs (a static field changes)."""
+        return tuple(any(is_static(self.config, f) for f in axis.fields) for axis in self.axes)
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """Fields that differ between the points of one program."""
+        return tuple(f for axis, compiled in zip(self.axes, self.compiled, strict=True) if not compiled for f in axis.fields)
+
+    def at(self, index: Sequence[int]) -> Config:
+        """The config of one point: an index along each axis, in order."""
+        return self.config.replace(**{f: v for axis, k in zip(self.axes, index, strict=True)
+                                      for f, v in zip(axis.fields, axis.values[k], strict=True)})
+
+    def groups(self) -> Iterator[tuple[int | None, ...]]:
+        """The separate programs: an index along each compiled axis, None along the others."""
+        return itertools.product(*(range(n) if compiled else (None,)
+                                   for n, compiled in zip(self.shape, self.compiled, strict=True)))
+
+    def group_config(self, group: Sequence[int | None]) -> Config:
+        """What the points of a group share (the first of them)."""
+        return self.at([k or 0 for k in group])
+
+    def label(self, group: Sequence[int | None]) -> str:
+        """The group's values along compiled axes, such as "d = 64, engine = reduced"; empty for a single group."""
+        return ", ".join(f"{axis.name} = {axis.values[k][0]}" for axis, k in zip(self.axes, group, strict=True)
+                         if k is not None)
+
+    def point_values(self, indices: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+        """{field: (points,) values} of every swept field at some points of one group."""
+        found: dict[str, np.ndarray] = {}
+        for position, (axis, compiled) in enumerate(zip(self.axes, self.compiled, strict=True)):
+            if not compiled:
+                for column, field in enumerate(axis.fields):
+                    found[field] = np.array([axis.values[index[position]][column] for index in indices], float)
+        return found
+
+    def check(self) -> "Grid":
+        """Return self, or raise `ConfigError` for the first point that cannot be run."""
+        if self.points > MOST_POINTS:
+            raise ConfigError(f"--axis: {self.points:,} points; must be at most {MOST_POINTS:,}; use fewer values")
+        for index in np.ndindex(self.shape):
+            try:
+                self.at(index).check()
+            except ConfigError as error:
+                where = ", ".join(f"{axis.name} = {axis.values[k][0]}" for axis, k in zip(self.axes, index, strict=True))
+                raise ConfigError(f"at {where}: {error}" if where else str(error)) from None
+        return self
+
+    def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]]:
+        """Labels of the points: {name: (dimensions, values, attributes)}; every axis, and the time scales of the theory.
+
+        A time scale has only the dimensions along which it varies.
+        """
+        found: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {}
+        for axis in self.axes:
+            for column, field in enumerate(axis.fields):
+                values = [row[column] for row in axis.values]
+                text = any(isinstance(v, str) or v is None for v in values)
+                array = np.array([str(v) for v in values], np.dtypes.StringDType()) if text else np.array(values)
+                found[label_of(field)] = ((axis.name,), array, {"field": field})
+        for name, (meaning, units, function) in TIME_SCALES.items():
+            values = np.empty(self.shape)
+            for index in np.ndindex(self.shape):
+                values[index] = function(self.at(index))
+            dims = list(self.dims)
+            for position in reversed(range(len(dims))):
+                first = values.take([0], position)
+                if np.allclose(values, first, rtol=1e-12, equal_nan=True):
+                    values = first.squeeze(position)
+                    del dims[position]
+            found[name] = (tuple(dims), values, {"long_name": meaning, "units": units})
+        return found
+
+
+TIME_SCALES = {
+    "T_Q": ("T_Q, time to fit Q", "sum of rates", lambda c: q_time(c.problem)),
+    "T_P": ("T_P, time in which margins on P grow by 1", "sum of rates", lambda c: p_time(c.problem)),
+    "blur_ratio": ("t_blur(eta1)/T_Q, blur to learning under the large rate", "1",
+                   lambda c: blur_time(c.problem, c.training, c.training.eta1) / q_time(c.problem)),
+    "blur_ratio_small": ("t_blur(eta2)/T_Q, blur to learning under the small rate", "1",
+                         lambda c: blur_time(c.problem, c.training, c.training.eta1 * c.training.eta_ratio)
+                         / q_time(c.problem)),
+}
+"""Closed-form numbers of a point that figures can use as axes: {name: (meaning, units, of a config)}."""
+
+
+def make_grid(config: Config, axes: Mapping[str | tuple[str, ...], Sequence[Any] | np.ndarray]) -> Grid:
+    """The grid of a mapping from names to values.
+
+    A name is a config field, with its part or without ("training.eta_ratio" or "eta_ratio"). A tuple of names is one
+    axis along which the fields change together; its values are tuples. Raises `ConfigError` for a name that is no field or
+    comes twice, and for values that are missing, repeated or not of the field's type; `Grid.check` judges the points.
+
+    >>> from lrtheory import preset
+    >>> grid = make_grid(preset("quick"), {"eta_ratio": [1e-4, 1e-2], ("r", "z_norm"): [(0.02, 25.0), (0.03, 20.0)]})
+    >>> grid.dims, grid.shape, grid.at((1, 0)).training.eta_ratio
+    (('eta_ratio', 'r'), (2, 2), 0.01)
+    """
+    made = []
+    for key, values in axes.items():
+        names = (key,) if isinstance(key, str) else tuple(key)
+        rows = [row if isinstance(key, tuple) else (row,) for row in list(values)]
+        label = ",".join(names)
+        if not rows:
+            raise ConfigError(f"--axis {label}: no values; must be at least one; give some")
+        if any(len(row) != len(names) for row in rows):
+            raise ConfigError(f"--axis {label}: each value must be {len(names)} numbers, one a field")
+        fields = tuple(full_name(config, name) for name in names)
+        made.append(Axis(fields, tuple(tuple(_value(config, f, v) for f, v in zip(fields, row, strict=True))
+                                       for row in rows)))
+    fields = [f for axis in made for f in axis.fields]
+    for f in fields:
+        if fields.count(f) > 1:
+            raise ConfigError(f"--axis {f}: named twice; must be on one axis; leave one out")
+    for axis in made:
+        if len(set(axis.values)) < len(axis.values):
+            raise ConfigError(f"--axis {axis.name}: a value comes twice; must be different; leave one out")
+    for given, other in (("problem.N", "problem.kappa"), ("problem.kappa", "problem.N")):
+        if given in fields and other not in fields:  # either gives the number of examples: the axis does
+            config = config.replace(**{other: None})
+    return Grid(config, tuple(made))
+
+
+def read_axes(config: Config, products: Sequence[str], zips: Sequence[Sequence[str]] = ()) -> Grid:
+    """The grid of axes given as text.
+
+    Args:
+      config: the base.
+      products: "NAME=VALUES" an axis; VALUES is a list "0.1,0.2" or geomspace(a,b,n) or linspace(a,b,n).
+      zips: for each zipped axis, several "NAME=VALUES" of equal length.
+
+    Raises:
+      ConfigError: text that is not of this form, or what `make_grid` does not take.
+
+    >>> from lrtheory import preset
+    >>> read_axes(preset("quick"), ["eta_ratio=geomspace(1e-4,1,3)"]).axes[0].values
+    ((0.0001,), (0.01,), (1.0,))
+    """
+    axes: dict[str | tuple[str, ...], list[Any]] = {}
+    for text in products:
+        name, values = _parse(text)
+        if name in axes:
+            raise ConfigError(f"--axis {name}: named twice; must be on one axis; leave one out")
+        axes[name] = values
+    for group in zips:
+        names, columns = zip(*map(_parse, group), strict=True)
+        if len({len(c) for c in columns}) > 1:
+            sizes = ", ".join(f"{n} has {len(c)}" for n, c in zip(names, columns, strict=True))
+            raise ConfigError(f"--zip {' '.join(names)}: {sizes} values; must be equally many, they change together")
+        axes[names] = list(zip(*columns, strict=True))
+    return make_grid(config, axes)
+
+
+def is_static(config: Config, name: str) -> bool:
+    """Whether the field `name` (dotted) shapes the program, so that its values compile apart."""
+    part, _, field = name.rpartition(".")
+    owner = getattr(config, part) if part else config
+    return next(f for f in dataclasses.fields(owner) if f.name == field).metadata["static"]
+
+
+def full_name(config: Config, name: str) -> str:
+    """The dotted name of a field that may be an axis. Raises `ConfigError`, with near names, for any other."""
+    allowed = [f for f in field_names(config) if f not in FIXED]
+    short = [f.rpartition(".")[2] for f in allowed]
+    if name in allowed:
+        return name
+    if name in short:
+        return allowed[short.index(name)]
+    if name in FIXED:
+        raise ConfigError(f"--axis {name}: cannot be an axis; must be a number or choice of problem, network or training, "
+                          "or engine; seeds and algorithms are dimensions of every result, set them by --seeds and "
+                          "--algorithms")
+    near = difflib.get_close_matches(name, short, 3)
+    raise ConfigError(f"--axis {name}: unknown field; must be one of those that lrtheory sweep --help lists"
+                      + (f"; perhaps you meant {' or '.join(near)}" if near else ""))
+
+
+def _parse(text: str) -> tuple[str, list[Any]]:
+    """(name, values) of "NAME=VALUES"."""
+    name, equals, values = (part.strip() for part in text.partition("="))
+    if not equals or not name or not values:
+        raise ConfigError(f"--axis {text}: must be NAME=VALUES, such as eta_ratio=1e-4,1e-2 or "
+                          "'eta_ratio=geomspace(1e-5,1,12)'")
+    spaced = re.fullmatch(r"(geomspace|linspace)\(([^,()]+),([^,()]+),([^,()]+)\)", values)
+    if spaced is None:
+        if "(" in values:
+            raise ConfigError(f"--axis {text}: must be a list of values, geomspace(first,last,count) or "
+                              "linspace(first,last,count)")
+        return name, [v.strip() for v in values.split(",")]
+    try:
+        first, last, count = float(spaced[2]), float(spaced[3]), int(spaced[4])
+        if count < 1 or not (math.isfinite(first) and math.isfinite(last)):
+            raise ValueError
+        if spaced[1] == "linspace":
+            return name, np.linspace(first, last, count).tolist()
+        if first <= 0 or last <= 0:
+            raise ValueError
+    except ValueError:
+        raise ConfigError(f"--axis {text}: must be finite bounds{' above 0' if spaced[1] == 'geomspace' else ''} and a "
+                          "count of at least 1") from None
+    # the ends exactly, and numbers in between as short as their spacing allows
+    return name, [float(f"{v:.12g}") for v in np.geomspace(first, last, count)]
+
+
+def _value(config: Config, name: str, value: Any) -> Any:
+    """One value of an axis, as the field's own type. Raises `ConfigError`."""
+    return convert_text(name, str(value) if not isinstance(value, float | np.floating) else repr(float(value)))

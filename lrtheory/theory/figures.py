@@ -1,0 +1,270 @@
+"""Figures of a run, made from stored results and nothing else.
+
+Lives here: one function a figure, each taking a dataset and returning a matplotlib figure. Lives elsewhere:
+numbers (results), tables (report).
+"""
+
+import functools
+import io
+import itertools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+
+from lrtheory.theory.results import config_of, undiverged
+
+# Okabe & Ito (2008): told apart by readers with any colour vision, and in grey by line style.
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7",
+                                                     "#666666")
+ALGORITHM_STYLE = {"L-S": (BLUE, "-"), "S": (VERMILION, "--"), "S+noise": (GREEN, "-.")}
+"""{algorithm: (colour, line)}."""
+GROUP_STYLE = {"p": (BLUE, "P only"), "mixed": (GREY, "both halves"), "q": (ORANGE, "Q only")}
+"""{group: (colour, label)} of the paper's groups."""
+DIRECTION_STYLE = {"g_z": (BLUE, "g(z)"), "g_plus": (ORANGE, "g(z + ζ)"), "g_minus": (PURPLE, "g(z − ζ)")}
+"""{measurement: (colour, label)} of the outputs on Q's directions."""
+DASHED: dict[str, Any] = {"ls": (0, (4, 2)), "lw": 1.1}
+"""How a prediction is drawn."""
+RC: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
+      "legend.frameon": False, "figure.dpi": 100, "lines.linewidth": 1.6}
+"""Matplotlib settings under which every figure is drawn."""
+
+
+class Figure(matplotlib.figure.Figure):
+    """A matplotlib figure that notebooks show as it is returned, whether or not pyplot has been loaded."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png")
+        return picture.getvalue()
+
+
+Draw = Callable[..., Figure]
+"""(results, its prediction or None) -> figure."""
+
+
+def _styled(draw: Draw) -> Draw:
+    """Draw under the house style without changing the user's."""
+    @functools.wraps(draw)
+    def styled(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
+        with matplotlib.rc_context(RC):
+            return draw(results, theory)
+
+    return styled
+
+
+@_styled
+def learning_order(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
+    """Training loss of each group against time, a panel an algorithm; bands from the least to the largest seed."""
+    names, groups = results["algorithm"].values.tolist(), group_styles(results)
+    figure, axes = _panels(len(names), sharey=True)
+    for axis, name in zip(axes, names, strict=True):
+        runs = results.sel(algorithm=name)
+        for group, (colour, label) in groups.items():
+            curve(axis, runs, f"loss_{group}", colour, label, band="range", theory=_one(theory, name))
+        axis.axhline(np.log(2), color=GREY, lw=0.6)
+        mark_annealing(axis, runs)
+        axis.set_title(name)
+        axis.set_ylim(0, 0.85)
+    axes[0].set_ylabel("training loss (nat)")
+    axes[0].text(0.02, np.log(2) + 0.012, "log 2", color=GREY, fontsize=8, transform=axes[0].get_yaxis_transform())
+    _legend_above(figure, axes[0], theory)
+    return figure
+
+
+@_styled
+def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None) -> Figure:
+    """Test error on P against time for every algorithm, from the first step on; bands of 2 standard errors over seeds."""
+    results = results.isel(record=slice(1, None))  # at the start f = 0, an error everywhere by convention
+    figure, (axis,) = _panels(1)
+    for name in results["algorithm"].values.tolist():
+        colour, _ = algorithm_style(results, name)
+        runs = results.sel(algorithm=name)
+        curve(axis, runs, "test_error_p", colour, name, band="error", theory=_one(theory, name))
+        mark_annealing(axis, runs, colour)
+    axis.set_ylabel("test error on P")
+    error = results["test_error_p"].mean("seed").values
+    if np.any(error > 0):  # else there is nothing to show on a logarithmic scale
+        least, late = error[error > 0].min(), error[:, error.shape[1] // 20 :].max()
+        axis.set_yscale("log")
+        axis.set_ylim(0.3 * least, min(2.0, 2.5 * max(least, late)))
+    _legend_above(figure, axis, theory)
+    return figure
+
+
+@_styled
+def directions(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
+    """Outputs g at the three directions of Q, a panel an algorithm, and the contrast of all algorithms in the last panel."""
+    names = results["algorithm"].values.tolist()
+    figure, axes = _panels(len(names) + 1)
+    for axis, name in zip(axes, names, strict=False):
+        runs = results.sel(algorithm=name)
+        for metric, (colour, label) in DIRECTION_STYLE.items():
+            curve(axis, runs, metric, colour, label, band="range", theory=_one(theory, name))
+        axis.axhline(0, color=GREY, lw=0.6)
+        mark_annealing(axis, runs)
+        axis.set_title(name)
+    limits = [axis.get_ylim() for axis in axes[: len(names)]]
+    for axis in axes[: len(names)]:
+        axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+    axes[0].set_ylabel("output on a direction of Q")
+    for name in names:
+        colour, _ = algorithm_style(results, name)
+        curve(axes[-1], results.sel(algorithm=name), "contrast", colour, name, band="range", theory=_one(theory, name))
+    axes[-1].set_title("contrast g(z+ζ) + g(z−ζ) − 2g(z)")
+    axes[-1].legend(loc="best")
+    _legend_above(figure, axes[0], theory)
+    return figure
+
+
+@_styled
+def noise_and_signal(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
+    """Noise against signal: norms of both parts of W and of V, the noise variance with its law, and gate agreement."""
+    figure, axes = _panels(4, columns=2)
+    for axis, half in zip(axes, "wv", strict=False):
+        for name in results["algorithm"].values.tolist():
+            colour, _ = algorithm_style(results, name)
+            runs = results.sel(algorithm=name)
+            curve(axis, runs, f"signal_norm_{half}", colour, f"{name}, signal", band="range", theory=_one(theory, name))
+            curve(axis, runs, f"noise_norm_{half}", colour, f"{name}, noise", band=None, width=0.8)
+        axis.set_yscale("log")
+        axis.set_title(f"norms of the parts of {half.upper()}")
+        axis.set_ylabel("Frobenius norm")
+    if theory is not None:
+        axes[0].plot([], [], **DASHED, color="0.2", label="infinite width")
+    axes[0].legend(fontsize=7, loc="lower right")
+    for name in results["algorithm"].values.tolist():
+        colour, _ = algorithm_style(results, name)
+        runs = results.sel(algorithm=name)
+        curve(axes[2], runs, "noise_variance_w", colour, f"{name}, W", band="range")
+        curve(axes[2], runs, "noise_variance_theory", "black", "_", band=None, width=1.0, line="--")
+        for half, width in (("w", 0.9), ("v", 1.8)):
+            curve(axes[3], runs, f"gate_agreement_{half}", colour, f"{name}, {half.upper()}", band="range", width=width)
+    axes[2].plot([], [], color="black", ls="--", lw=1.0, label="its recursion, for each")
+    axes[2].set_title("variance of the noise part")
+    axes[2].set_ylabel("mean square / τ₀²")
+    axes[2].legend(fontsize=7, loc="lower left")
+    axes[3].set_title("gates: U against its noise part")
+    axes[3].set_ylabel("share of gates")
+    axes[3].legend(fontsize=7, loc="lower left")
+    return figure
+
+
+def overlay(runs: Mapping[str, xr.Dataset], theory: xr.Dataset, metric: str = "contrast") -> Figure:
+    """One measurement of several runs by name over the prediction, a panel an algorithm; bands over all seeds."""
+    names = theory["algorithm"].values.tolist()
+    with matplotlib.rc_context(RC):
+        figure, axes = _panels(len(names), sharey=True)
+        for axis, name in zip(axes, names, strict=True):
+            for colour, (label, results) in zip((SKY, VERMILION, GREEN, PURPLE, ORANGE), runs.items(), strict=False):
+                curve(axis, results.sel(algorithm=name), metric, colour, label, band="range")
+            when, predicted = (theory[m].sel(algorithm=name).mean("seed") for m in ("time", metric))
+            axis.plot(when, predicted, **DASHED, color="black", zorder=3)
+            axis.set_title(name)
+        axes[0].set_ylabel(str(theory[metric].attrs["long_name"].partition(";")[0]))
+        _legend_above(figure, axes[0], theory)
+    return figure
+
+
+FIGURES: dict[str, Draw] = {f.__name__: f for f in (learning_order, test_error_on_p,
+                                                                              directions, noise_and_signal)}
+"""The figures of a run, by name."""
+
+
+def save_all(results: xr.Dataset, folder: Path, theory: xr.Dataset | None = None) -> list[Path]:
+    """Write every figure as PNG into `folder` (made if needed), with the prediction if given, and return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, draw in FIGURES.items():
+        paths.append(folder / f"{name}.png")
+        draw(results, theory).savefig(paths[-1], dpi=200)
+    return paths
+
+
+def _panels(count: int, columns: int | None = None, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels over time."""
+    columns = columns or count
+    rows = -(-count // columns)
+    figure = Figure(figsize=(max(3.6 * columns, 4.8), 3.1 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False).ravel().tolist()
+    for axis in axes:
+        time_axis(axis)
+    for axis in axes[:-columns]:
+        axis.set_xlabel("")
+    return figure, axes
+
+
+def time_axis(axis: Axes) -> None:
+    """Time on a square-root scale: early and late are both to be seen."""
+    axis.set_xscale("function", functions=(lambda t: np.sqrt(np.maximum(t, 0)), lambda s: s**2))
+    axis.set_xlabel("time (sum of learning rates, √ scale)")
+
+
+def group_styles(results: xr.Dataset) -> dict[str, tuple[str, str]]:
+    """{group: (colour, label)} of every group of examples in the results."""
+    spare = itertools.cycle((GREEN, PURPLE, SKY))
+    return {name: GROUP_STYLE[name] if name in GROUP_STYLE else (next(spare), name)
+            for name in config_of(results).problem.group_names}
+
+
+def algorithm_style(results: xr.Dataset, name: str) -> tuple[str, str]:
+    """(colour, line) of an algorithm, its own or, for one of yours, a spare one."""
+    spare = [(PURPLE, "-"), (SKY, "--"), (ORANGE, "-.")]
+    others = [n for n in results["algorithm"].values.tolist() if n not in ALGORITHM_STYLE]
+    return ALGORITHM_STYLE[name] if name in ALGORITHM_STYLE else spare[others.index(name) % len(spare)]
+
+
+def _one(theory: xr.Dataset | None, name: str) -> xr.Dataset | None:
+    """The prediction for one algorithm, where there is one."""
+    return None if theory is None else theory.sel(algorithm=name)
+
+
+def curve(axis: Axes, runs: xr.Dataset, metric: str, colour: str, label: str, *, band: str | None,
+           width: float | None = None, line: str = "-", theory: xr.Dataset | None = None) -> None:
+    """Mean over the seeds that did not diverge, with a band: their range, 2 standard errors, or none.
+
+    The prediction is a dashed line of the same colour, darker, as far as the runs go.
+    """
+    runs = undiverged(runs)
+    if runs.sizes["seed"] == 0:
+        return
+    time, values = runs["time"].mean("seed").values, runs[metric].values
+    mean = values.mean(0)
+    axis.plot(time, mean, color=colour, ls=line, label=label, lw=width)
+    if band == "range":
+        axis.fill_between(time, values.min(0), values.max(0), color=colour, alpha=0.18, lw=0)
+    elif band == "error" and values.shape[0] > 1:
+        spread = 2 * values.std(0, ddof=1) / np.sqrt(values.shape[0])
+        axis.fill_between(time, mean - spread, mean + spread, color=colour, alpha=0.2, lw=0)
+    limit = float(time[-1])
+    if theory is not None:
+        when, predicted = theory["time"].mean("seed").values, theory[metric].mean("seed").values
+        shown = when <= 1.001 * limit
+        axis.plot(when[shown], predicted[shown], **DASHED, color=0.45 * np.array(to_rgb(colour)), zorder=3)
+    axis.margins(x=0)
+    ticks = [t for t in limit * np.array([0.01, 0.1, 0.3, 0.6, 1.0]) if t > 0]
+    axis.set_xticks([0.0] + [float(f"{t:.1g}") for t in ticks[:-1]] + [limit])
+    axis.set_xticklabels(["0"] + [f"{float(f'{t:.1g}'):g}" for t in ticks[:-1]] + [f"{limit:g}"])
+
+
+def mark_annealing(axis: Axes, runs: xr.Dataset, colour: str = "black") -> None:
+    """A thin line at each seed's annealing, and a label at the first."""
+    times = runs["annealed_at"].values
+    times = np.sort(times[np.isfinite(times)])
+    for time in times:
+        axis.axvline(time, color=colour, lw=0.6, alpha=0.5)
+    if times.size:
+        axis.annotate("annealed", (times[0], 0.98), xycoords=("data", "axes fraction"), xytext=(-3, 0),
+                      textcoords="offset points", ha="right", va="top", fontsize=8, color=colour)
+
+
+def _legend_above(figure: Figure, axis: Axes, theory: xr.Dataset | None = None) -> None:
+    if theory is not None:
+        axis.plot([], [], **DASHED, color="0.2", label="infinite width")
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))

@@ -1,0 +1,133 @@
+"""What is measured of a run: losses and accuracies of each group, test errors, and the table of all measurements.
+
+Lives here: reductions of outputs to scalars, and names, units and meanings of everything recorded. Lives elsewhere:
+when they are taken (simulate) and how they are stored (results).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from lrtheory.linalg import matmul
+from lrtheory.theory.config import Config
+from lrtheory.theory.engines.base import Diagnostics, Readout
+from lrtheory.theory.problem import Data, Problem, contrast, q_test_error
+
+
+class Groups(NamedTuple):
+    """Means over the training set and over each of its groups, in the order of `Problem.group_names`."""
+
+    total: Array  # ()
+    each: Array  # (groups,), nan for an empty group
+
+
+def group_means(problem: Problem, data: Data, per_example: Array) -> Groups:
+    """Mean of per_example (N,) over all examples and over each group."""
+    codes = jnp.arange(len(problem.group_names))
+    member = (data.group[None] == codes[:, None]).astype(per_example.dtype)
+    return Groups(total=jnp.mean(per_example), each=matmul(member, per_example) / jnp.sum(member, -1))
+
+
+def losses(problem: Problem, data: Data, f: Array) -> Groups:
+    """Logistic loss log(1 + exp(-y f)) in nat, f (N,): L over all examples, and over each group. Source: section 3."""
+    return group_means(problem, data, jax.nn.softplus(-data.y * f))
+
+
+def accuracies(problem: Problem, data: Data, f: Array) -> Groups:
+    """Share of examples with y f > 0 (f = 0 is wrong), f (N,)."""
+    return group_means(problem, data, (data.y * f > 0).astype(f.dtype))
+
+
+def floor(problem: Problem, data: Data) -> Array:
+    """The loss of a network that knows P and says 0 on Q: q log 2, q the share of examples that carry x2 alone: ().
+
+    Source: algorithm L-S, section 3, anneals when L is at most eps1 above it.
+    """
+    without_x1 = jnp.array([p == 0 and q != 0 for p, q in problem.halves])
+    return jnp.log(2.0) * jnp.mean(without_x1[data.group])
+
+
+def loss_gradient(data: Data, f: Array) -> Array:
+    """dL/df_i = -y_i sigma(-y_i f_i) / N: (N,)."""
+    return -data.y * jax.nn.sigmoid(-data.y * f) / f.shape[0]
+
+
+def test_errors(config: Config, test: Data, readout: Readout) -> dict[str, Array]:
+    """Test errors on P alone, Q alone (closed form), mixed, further groups, and overall with the groups' probabilities.
+
+    An output of exactly 0, or not a number, counts as an error.
+    """
+    problem = config.problem
+
+    def error(f: Array, y: Array) -> Array:
+        return jnp.mean((~(y * f > 0)).astype(f.dtype))
+
+    def group_error(p: float, q: float) -> Array:
+        y = test.y if (p or q) > 0 else -test.y  # test points tell the truth, the group may lie
+        other = jnp.where(test.direction == 0, 1 + jnp.arange(len(y)) % 2, 0)  # x2 of the other class
+        direction = test.direction if p * q >= 0 else other
+        return error(abs(p) * readout.f1 + abs(q) * test.alpha * readout.g[direction], y)
+
+    errors = {"p": error(readout.f1, test.y), "q": q_test_error(readout.g)}
+    errors |= {name: group_error(*halves) for name, halves in zip(problem.group_names, problem.halves, strict=True)
+               if name not in errors}
+    overall = sum(share * errors[name] for name, share in zip(problem.group_names, problem.shares, strict=True))
+    return {f"test_error_{name}": value for name, value in errors.items()} | {"test_error": jnp.asarray(overall)}
+
+
+def measurements(config: Config, data: Data, test: Data, f: Array, readout: Readout,
+                 diagnostics: Diagnostics) -> dict[str, Array]:
+    """Every measurement of the network at one moment, as scalars."""
+    loss, accuracy = losses(config.problem, data, f), accuracies(config.problem, data, f)
+    taken = {"train_loss": loss.total, "accuracy": accuracy.total}
+    for k, name in enumerate(config.problem.group_names):
+        taken[f"loss_{name}"], taken[f"accuracy_{name}"] = loss.each[k], accuracy.each[k]
+    taken |= test_errors(config, test, readout)
+    taken |= dict(zip(("g_z", "g_plus", "g_minus"), readout.g, strict=True))
+    taken["contrast"] = contrast(readout.g)
+    for name, pair in diagnostics._asdict().items():
+        taken[f"{name}_w"], taken[f"{name}_v"] = pair
+    return taken
+
+
+def described(problem: Problem) -> dict[str, tuple[str, str]]:
+    """{name: (units, meaning)} of everything that is recorded; first what is recorded over time, last what is once a run."""
+    groups = dict(zip(problem.group_names, problem.group_labels, strict=True))
+    return {
+        "time": ("sum of rates", "training time, sum over iterations of the learning rate"),
+        "iterations": ("1", "iterations of the algorithm, K for a step of K micro-steps"),
+        "steps": ("1", "steps taken, each of K iterations; tried ones included where the engine chooses K"),
+        "learning_rate": ("sum of rates an iteration", "rate of the next step unless the loss changes it"),
+        "activation_noise": ("tau0 |x|", "std of the pre-activation noise on x"),
+        "phase": ("1", "stage of the algorithm: 0 before annealing, 1 after"),
+        "train_loss": ("nat", "logistic training loss L, without weight decay and without activation noise"),
+        "accuracy": ("1", "training accuracy"),
+        **{f"loss_{g}": ("nat", f"training loss on the {label} group") for g, label in groups.items()},
+        **{f"accuracy_{g}": ("1", f"training accuracy on the {label} group") for g, label in groups.items()},
+        "test_error_p": ("1", "test error on x1 alone"),
+        "test_error_q": ("1", "test error on x2 alone, closed form"),
+        "test_error_mixed": ("1", "test error on examples with both halves"),
+        **{f"test_error_{g.name}": ("1", f"test error on the {g.name} group, fresh") for g in problem.extra_groups},
+        "test_error": ("1", "test error over the distribution"),
+        "g_z": ("1", "g(z), output on the direction z"),
+        "g_plus": ("1", "g(z + zeta)"),
+        "g_minus": ("1", "g(z - zeta)"),
+        "contrast": ("1", "g(z + zeta) + g(z - zeta) - 2 g(z); far below 0 where Q is told apart"),
+        **{f"noise_variance_{h}": ("tau0^2", f"mean square of the noise part of {h.upper()}") for h in "wv"},
+        "noise_variance_theory": ("tau0^2", "the same, from its recursion v <- a^2 v + s^2"),
+        **{f"gate_agreement_{h}": ("1", f"share of gates that {h.upper()} and its noise part have in common") for h in "wv"},
+        **{f"signal_norm_{h}": ("1", f"Frobenius norm of the signal part of {h.upper()}") for h in "wv"},
+        **{f"noise_norm_{h}": ("1", f"Frobenius norm of the noise part of {h.upper()}") for h in "wv"},
+        **{f"time_{g}_half": ("sum of rates", f"first time the loss on the {label} group is at most half its initial value; "
+                              "inf: never") for g, label in groups.items()},
+        "annealed_at": ("sum of rates", "time of annealing, of the rate or of the activation noise; inf: never"),
+        "threshold_at": ("sum of rates", "first time the loss itself, not its running mean, is at the threshold"),
+        "stopped_at": ("sum of rates", "time at which the training loss reached stop_loss; inf: never"),
+        "diverged_at": ("sum of rates", "time at which the loss ceased to be finite or passed 100; inf: never"),
+    }
+
+
+STEP = {"units": "1", "long_name": "steps done, each of K iterations"}
+"""Units and meaning of the coordinate along the records."""

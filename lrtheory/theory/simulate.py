@@ -1,0 +1,254 @@
+"""One run: the step, its events, and the trajectory of measurements, as pure functions of (config, algorithm, seed).
+
+Lives here: the order of things within a step. Lives elsewhere: how outputs are computed (engines), moments of the
+noise (noise), rates (schedule), many runs at once (batch).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from lrtheory import noise
+from lrtheory.schedule import Algorithm, ScheduleState
+from lrtheory.theory.config import Config
+from lrtheory.theory.engines import ENGINES
+from lrtheory.theory.engines.base import Perturbation
+from lrtheory.theory.measure import floor, loss_gradient, losses, measurements
+from lrtheory.theory.problem import Data, sample, sample_test
+
+DIVERGED_LOSS = 100.0
+"""A training loss above this, or not finite, ends a run as diverged."""
+
+
+class Sum(NamedTuple):
+    """A running sum that keeps the digits float32 would drop (Kahan)."""
+
+    value: Array  # ()
+    lost: Array  # ()
+
+    def add(self, x: Array) -> "Sum":
+        """The sum plus x."""
+        x = x - self.lost
+        value = self.value + x
+        return Sum(value, (value - self.value) - x)
+
+
+class Setting(NamedTuple):
+    """What stays fixed over a run, drawn from its seed alone."""
+
+    data: Data
+    test: Data
+    inputs: Any  # the engine's own view of the training set
+    noise_key: Array
+
+
+class Run(NamedTuple):
+    """What moves over a run; times are sums of rates, inf while something has not happened."""
+
+    network: Any  # the engine's state
+    rate: ScheduleState
+    activation_noise: ScheduleState
+    time: Sum
+    iterations: Sum
+    steps: Array  # () steps taken, tried leaps included
+    stride: Array  # () time that the next leap tries to cover
+    noise_variance: Array  # () v, in units of tau0^2, by its recursion
+    initial_losses: Array  # (groups,)
+    half_times: Array  # (groups,)
+    annealed_at: Array  # ()
+    threshold_at: Array  # ()
+    stopped_at: Array  # ()
+    diverged_at: Array  # ()
+
+
+def datasets(config: Config, seed: ArrayLike) -> tuple[Data, Data]:
+    """The training set and the test points of a seed, whatever the engine and the algorithm."""
+    data_key, test_key, _, _ = jax.random.split(jax.random.key(seed), 4)
+    data = sample(config.problem, data_key)
+    return data, sample_test(config.problem, data, config.n_test, test_key)
+
+
+def begin(config: Config, algorithm: Algorithm, seed: Array) -> tuple[Setting, Run]:
+    """Draw data, test points and weights from the seed, and start the clock."""
+    engine = ENGINES[config.engine]
+    _, _, weights_key, noise_key = jax.random.split(jax.random.key(seed), 4)
+    data, test = datasets(config, seed)
+    inputs = engine.prepare(config, data)
+    network = engine.init(config, inputs, weights_key)
+    f, _ = engine.forward(config, inputs, network, None)
+    zero = jnp.zeros(())
+    never = jnp.full((), jnp.inf)
+    initial = losses(config.problem, data, f).each
+    run = Run(network=network, rate=algorithm.rate.init(), activation_noise=algorithm.activation_noise.init(),
+              time=Sum(zero, zero), iterations=Sum(zero, zero), steps=jnp.array(0),
+              stride=jnp.asarray(config.training.step_time, zero.dtype), noise_variance=jnp.ones(()),
+              initial_losses=initial, half_times=jnp.full(initial.shape, jnp.inf), annealed_at=never,
+              threshold_at=never, stopped_at=never, diverged_at=never)
+    return Setting(data, test, inputs, noise_key), run
+
+
+class Now(NamedTuple):
+    """What the loss and the clock decide for the step that starts now."""
+
+    run: Run  # with the events that have happened by now
+    eta: Array  # () rate
+    level: Array  # () of activation noise
+    going: Array  # () neither diverged nor stopped
+
+
+def look(config: Config, algorithm: Algorithm, data: Data, run: Run, f: Array) -> Now:
+    """Rate and noise level from the loss of the network as it is, without activation noise, and what has happened."""
+    training, time = config.training, run.time.value
+    loss = losses(config.problem, data, f)
+    excess = loss.total - floor(config.problem, data)
+    diverged_at = _first(run.diverged_at, time, ~(loss.total < DIVERGED_LOSS))
+    stopped_at = _first(run.stopped_at, time, loss.total <= training.stop_loss)
+    eta, rate = algorithm.rate.update(run.rate, time, excess)
+    level, activation_noise = algorithm.activation_noise.update(run.activation_noise, time, excess)
+    annealed = (rate.stage > 0) | (activation_noise.stage > 0)
+    run = run._replace(
+        rate=rate, activation_noise=activation_noise, stopped_at=stopped_at, diverged_at=diverged_at,
+        half_times=_first(run.half_times, time, loss.each <= run.initial_losses / 2),
+        annealed_at=_first(run.annealed_at, time, annealed),
+        threshold_at=_first(run.threshold_at, time, _reached(algorithm, excess)))
+    return Now(run, eta, level, jnp.isinf(diverged_at) & jnp.isinf(stopped_at))
+
+
+def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, run: Run) -> Run:
+    """K iterations: U <- U - eta (grad L_lambda(U) + xi), eta and the activation noise chosen by L(U) and time.
+
+    `index` is the step's number; it alone, with the seed, decides the step's random numbers.
+    """
+    engine, training, data = ENGINES[config.engine], config.training, setting.data
+    key_noise, key_activation, key_batch = jax.random.split(jax.random.fold_in(setting.noise_key, index), 3)
+    f, pullback = engine.forward(config, setting.inputs, run.network, None)
+    run, eta, level, going = look(config, algorithm, data, run, f)
+    if training.activation_noise_form is not None:
+        f, pullback = engine.forward(config, setting.inputs, run.network, Perturbation(level, key_activation))
+    df = loss_gradient(data, f)
+    if training.batch_size is not None:
+        df = df * _batch_weights(key_batch, df.shape[0], training.batch_size)
+
+    count = noise.micro_step_count(eta, training.step_time)
+    move = noise.micro_steps(eta, count, training.weight_decay, training.tau_xi)
+    count = jnp.where(going, count, 0.0)
+    move = noise.Move(*(jnp.where(going, m, 0.0) for m in move))  # a finished run is frozen
+    normals = engine.draw(key_noise, run.network)
+    return run._replace(
+        network=engine.advance(config, setting.inputs, run.network, pullback(df), move, normals),
+        time=run.time.add(count * eta), iterations=run.iterations.add(count), steps=run.steps + going,
+        noise_variance=noise.variance(run.noise_variance, move))
+
+
+def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, run: Run) -> Run:
+    """Leaps of as many iterations as the tolerance allows, up to the time `end`.
+
+    A leap whose error is above `training.tolerance` is tried again, shorter; so is one in which something happens (a
+    schedule changes its stage, a loss reaches a mark), until it is no longer than `training.step_time`: events are as
+    finely resolved as by fixed steps. K = 1 is always taken, for it is the algorithm itself.
+    """
+    engine, training, data = ENGINES[config.engine], config.training, setting.data
+    assert engine.leap is not None, "check() admits a tolerance only for engines that can leap"
+    leap = engine.leap
+
+    def seen(run: Run) -> Now:
+        return look(config, algorithm, data, run, engine.forward(config, setting.inputs, run.network, None)[0])
+
+    def remaining(run: Run) -> Array:
+        return end - run.time.value + run.time.lost
+
+    def unfinished(now: Now) -> Array:
+        rounding = 4 * jnp.finfo(end.dtype).eps * end
+        return now.going & (remaining(now.run) > jnp.maximum(0.5 * now.eta, rounding))
+
+    def try_leap(now: Now) -> Now:
+        run, eta = now.run, now.eta
+        left = jnp.maximum(jnp.round(remaining(run) / eta), 1.0)
+        count = jnp.clip(jnp.round(run.stride / eta), 1.0, left)
+        network, error = leap(config, setting.inputs, run.network, lambda f: loss_gradient(data, f), eta, count, now.level)
+        move = noise.micro_steps(eta, count, training.weight_decay, training.tau_xi)
+        took = count * eta
+        after = seen(run._replace(network=network, time=run.time.add(took), iterations=run.iterations.add(count),
+                                  noise_variance=noise.variance(run.noise_variance, move)))
+        happens = _count_events(after.run) > _count_events(run)
+        fits = (error <= training.tolerance) & ~(happens & (took > 1.5 * training.step_time))
+        good = fits | (count <= 1) | ~jnp.isfinite(error) & (took <= training.step_time)
+        factor = jnp.clip(0.9 * jnp.sqrt(training.tolerance / jnp.maximum(error, 1e-30)), 0.2, 3.0)
+        factor = jnp.where(jnp.isfinite(error), factor, 0.2)
+        factor = jnp.where(good, factor, jnp.minimum(factor, 0.5))  # a shorter leap, even in whole iterations
+        # A leap cut short by the end says nothing against a longer one.
+        stride = jnp.where(good & (count >= left), jnp.maximum(run.stride, factor * took), factor * took)
+        chosen = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, now)
+        return chosen._replace(run=chosen.run._replace(steps=run.steps + 1, stride=stride))
+
+    return jax.lax.while_loop(unfinished, try_leap, seen(run)).run
+
+
+def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run) -> dict[str, Array]:
+    """All measurements of a run at one moment, as scalars."""
+    engine = ENGINES[config.engine]
+    f, _ = engine.forward(config, setting.inputs, run.network, None)
+    readout = engine.read(config, setting.inputs, run.network, setting.test)
+    diagnostics = engine.diagnose(config, setting.inputs, run.network)
+    return measurements(config, setting.data, setting.test, f, readout, diagnostics) | {
+        "time": run.time.value, "iterations": run.iterations.value, "steps": run.steps,
+        "learning_rate": algorithm.rate.values[run.rate.stage],
+        "activation_noise": algorithm.activation_noise.values[run.activation_noise.stage],
+        "phase": run.rate.stage + run.activation_noise.stage, "noise_variance_theory": run.noise_variance}
+
+
+def events(config: Config, run: Run) -> dict[str, Array]:
+    """What happened once in a run, as times (sums of rates); inf: never."""
+    halved = {f"time_{name}_half": run.half_times[..., k] for k, name in enumerate(config.problem.group_names)}
+    return halved | {"annealed_at": run.annealed_at,
+            "threshold_at": run.threshold_at, "stopped_at": run.stopped_at, "diverged_at": run.diverged_at}
+
+
+def record_steps(config: Config) -> np.ndarray:
+    """Number of steps done at each record: 0, then steps (k/records)^2, at least one step apart: (records + 1,)."""
+    k = np.arange(config.records + 1)
+    done = np.round(config.training.steps * (k / config.records) ** 2).astype(np.int64)
+    return np.maximum(done, k)
+
+
+def trajectory(config: Config, algorithm: Algorithm, setting: Setting, run: Run,
+               bounds: Array) -> tuple[Run, dict[str, Array]]:
+    """Run from step bounds[0] through bounds[-1], observing at bounds[1:]; the record axis comes first.
+
+    Bounds are traced and must not be batched: all runs of a vmapped call are observed at the same steps. Where the
+    engine chooses its steps, bounds are times in units of `training.step_time`.
+    """
+    def segment(run: Run, ends: tuple[Array, Array]) -> tuple[Run, dict[str, Array]]:
+        if config.adaptive:
+            run = leap_to(config, algorithm, setting, ends[1] * jnp.asarray(config.training.step_time), run)
+        else:
+            run = jax.lax.fori_loop(*ends, lambda index, r: step(config, algorithm, setting, index, r), run)
+        return run, observe(config, algorithm, setting, run)
+
+    return jax.lax.scan(segment, run, (bounds[:-1], bounds[1:]))
+
+
+def _first(when: Array, now: Array, happens: Array) -> Array:
+    """`when` if it has happened before, else `now` if it happens, else inf."""
+    return jnp.where(jnp.isinf(when) & happens, now, when)
+
+
+def _count_events(run: Run) -> Array:
+    """How much has happened in a run: stages left behind, and times that are set."""
+    times = jnp.append(run.half_times, jnp.stack([run.threshold_at, run.stopped_at, run.diverged_at]))
+    return run.rate.stage + run.activation_noise.stage + jnp.sum(jnp.isfinite(times))
+
+
+def _reached(algorithm: Algorithm, loss: Array) -> Array:
+    """Whether the loss is at the first threshold of either schedule, whatever their stages."""
+    first = [s.thresholds[:1] for s in algorithm]
+    return jnp.any(loss <= jnp.concatenate(first))
+
+
+def _batch_weights(key: Array, n: int, batch: int) -> Array:
+    """N/B on B examples drawn without replacement, 0 on the others: unbiased for the full gradient."""
+    return jnp.where(jax.random.permutation(key, n) < batch, n / batch, 0.0)

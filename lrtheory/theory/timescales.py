@@ -1,0 +1,93 @@
+"""Closed-form time scales of the theory and the conditions under which L-S and S come apart at finite size.
+
+Lives here: T_Q, T_P, t_blur, the stability bound (condition E), conditions A to D and F. Derived for this project from the
+kernel of section 3's network at initialisation; unit of time: sum of rates. Lives elsewhere: anything that is simulated.
+"""
+
+import math
+from typing import NamedTuple
+
+from lrtheory.theory.network import Network
+from lrtheory.theory.problem import Problem
+from lrtheory.theory.training import Training
+
+
+def q_time(problem: Problem) -> float:
+    """Time to fit Q: 1/T_Q = (1 - p0) E[alpha] |z|^2 r / (8 pi) per unit of contrast (derived here); inf without Q.
+
+    With further groups 1 - p0 is E[q], what an example says of Q on average (`Group`).
+    """
+    rate = problem.carried()[1] * (1 + problem.alpha_min) / 2 * problem.z_norm**2 * problem.r
+    return 8 * math.pi / rate if rate > 0 else math.inf
+
+
+def p_time(problem: Problem) -> float:
+    """Time in which margins on P grow by 1: 1/T_P = (1 - q0) gbar^2 / (8 d), gbar = gamma0 sqrt(d) + sqrt(2/pi).
+
+    inf without examples that carry x1. With further groups 1 - q0 is E[p], what an example says of P on average (`Group`).
+    Derived here.
+    """
+    gbar = problem.gamma0 * math.sqrt(problem.d) + math.sqrt(2 / math.pi)
+    taught = problem.carried()[0]
+    return 8 * problem.d / (taught * gbar**2) if taught > 1e-12 else math.inf
+
+
+def blur_time(problem: Problem, training: Training, rate: float) -> float:
+    """Time in which noise under `rate` blurs angles of size r: t_blur = r^2 eta1 / (2 lambda eta nu^2).
+
+    nu is the noise level (1: balanced). Derived here; infinite without noise or decay.
+    """
+    strength = 2 * training.weight_decay * training.noise_level**2 * rate
+    return problem.r**2 * training.eta1 / strength if strength > 0 else math.inf
+
+
+def stability_bound(problem: Problem) -> float:
+    """Largest stable step in units of time, 2/lambda_max, lambda_max = sharpness of the logistic loss at f = 0.
+
+    The Q half has lambda_Q = (1 - p0) E[alpha^2] |z|^2 / 8 and the P half at most
+    lambda_P = (1 - q0) ((gbar^2 + (1 + sqrt(d/N_P))^2) / d) / 8, N_P = (1 - q0) N; the halves share the mixed examples,
+    so lambda_max <= lambda_Q + lambda_P (derived here). With further groups 1 - p0 and 1 - q0 are E[q^2] and E[p^2].
+    """
+    a = problem.alpha_min
+    carry_p, carry_q = problem.carried(2)
+    lambda_q = carry_q * (1 + a + a * a) / 3 * problem.z_norm**2 / 8
+    gbar = problem.gamma0 * math.sqrt(problem.d) + math.sqrt(2 / math.pi)
+    rows = max(carry_p * problem.n_train, 1)
+    lambda_p = carry_p * (gbar**2 + (1 + math.sqrt(problem.d / rows)) ** 2) / problem.d / 8
+    return 2 / (lambda_q + lambda_p)
+
+
+class Condition(NamedTuple):
+    """One requirement for L-S and S to come apart."""
+
+    name: str
+    meaning: str
+    value: float
+    bound: str
+    holds: bool
+
+
+def conditions(problem: Problem, training: Training, network: Network, full: bool) -> list[Condition]:
+    """Conditions A to D (and F, for the full network) with their values; all must hold for the effect (derived here).
+
+    A: Q is much faster than P, so that order matters. B: the large rate blurs Q's angle before Q is learned. C: weight
+    decay leaves P alone. D: the small rate does not blur. F: V's neurons do not leave their kinks before the contrast
+    reaches 5. The bounds lie where the effect was seen to be clear, not at its edge: at T_P/T_Q = 99.8 (`lrtheory run
+    --problem.gamma0 0.125 --problem.p0 0.05`) S's error on P was 0.0141 and L-S's 0.00006.
+    """
+    t_q, t_p = q_time(problem), p_time(problem)
+    blur_1 = blur_time(problem, training, training.eta1)
+    blur_2 = blur_time(problem, training, training.eta1 * training.eta_ratio)
+    kinks = math.sqrt(network.m_v) * network.tau_v
+    needed = 2 * math.pi * 5 / (problem.z_norm * problem.r**2)
+    found = [
+        Condition("A", "T_P/T_Q, P's learning time over Q's", t_p / t_q, ">= 100", t_p / t_q >= 100),
+        Condition("B", "t_blur(eta1)/T_Q, the large rate blurs Q", blur_1 / t_q, "<= 0.3", blur_1 / t_q <= 0.3),
+        Condition("C", "lambda T_P, decay leaves P alone", training.weight_decay * t_p, "<= 0.3",
+                  training.weight_decay * t_p <= 0.3),
+        Condition("D", "t_blur(eta2)/T_Q, the small rate does not", blur_2 / t_q, ">= 1000", blur_2 / t_q >= 1000),
+    ]
+    if full:
+        found.append(Condition("F", "sqrt(m_v) tau_v |z| r^2/(10 pi), V keeps its kinks", kinks / needed, ">= 1",
+                               kinks >= needed))
+    return found

@@ -1,0 +1,203 @@
+"""Everything that determines the CIFAR-10 experiment, as one value: checked, written and read as JSON.
+
+Lives here: `Experiment`, its parts, and the schedules of its algorithms. Lives elsewhere: the patch's law (patches), named
+experiments (presets), training (train).
+"""
+
+import dataclasses
+from typing import Any, Literal, get_args
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from lrtheory.schedule import Algorithm, Schedule, step_decay
+from lrtheory.spec import ConfigError, require, require_choice, require_nonnegative, require_positive, spec, static, swept
+from lrtheory.theory.config import changed
+from lrtheory.theory.training import ALGORITHMS, AlgorithmName
+from lrtheory.vision.models import SmallCNN, WideResNet
+from lrtheory.vision.patches import PatchLaw
+
+ModelKind = Literal["wide-resnet", "small-cnn"]
+"""Values of `Model.kind`."""
+Compute = Literal["float32", "bfloat16"]
+"""Values of `Model.compute`."""
+Spread = Literal["runs", "batch"]
+"""Values of `Experiment.spread`."""
+N_TRAIN, N_TEST = 50_000, 10_000
+"""Images that CIFAR-10 has."""
+
+
+@spec
+class Model:
+    """Which network, and in which arithmetic; parameters and optimiser are float32 throughout."""
+
+    kind: ModelKind = static(default="wide-resnet")
+    """wide-resnet: pre-activation WideResNet; small-cnn: 3x3 convolutions, global mean, linear"""
+    depth: int = static(default=16)
+    """wide-resnet: 6 n + 4"""
+    widen: int = static(default=10)
+    """wide-resnet: widths 16, 16 k, 32 k, 64 k"""
+    widths: tuple[int, ...] = static(default=(16, 32, 64))
+    """small-cnn: channels of each convolution"""
+    strides: tuple[int, ...] = static(default=(2, 2, 1))
+    """small-cnn: stride of each convolution"""
+    compute: Compute = static(default="float32")
+    """of convolutions, BatchNorm and activations"""
+
+    def build(self) -> nn.Module:
+        """The Flax module: images (N, 32, 32, 3) -> logits (N, 10), see `lrtheory.vision.models`."""
+        dtype = jnp.dtype(self.compute)
+        if self.kind == "wide-resnet":
+            return WideResNet(depth=self.depth, widen=self.widen, dtype=dtype)
+        return SmallCNN(widths=self.widths, strides=self.strides, dtype=dtype)
+
+    def check(self) -> None:
+        """Raise `ConfigError` for a network there cannot be."""
+        require_choice("model.kind", self.kind, get_args(ModelKind))
+        require_choice("model.compute", self.compute, get_args(Compute))
+        require(self.depth >= 10 and (self.depth - 4) % 6 == 0, "model.depth", self.depth, "6 n + 4, at least 10",
+                "for example 16, 22, 28")
+        require(self.widen >= 1, "model.widen", self.widen, "at least 1", "10 is the paper's")
+        require(len(self.widths) > 0 and min(self.widths) > 0, "model.widths", self.widths, "positive",
+                "for example 16 32 64")
+        require(len(self.strides) == len(self.widths) and min(self.strides) > 0, "model.strides", self.strides,
+                f"{len(self.widths)} positive numbers, one for each of model.widths", "for example 2 2 1")
+
+
+@spec
+class SGD:
+    """SGD with Nesterov momentum and weight decay; the clock of every schedule is in epochs done.
+
+    g <- grad L + lambda w;  v <- mu v + g;  w <- w - eta_t (g + mu v). L-S starts at eta1, S at eta_ratio eta1; epochs
+    count from 1. Source: section 6 of Li, Wei & Ma (2019) and its published code.
+    """
+
+    epochs: int = static(default=60)
+    """length of training"""
+    batch_size: int = static(default=128)
+    """images a step; an epoch is n_train // batch_size steps,
+    the rest of a permutation is left out (the paper: a shorter last batch)"""
+    eta1: float = swept(default=0.1)
+    """large rate"""
+    eta_ratio: float = swept(default=0.04)
+    """small over large rate"""
+    anneal_epochs: tuple[int, ...] = static(default=(30,))
+    """epochs from which on the rates are annealed (once more), and the activation noise too"""
+    anneal: float = swept(default=0.04)
+    """L-S: rate after annealing over before"""
+    anneal_small: float = swept(default=1.0)
+    """S and S+noise: the same"""
+    activation_noise: float = swept(default=0.4)
+    """S+noise: std of the noise before every ReLU, after BatchNorm, before annealing"""
+    anneal_noise: float = swept(default=1e-5)
+    """S+noise: noise after annealing over before"""
+    momentum: float = swept(default=0.9)
+    """mu, Nesterov"""
+    weight_decay: float = swept(default=5e-4)
+    """lambda, on all parameters"""
+    augment: bool = static(default=False)
+    """reflect-pad by 4, crop at random, flip at random"""
+
+    def algorithm(self, name: str) -> Algorithm:
+        """Schedules of algorithm `name`, clock in epochs done: epoch k, counted from 1, starts at k - 1.
+
+        Source: section 6 of Li, Wei & Ma (2019). Raises `ConfigError` for a name that is none of L-S, S and S+noise.
+
+        >>> rate = SGD(eta1=0.5, anneal=0.25, anneal_epochs=(3,)).algorithm("L-S").rate
+        >>> [float(rate(clock)) for clock in (0, 1.5, 2)]  # annealed from the third epoch on
+        [0.5, 0.5, 0.125]
+        """
+        small = self._staircase(jnp.asarray(self.eta1) * self.eta_ratio, self.anneal_small)
+        silent = self._staircase(0.0, 1.0)
+        if name == "L-S":
+            return Algorithm(rate=self._staircase(self.eta1, self.anneal), activation_noise=silent)
+        if name == "S":
+            return Algorithm(rate=small, activation_noise=silent)
+        if name == "S+noise":
+            return Algorithm(rate=small, activation_noise=self._staircase(self.activation_noise, self.anneal_noise))
+        raise ConfigError(f"algorithms = {name!r}: must be one of {', '.join(ALGORITHMS)}; choose one of these")
+
+    def _staircase(self, first: Any, factor: Any) -> Schedule:
+        """`first`, times `factor` once for each annealing that has been."""
+        return step_decay(first * jnp.asarray(factor) ** jnp.arange(len(self.anneal_epochs) + 1),
+                          [float(e - 1) for e in self.anneal_epochs])
+
+    def check(self) -> None:
+        """Raise `ConfigError` for numbers no training can have."""
+        require(self.epochs >= 1, "training.epochs", self.epochs, "at least 1", "60 are the paper's")
+        for name in ("eta1", "anneal", "anneal_small"):
+            require_positive(f"training.{name}", getattr(self, name))
+        require(0 < self.eta_ratio <= 1, "training.eta_ratio", self.eta_ratio, "in (0, 1]",
+                "the small rate is eta_ratio * eta1")
+        for name in ("activation_noise", "anneal_noise", "weight_decay"):
+            require_nonnegative(f"training.{name}", getattr(self, name))
+        require(0 <= self.momentum < 1, "training.momentum", self.momentum, "in [0, 1)", "0.9 is the paper's")
+        at = self.anneal_epochs
+        require(all(1 < e <= self.epochs for e in at) and list(at) == sorted(set(at)), "training.anneal_epochs", at,
+                f"rising, above 1 and at most training.epochs = {self.epochs}", "epochs count from 1; none: never anneal")
+
+
+@spec
+class Experiment:
+    """Trainings of several algorithms from several seeds; a run's randomness depends on its seed alone.
+
+    A seed has its images, patch, flags, initial weights, order of images and draws; its algorithms share all of these.
+    """
+
+    name: str = static(default="custom")
+    """what to call it"""
+    note: str = static(default="")
+    """what the reader of its results must know"""
+    model: Model = dataclasses.field(default_factory=Model, metadata={"static": False})
+    patch: PatchLaw = dataclasses.field(default_factory=PatchLaw, metadata={"static": False})
+    training: SGD = dataclasses.field(default_factory=SGD, metadata={"static": False})
+    algorithms: tuple[AlgorithmName, ...] = static(default=("L-S", "S", "S+noise"))
+    """which of L-S, S and S+noise to train"""
+    seeds: int = static(default=1)
+    """number of seeds an algorithm"""
+    first_seed: int = static(default=0)
+    """seeds are first_seed, first_seed + 1, ..."""
+    n_train: int = static(default=N_TRAIN)
+    """training images, drawn from the 50,000 without replacement, anew for each seed"""
+    n_test: int = static(default=N_TEST)
+    """test images that every epoch is measured on, drawn likewise from the 10,000"""
+    at_once: int = static(default=1)
+    """runs trained together on one device, by vmap; the numbers agree up to rounding"""
+    spread: Spread = static(default="runs")
+    """what several devices share: runs: each trains its own; batch: each batch is split over all of them"""
+    checkpoint_epochs: int = static(default=5)
+    """a checkpoint each so many epochs"""
+
+    def check(self) -> "Experiment":
+        """Return self, or raise `ConfigError` with the first thing that is wrong."""
+        self.model.check()
+        self.patch.check()
+        self.training.check()
+        require(len(self.algorithms) > 0, "algorithms", self.algorithms, "at least one", "for example L-S S")
+        require(len(set(self.algorithms)) == len(self.algorithms), "algorithms", self.algorithms,
+                "different from each other", "name each once")
+        for name in self.algorithms:
+            require_choice("algorithms", name, ALGORITHMS)
+        require(self.seeds >= 1, "seeds", self.seeds, "at least 1", "4 give a standard error")
+        require(0 <= self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "in [0, 2^31 - seeds)",
+                "choose another")
+        require(1 <= self.n_train <= N_TRAIN, "n_train", self.n_train, f"between 1 and {N_TRAIN:,}", "CIFAR-10 has no more")
+        require(1 <= self.n_test <= N_TEST, "n_test", self.n_test, f"between 1 and {N_TEST:,}", "CIFAR-10 has no more")
+        require(1 <= self.training.batch_size <= self.n_train, "training.batch_size", self.training.batch_size,
+                f"between 1 and n_train = {self.n_train}", "lower it")
+        require(self.at_once >= 1, "at_once", self.at_once, "at least 1", "1 trains one run after another")
+        require_choice("spread", self.spread, get_args(Spread))
+        require(self.spread == "runs" or self.at_once == 1, "at_once", self.at_once, "1 with spread batch",
+                "either runs share a device or devices share a run")
+        require(self.checkpoint_epochs >= 1, "checkpoint_epochs", self.checkpoint_epochs, "at least 1",
+                "give the epochs between checkpoints")
+        return self
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in a permutation of the training images."""
+        return self.n_train // self.training.batch_size
+
+    def replace(self, **changes: Any) -> "Experiment":
+        """A copy with fields changed; dotted names reach into parts. Raises `ConfigError` for a name that is no field."""
+        return changed(self, changes)

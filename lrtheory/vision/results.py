@@ -1,0 +1,109 @@
+"""What the CIFAR-10 experiment says: means over seeds, the verdict, and the folder on disk.
+
+Lives here: statistics over seeds and the comparisons that section 6 of the paper makes. Lives elsewhere: computing (runs),
+drawing (pictures), printing (report).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from lrtheory.sweeps.store import STORE, write_whole
+from lrtheory.theory.config import from_json
+from lrtheory.theory.results import estimate
+from lrtheory.vision.config import Experiment
+
+SUMMARISED = ("train_loss", "train_accuracy", "accuracy_clean", "accuracy_mixed", "accuracy_patch_only", "loss_clean")
+"""Measurements that `summarise` takes, where the experiment has them."""
+CHANCE = 0.1
+"""Accuracy of guessing one of ten classes."""
+READ = 0.8
+"""Patch-only accuracy above which a network is said to read the patch."""
+
+
+def experiment_of(results: xr.Dataset) -> Experiment:
+    """The experiment that made a dataset."""
+    return from_json(results.attrs["config"], "results", Experiment)
+
+
+def last_before_annealing(results: xr.Dataset) -> int | None:
+    """Index of the record taken after the last epoch before the first annealing; None if there is no annealing."""
+    first = min(experiment_of(results).training.anneal_epochs, default=None)
+    return None if first is None else first - 2
+
+
+def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
+    """The claims of section 6 that these runs can judge: what is claimed, a paired difference over seeds, whether it holds.
+
+    A claim is resolved if the mean difference is away from 0 by more than 2 standard errors over the seeds in which neither
+    run diverged, and holds if it is above; with fewer than 2 such seeds it is not judged (both None). Source: section 6 of
+    Li, Wei & Ma (2019).
+    """
+    names, before = results["algorithm"].values.tolist(), last_before_annealing(results)
+    good = dict(zip(names, np.isinf(results["diverged_at"].values), strict=True))
+
+    def at(name: str, metric: str, record: int) -> np.ndarray:
+        return results[metric].sel(algorithm=name).isel(record=record).values.astype(float)
+
+    claims: list[dict[str, Any]] = []
+
+    def claim(name: str, statement: str, of: tuple[str, ...], difference: Any) -> None:
+        if any(a not in names for a in of):
+            return
+        kept = np.logical_and.reduce([good[a] for a in of])
+        found = estimate(difference()[kept])
+        mean, sem = found["mean"], found["sem"]
+        resolved, holds = (None, None) if mean is None or sem is None else (abs(mean) - 2 * sem > 0, mean - 2 * sem > 0)
+        claims.append({"name": name, "statement": statement, "difference": found, "seeds": int(kept.sum()),
+                       "resolved": resolved, "holds": holds})
+
+    if "accuracy_patch_only" in results and before is not None:
+        only = "accuracy_patch_only"
+        claim("small reads", f"before annealing S reads the patch: patch-only accuracy above {READ:.0%}", ("S",),
+              lambda: at("S", only, before) - READ)
+        claim("large ignores", "before annealing L-S does not: its patch-only accuracy is below half of S's", ("L-S", "S"),
+              lambda: at("S", only, before) / 2 - at("L-S", only, before))
+        claim("large learns it later", "after annealing L-S's patch-only accuracy rises", ("L-S",),
+              lambda: at("L-S", only, -1) - at("L-S", only, before))
+        claim("noise ignores", "before annealing S+noise does not read the patch either: below half of S's",
+              ("S+noise", "S"), lambda: at("S", only, before) / 2 - at("S+noise", only, before))
+    claim("price", "at the end L-S is more accurate than S on clean images", ("L-S", "S"),
+          lambda: at("L-S", "accuracy_clean", -1) - at("S", "accuracy_clean", -1))
+    claim("mitigation", "at the end S+noise is more accurate than S on clean images", ("S+noise", "S"),
+          lambda: at("S+noise", "accuracy_clean", -1) - at("S", "accuracy_clean", -1))
+    return claims
+
+
+def summarise(results: xr.Dataset) -> dict[str, Any]:
+    """Per algorithm, before annealing and at the end, mean, sem and per_seed of each measurement; and the verdict."""
+    before, algorithms = last_before_annealing(results), {}
+    for name in results["algorithm"].values.tolist():
+        runs = results.sel(algorithm=name)
+        good = np.isinf(runs["diverged_at"].values)
+        entry: dict[str, Any] = {}
+        for when, record in (("before_annealing", before), ("end", -1)):
+            if record is None:
+                continue
+            entry[when] = {}
+            for metric in (m for m in SUMMARISED if m in runs):
+                values = runs[metric].isel(record=record).values.astype(float)
+                entry[when][metric] = estimate(values[good]) | {
+                    "per_seed": [float(v) if ok else None for v, ok in zip(values, good, strict=True)]}
+        entry["diverged_seeds"] = runs["seed"].values[~good].tolist()
+        algorithms[str(name)] = entry
+    config = experiment_of(results)
+    return {"name": config.name, "note": config.note, "algorithms": algorithms, "verdict": verdict(results),
+            "seeds": results["seed"].values.tolist(),
+            "environment": {k: v.item() if isinstance(v, np.generic) else v
+                            for k, v in results.attrs.items() if k != "config"}}
+
+
+def save(results: xr.Dataset, folder: Path) -> dict[str, Any]:
+    """Write results.zarr and summary.json into a folder that has its config.json; return the summary."""
+    summary = summarise(results)
+    results.to_zarr(folder / STORE, mode="w", consolidated=False)
+    write_whole(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    return summary
