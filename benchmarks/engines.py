@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lrtheory as lt
-from lrtheory.theory import runs as batch
+from lrtheory.theory import programs as batch
 
 lt.use_all_cores()
 D, N, M = 128, 512, 256

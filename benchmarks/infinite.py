@@ -11,7 +11,7 @@ import time
 
 import lrtheory as lt
 from lrtheory.provenance import environment
-from lrtheory.theory import runs as batch
+from lrtheory.theory import programs as batch
 from lrtheory.theory.engines.gram import off_diagonal_rates
 
 

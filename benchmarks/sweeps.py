@@ -23,7 +23,7 @@ import psutil
 import lrtheory as lt
 from lrtheory.sweeps import plan
 from lrtheory.sweeps.grid import Grid, make_grid
-from lrtheory.theory import runs as batch
+from lrtheory.theory import programs as batch
 from lrtheory.theory.runs import Block
 
 sys.path.insert(0, str(Path(__file__).parent))

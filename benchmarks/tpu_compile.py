@@ -25,7 +25,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import lrtheory as lt
-from lrtheory.theory import runs as batch
+from lrtheory.theory import programs as batch
 from lrtheory.vision import cifar
 from lrtheory.vision import simulate as train
 from lrtheory.vision.presets import preset

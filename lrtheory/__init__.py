@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from lrtheory import sweeps as sweeps
     from lrtheory import theory as theory
     from lrtheory import vision as vision
+    from lrtheory.algorithm import Algorithm as Algorithm
     from lrtheory.devices import use_all_cores as use_all_cores
     from lrtheory.predictions.verify import verify as verify
-    from lrtheory.schedule import Algorithm as Algorithm
     from lrtheory.schedule import Schedule as Schedule
     from lrtheory.schedule import anneal_at_loss as anneal_at_loss
     from lrtheory.schedule import constant as constant
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lrtheory.sweeps import figures as maps  # noqa: F401
     from lrtheory.sweeps import tables as tables
     from lrtheory.sweeps.course import sweep as sweep
+    from lrtheory.sweeps.results import load as load
     from lrtheory.theory import figures as figures
     from lrtheory.theory.config import Config as Config
     from lrtheory.theory.network import Network as Network
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from lrtheory.theory.problem import Group as Group
     from lrtheory.theory.problem import Problem as Problem
     from lrtheory.theory.problem import sample as sample
-    from lrtheory.theory.results import load as load
     from lrtheory.theory.results import load_theory as load_theory
     from lrtheory.theory.results import summarise as summarise
     from lrtheory.theory.runs import predict as predict
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 _HOME = {
     "predict": "theory.runs", "run": "theory.runs", "Config": "theory.config", "use_all_cores": "devices",
     "Network": "theory.network", "preset": "theory.presets", "Group": "theory.problem", "Problem": "theory.problem",
-    "sample": "theory.problem", "load": "theory.results", "load_theory": "theory.results", "summarise": "theory.results",
-    "Algorithm": "schedule", "Schedule": "schedule", "anneal_at_loss": "schedule", "constant": "schedule",
+    "sample": "theory.problem", "load": "sweeps.results", "load_theory": "theory.results", "summarise": "theory.results",
+    "Algorithm": "algorithm", "Schedule": "schedule", "anneal_at_loss": "schedule", "constant": "schedule",
     "scale_by_rate": "schedule", "step_decay": "schedule", "ConfigError": "spec", "sweep": "sweeps.course",
     "Training": "theory.training", "noisy_sgd": "update", "verify": "predictions.verify",
 }

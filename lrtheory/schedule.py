@@ -1,7 +1,7 @@
 """Numbers that change while training: learning rates and activation-noise levels, over time or by the loss.
 
-Lives here: the staircase `Schedule`, its constructors, and the algorithms L-S and S as pairs of schedules.
-Lives elsewhere: what a rate does to the weights (noise, update). Any training loop can use it; nothing here
+Lives here: the staircase `Schedule`, its constructors and its optax link. Lives elsewhere: schedules that make an algorithm
+(algorithm), what a rate does to the weights (noise, update). Any training loop can use it; nothing here
 knows the two-layer network.
 """
 
@@ -137,17 +137,6 @@ def stack(schedules: list[Schedule]) -> Schedule:
                         smoothing=jnp.asarray(s.smoothing, s.values.dtype))
 
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(pad, schedules))
-
-
-class Algorithm(NamedTuple):
-    """What tells L-S, S and the mitigation apart: two schedules on one clock. Source: section 3.
-
-    The two-layer network's clock is time (the sum of rates), its noise in units of tau0 |x|; the CIFAR-10 experiment's
-    clock is in epochs done, its noise in those of BatchNorm's outputs.
-    """
-
-    rate: Schedule  # the learning rate eta_t
-    activation_noise: Schedule  # standard deviation of the noise before every ReLU
 
 
 class ScaleByRateState(NamedTuple):

@@ -6,6 +6,7 @@ Lives elsewhere: every concept itself, beside the functions that use it.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -65,6 +66,13 @@ def require_positive(name: str, value: float) -> None:
 def require_nonnegative(name: str, value: float) -> None:
     """Raise `ConfigError` unless 0 <= value < infinity."""
     require(0 <= value < math.inf, name, value, "a finite number of at least 0", "give 0 or more")
+
+
+def choose(table: Mapping[str, T], name: str, option: str) -> T:
+    """`table[name]`, or `ConfigError` "option name: must be one of ..." for a name that is not in it."""
+    if name not in table:
+        raise ConfigError(f"{option} {name}: must be one of {', '.join(table)}; choose one of these")
+    return table[name]
 
 
 def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -7,8 +7,9 @@ import jax
 import pytest
 from conftest import vary
 
+from lrtheory.fields import field_names, from_json, read_config, to_json
 from lrtheory.spec import ConfigError
-from lrtheory.theory.config import Config, field_names, from_json, read_config, to_json
+from lrtheory.theory.config import Config
 from lrtheory.theory.presets import PRESETS, preset
 from lrtheory.theory.timescales import blur_time, conditions, p_time, q_time, stability_bound
 

@@ -16,9 +16,9 @@ import pytest
 from lrtheory import predictions
 from lrtheory.cli import arguments
 from lrtheory.cli import main as cli
+from lrtheory.fields import to_json
 from lrtheory.predictions import verify as verifying
 from lrtheory.theory import presets
-from lrtheory.theory.config import to_json
 from lrtheory.theory.presets import preset
 from lrtheory.vision import cifar
 from lrtheory.vision import presets as vision

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import lrtheory as lt
+from lrtheory.fields import field_names
 from lrtheory.sweeps.grid import FIXED, MEASURED_TOO, full_name, make_grid, read_axes
-from lrtheory.theory.config import field_names
 from lrtheory.theory.timescales import blur_time, q_time
 
 QUICK = lt.preset("quick")
@@ -94,7 +94,7 @@ def test_zipped_values_must_be_equally_many():
 
 def test_no_axis_takes_the_name_of_a_measurement(small):
     """Sweeping such a field once ended in an error of the store."""
-    from lrtheory.theory.config import field_names
+    from lrtheory.fields import field_names
     from lrtheory.theory.measure import described
 
     shared = {name.rpartition(".")[2] for name in field_names(small)} & set(described(small.problem))

@@ -7,9 +7,9 @@ from conftest import EXTRA, grouped, vary
 
 import lrtheory as lt
 from lrtheory.cli import arguments, report
+from lrtheory.fields import from_json, to_json
 from lrtheory.spec import ConfigError
 from lrtheory.theory import measure, simulate
-from lrtheory.theory.config import from_json, to_json
 from lrtheory.theory.engines import ENGINES
 from lrtheory.theory.engines.base import Readout, State
 from lrtheory.theory.measure import floor, loss_gradient, losses
@@ -120,7 +120,7 @@ def test_a_config_with_groups_goes_through_files_and_commands(small, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(to_json(config))
     assert arguments.run_arguments(["--config", str(path)])[0] == config
-    assert "6 noisy_p" in report.opening(config)
+    assert "6 noisy_p" in report.run_opening(config)
     lt.sweep(config, {"r": [0.2, 0.3]}, folder=tmp_path / "sweep")
     runs = lt.load(tmp_path / "sweep")
     assert runs["time_contradiction_half"].dims == ("r", "algorithm", "seed")

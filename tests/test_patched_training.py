@@ -14,13 +14,14 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
+from lrtheory.algorithm import Algorithm
 from lrtheory.cli import main as cli
-from lrtheory.cli import progress as report
-from lrtheory.schedule import Algorithm, anneal_at_loss, constant, scale_by_rate
+from lrtheory.cli import report
+from lrtheory.fields import read_config, to_json
+from lrtheory.schedule import anneal_at_loss, constant, scale_by_rate
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import tables
 from lrtheory.theory import results
-from lrtheory.theory.config import read_config, to_json
 from lrtheory.vision import cifar, patches, runs
 from lrtheory.vision import results as outcome
 from lrtheory.vision import simulate as train
@@ -298,7 +299,7 @@ def test_the_verdict_follows_the_numbers(numbers, expected):
 def test_a_claim_that_is_refuted_and_one_that_is_not_resolved_read_differently():
     """S at 0.75 on the patch is below 0.8 beyond its errors; a clean gap of 0 is within them."""
     console = Console(width=300, file=io.StringIO())
-    console.print(report.closing(outcome.summarise(fabricated(0.75, 0.1, 0.6, 0.0))))
+    console.print(report.cifar_closing(outcome.summarise(fabricated(0.75, 0.1, 0.6, 0.0))))
     said = [line for line in console.file.getvalue().splitlines() if line.startswith("NO ")]
     assert [("above 80%" in line, "not resolved" in line) for line in said] == [(True, False), (False, True)]
 

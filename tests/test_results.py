@@ -96,7 +96,7 @@ def test_one_seed_gives_no_verdict(runs):
     verdict = results.verdict(single)
     assert not verdict["error_ratio"]["holds"]
     assert not verdict["learning_order"]["holds"]
-    assert report.closing(results.summarise(single))
+    assert report.run_closing(results.summarise(single))
 
 
 def test_an_algorithm_alone_has_no_comparison(runs):
@@ -104,7 +104,7 @@ def test_an_algorithm_alone_has_no_comparison(runs):
     assert alone["verdict"]["error_ratio"] is None
     assert alone["verdict"]["learning_order"] is None
     assert "mitigation" not in alone["verdict"]
-    assert report.closing(alone)
+    assert report.run_closing(alone)
     assert results.summarise(runs)["verdict"]["mitigation"] is not None
 
 
@@ -150,5 +150,5 @@ def test_own_algorithms_go_through_the_same_table(small):
     runs = lt.run(vary(small, seeds=2), algorithms=mine)
     assert runs["algorithm"].values.tolist() == ["warm"]
     assert runs["phase"].values.max() == 2
-    assert report.closing(lt.summarise(runs))
+    assert report.run_closing(lt.summarise(runs))
     assert figures.learning_order(runs)

@@ -11,8 +11,8 @@ from conftest import vary
 
 import lrtheory as lt
 from lrtheory import noise
-from lrtheory.schedule import Algorithm
-from lrtheory.theory import runs as batch
+from lrtheory.algorithm import Algorithm
+from lrtheory.theory import programs as batch
 from lrtheory.theory import simulate
 from lrtheory.theory.network import apply
 from lrtheory.theory.problem import x2_of

@@ -14,12 +14,13 @@ import pytest
 from conftest import AXES, command, environment, same, vary
 
 import lrtheory as lt
+from lrtheory.fields import to_json
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import course as sweeping
 from lrtheory.sweeps import plan, store
+from lrtheory.theory import programs as batch
 from lrtheory.theory import results
-from lrtheory.theory import runs as batch
-from lrtheory.theory.config import Config, to_json
+from lrtheory.theory.config import Config
 from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
 from lrtheory.theory.training import Training

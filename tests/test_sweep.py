@@ -11,12 +11,12 @@ import pytest
 from conftest import AXES, command, environment, same, vary
 
 import lrtheory as lt
+from lrtheory.fields import to_json
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import course as sweeping
 from lrtheory.sweeps import plan
 from lrtheory.sweeps.grid import make_grid
-from lrtheory.theory import runs as batch
-from lrtheory.theory.config import to_json
+from lrtheory.theory import programs as batch
 from lrtheory.theory.runs import Block
 
 

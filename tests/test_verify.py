@@ -10,12 +10,12 @@ import xarray as xr
 
 import lrtheory as lt
 from lrtheory.cli.main import main
+from lrtheory.fields import to_json
 from lrtheory.predictions import PREDICTIONS, Statistic, base, verdict
 from lrtheory.predictions import verify as verifying
 from lrtheory.predictions.separation import separation
 from lrtheory.spec import ConfigError
 from lrtheory.theory import simulate
-from lrtheory.theory.config import to_json
 from lrtheory.theory.problem import sample
 from lrtheory.theory.timescales import p_time, q_time
 

@@ -14,11 +14,12 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 import tyro
 
+from lrtheory.fields import read_config
 from lrtheory.predictions.verify import base_config
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import Grid, read_axes
 from lrtheory.sweeps.store import read_manifest
-from lrtheory.theory.config import Config, read_config
+from lrtheory.theory.config import Config
 from lrtheory.theory.presets import AXES, PRESETS, preset
 from lrtheory.vision import presets as vision
 from lrtheory.vision.config import Experiment
@@ -299,7 +300,7 @@ def _base(argv: list[str]) -> Config:
     first = _first_words(argv)
     if first.preset is not None and first.config is not None:
         raise ConfigError(f"--preset {first.preset} and --config {first.config}: give one of them")
-    return read_config(first.config) if first.config is not None else preset(first.preset or "quick")
+    return read_config(first.config, Config) if first.config is not None else preset(first.preset or "quick")
 
 
 def _renamed(options: C, base: C) -> C:

@@ -88,23 +88,23 @@ def run(argv: list[str]) -> int:
     """`lrtheory run`: train, print the table and the verdict, write the folder."""
     from rich.console import Console
 
-    from lrtheory import devices
-    from lrtheory.cli import arguments, report
-    from lrtheory.theory import figures, results
-    from lrtheory.theory import runs as batch
+    from lrtheory import devices, files
+    from lrtheory.cli import arguments, progress, report
+    from lrtheory.theory import figures, results, runs
 
     devices.use_all_cores()  # first: the checks below already compute with JAX
     config, folder, wanted = arguments.run_arguments(argv)
     config.check()
-    results.prepare_folder(folder, config)
+    files.prepare_folder(folder, config)
     console = Console(highlight=False)
-    console.print(report.opening(config))
-    with report.progress(console, config) as progress:
-        found = batch.run(config, progress=progress)
+    console.print(report.run_opening(config))
+    with progress.RunDisplay(console, config) as show:
+        show.tell("compiling ...")
+        found = runs.run(config, progress=show.progress)
     theory = predict(config, console.print) if wanted and config.engine != "infinite" else None
     summary = results.save(found, folder, theory)
     figures.save_all(found, folder / "figures", theory)
-    console.print(report.closing(summary))
+    console.print(report.run_closing(summary))
     facts = summary["environment"]
     console.print(f"{facts['wall_seconds']:.0f} s, of which {facts['compile_seconds']:.0f} s compiling, on "
                   f"{facts['devices_used']} x {facts['device']}. Written to {folder}: config.json, summary.json, "
@@ -115,11 +115,11 @@ def run(argv: list[str]) -> int:
 def predict(config: "Config", tell: Callable[[str], None]) -> "xr.Dataset | None":
     """The prediction for a run, or None where there can be none, which is said."""
     from lrtheory.spec import ConfigError
-    from lrtheory.theory import runs as batch
+    from lrtheory.theory import runs
 
     tell("predicting the same at infinite width ...")
     try:
-        return batch.predict(config)
+        return runs.predict(config)
     except ConfigError as error:
         tell(f"no prediction: {error}")
         return None
@@ -130,11 +130,9 @@ def sweep(argv: list[str]) -> int:
     from rich.console import Console
 
     from lrtheory import devices
-    from lrtheory.cli import arguments, report
-    from lrtheory.sweeps import figures as maps
-    from lrtheory.sweeps import plan
+    from lrtheory.cli import arguments, progress, report
+    from lrtheory.sweeps import figures, plan, results
     from lrtheory.sweeps.course import Interrupted, Watch, carry_out
-    from lrtheory.theory import results
 
     devices.use_all_cores()
     asked, grid, folder = arguments.sweep_arguments(argv)
@@ -147,22 +145,21 @@ def sweep(argv: list[str]) -> int:
     console.print(report.sweep_opening(grid), soft_wrap=True)
     if asked.dry_run:
         found = plan.make_plan(grid, runs=asked.chunk, tell=lambda text: console.print(text + " ..."))
-        console.print(report.plan(found, grid.runs))
+        console.print(report.plan_table(found, grid.runs))
         return 0
     started = time.perf_counter()
-    with report.sweep_progress(console, grid) as show, stop_on_signals(show.tell) as stop:
-        try:
+    try:
+        with progress.SweepDisplay(console) as show, stop_on_signals(show.tell) as stop:
             carry_out(grid, folder, chunk=asked.chunk, resume=asked.resume is not None,
                       watch=Watch(show.tell, show.planned, show.progress, stop))
-        except (Interrupted, KeyboardInterrupt):
-            show.close()
-            print(f"lrtheory sweep: stopped early; what is finished is kept, go on with: lrtheory sweep --resume {folder}",
-                  file=sys.stderr)
-            return 130
+    except (Interrupted, KeyboardInterrupt):
+        print(f"lrtheory sweep: stopped early; what is finished is kept, go on with: lrtheory sweep --resume {folder}",
+              file=sys.stderr)
+        return 130
     if first:
-        summary = results.save_sweep(folder)
+        summary = results.save(folder)
         runs = results.load(folder)
-        drawn = maps.save_all(runs, folder / "figures")
+        drawn = figures.save_all(runs, folder / "figures")
         console.print(report.sweep_closing(summary, runs))
         console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: sweep.json, summary.json, points.csv, "
                       "results.zarr" + (", figures/" if drawn else ""), soft_wrap=True)
@@ -175,57 +172,50 @@ def verify(argv: list[str]) -> int:
 
     from lrtheory import devices
     from lrtheory.cli import arguments, report
-    from lrtheory.predictions import verify as verifying
+    from lrtheory.predictions import verify as judging
 
     devices.use_all_cores()
     asked, folder = arguments.verify_arguments(argv)
-    names = verifying.chosen(asked.only)
+    names = judging.chosen(asked.only)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)  # rows of a table, not of a page
     if asked.list:
         console.print(report.predictions(names))
         return 0
-    found = verifying.verify(asked.options, names, folder=folder,
-                             tell=lambda name: console.print(f"checking {name} ..."))
-    console.print(report.verified(found))
+    found = judging.verify(asked.options, names, folder=folder, tell=lambda name: console.print(f"checking {name} ..."))
+    console.print(report.verify_closing(found))
     console.print(f"{found['seconds']:.0f} s. Written to {folder}: verify.json, report.md, figures/", soft_wrap=True)
-    return 1 if verifying.broken(found) else 0
+    return 1 if judging.broken(found) else 0
 
 
 def cifar(argv: list[str]) -> int:
     """`lrtheory cifar`: train on patched CIFAR-10, print the table and the verdict, write the folder."""
     from rich.console import Console
 
-    from lrtheory import devices
-    from lrtheory.cli import arguments
-    from lrtheory.cli import progress as report
-    from lrtheory.sweeps import store
-    from lrtheory.theory import results
-    from lrtheory.vision import cifar, runs
-    from lrtheory.vision import figures as pictures
-    from lrtheory.vision import results as outcome
-    from lrtheory.vision import simulate as train
+    from lrtheory import devices, files
+    from lrtheory.cli import arguments, progress, report
+    from lrtheory.vision import cifar, figures, results, runs, simulate
 
     devices.use_all_cores()
     asked, folder = arguments.cifar_arguments(argv)
     config = asked.options.check()
     if asked.resume is None:
-        results.require_free(folder)
+        files.require_free(folder)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     images = cifar.load(asked.data_dir, download=asked.download, tell=lambda text: console.print(f"CIFAR-10: {text}"))
     if asked.resume is None:
-        results.prepare_folder(folder, config)
-    with store.locked(folder):
-        console.print(report.opening(config, train.parameter_count(config), images.source), soft_wrap=True)
-        with report.Display(console) as show, stop_on_signals(show.tell, "epoch") as stop:
-            try:
+        files.prepare_folder(folder, config)
+    with files.locked(folder):
+        console.print(report.cifar_opening(config, simulate.parameter_count(config), images.source), soft_wrap=True)
+        try:
+            with progress.CifarDisplay(console) as show, stop_on_signals(show.tell, "epoch") as stop:
                 found = runs.run(config, images, checkpoints=folder / "checkpoints", progress=show.progress, stop=stop)
-            except (runs.Interrupted, KeyboardInterrupt):
-                print(f"lrtheory cifar: stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}"
-                      + (f" --data-dir {asked.data_dir}" if asked.data_dir else ""), file=sys.stderr)
-                return 130
-        summary = outcome.save(found, folder)
-        pictures.save_all(found, config, images, folder / "figures")
-    console.print(report.closing(summary))
+        except (runs.Interrupted, KeyboardInterrupt):
+            print(f"lrtheory cifar: stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}"
+                  + (f" --data-dir {asked.data_dir}" if asked.data_dir else ""), file=sys.stderr)
+            return 130
+        summary = results.save(found, folder)
+        figures.save_all(found, config, images, folder / "figures")
+    console.print(report.cifar_closing(summary))
     facts = summary["environment"]
     console.print(f"{facts['wall_seconds']:.0f} s on {facts['devices_used']} x {facts['device']}. Written to {folder}: "
                   "config.json, summary.json, results.zarr, figures/, checkpoints/", soft_wrap=True)
@@ -236,15 +226,14 @@ def plot(argv: list[str]) -> int:
     """`lrtheory plot`: one figure of a sweep."""
     from lrtheory.cli import arguments
     from lrtheory.spec import ConfigError
-    from lrtheory.sweeps import figures as maps
-    from lrtheory.theory import results
+    from lrtheory.sweeps import figures, results
 
     asked = arguments.parse(arguments.PlotArguments, "plot", argv)
-    runs = maps.select(results.load(asked.folder), arguments.selections(asked.select))
+    runs = figures.select(results.load(asked.folder), arguments.selections(asked.select))
     if asked.z is None:
-        figure, name = maps.line(runs, asked.x, asked.y, asked.panels), f"{asked.y}-over-{asked.x}"
+        figure, name = figures.line(runs, asked.x, asked.y, asked.panels), f"{asked.y}-over-{asked.x}"
     else:
-        figure = maps.heat_map(runs, asked.x, asked.y, asked.z, asked.panels or "algorithm")
+        figure = figures.heat_map(runs, asked.x, asked.y, asked.z, asked.panels or "algorithm")
         name = f"{asked.z}-over-{asked.x}-and-{asked.y}"
     path = asked.out or asked.folder / "figures" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -260,8 +249,7 @@ def plot(argv: list[str]) -> int:
 def export(argv: list[str]) -> int:
     """`lrtheory export`: a tidy table of a folder's results."""
     from lrtheory.cli import arguments
-    from lrtheory.sweeps import tables
-    from lrtheory.theory import results
+    from lrtheory.sweeps import results, tables
 
     asked = arguments.parse(arguments.ExportArguments, "export", argv)
     rows = tables.export(results.load(asked.folder), asked.to, asked.over_time)

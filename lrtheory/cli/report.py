@@ -1,32 +1,34 @@
-"""What a person reads on the terminal: progress while running, and the table and verdict at the end.
+"""What a person reads on the terminal before and after: what is about to be done, tables and verdicts.
 
-Lives here: words and layout. Lives elsewhere: every number (results).
+Lives here: words and layout, of every command. Lives elsewhere: every number (the results of each wing, of sweeps and of
+predictions), what is shown meanwhile (progress).
 """
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Group
 from rich.table import Table
 
-from lrtheory.predictions import PREDICTIONS
-from lrtheory.predictions import verify as verifying
+from lrtheory.predictions import PREDICTIONS, words
+from lrtheory.predictions.verify import broken
 from lrtheory.sweeps import tables
 from lrtheory.sweeps.grid import Grid
 from lrtheory.sweeps.plan import Plan, chunks, result_bytes
-from lrtheory.theory import runs as batch
 from lrtheory.theory.config import Config
 from lrtheory.theory.timescales import p_time, q_time
+from lrtheory.vision.config import Experiment
+
+CIFAR_ROWS = (("train_accuracy", "training accuracy"), ("accuracy_clean", "clean images"),
+        ("accuracy_mixed", "images with the patch"), ("accuracy_patch_only", "patch only"))
+"""(measurement, label) of each row of the table."""
 
 
-def opening(config: Config) -> str:
+def run_opening(config: Config) -> str:
     """Two lines on what is about to run and what the theory expects of it."""
     p, n = config.problem, config.network
     sizes = ", ".join(f"{k} {name}" for k, name in zip(p.group_sizes, p.group_labels, strict=True))
@@ -37,40 +39,7 @@ def opening(config: Config) -> str:
             f"Time is the sum of learning rates. T_Q = {q_time(p):.3g}, T_P = {p_time(p):.3g}.")
 
 
-@contextmanager
-def progress(console: Console, config: Config) -> Iterator[batch.Progress]:
-    """A live bar on a terminal, a line every tenth of the run elsewhere."""
-    started = time.perf_counter()
-
-    def state(last: dict[str, np.ndarray]) -> str:
-        losses = (f"{name} P {last['loss_p'][0, k].mean():.2f} Q {last['loss_q'][0, k].mean():.2f}"
-                  for k, name in enumerate(config.algorithms))
-        return f"time {last['time'].max():.4g}, losses: " + "; ".join(losses)
-
-    if not console.is_terminal:
-        console.print("compiling ...")
-        shown = [0]
-
-        def plain(done: int, total: int, last: dict[str, np.ndarray]) -> None:
-            if done * 10 // total > shown[0]:
-                shown[0] = done * 10 // total
-                console.print(f"{done:,} of {total:,} steps, {time.perf_counter() - started:.0f} s, {state(last)}")
-
-        yield plain
-        return
-    bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.percentage:>3.0f}%"),
-                   TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[state]}"),
-                   console=console)
-    with bar:
-        task = bar.add_task("compiling", total=config.training.steps, state="")
-
-        def live(done: int, total: int, last: dict[str, np.ndarray]) -> None:
-            bar.update(task, description="training", completed=done, total=total, state=state(last))
-
-        yield live
-
-
-def closing(summary: dict[str, Any]) -> Group:
+def run_closing(summary: dict[str, Any]) -> Group:
     """The table and the verdict of a run."""
     return Group(_table(summary), *verdict_lines(summary))
 
@@ -94,13 +63,53 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
                      f"{order['L-S']['seeds']} of {order['L-S']['of']}.")
     if verdict.get("mitigation") is not None:
         lines.append(_ratio_line("S+noise", verdict["mitigation"]))
-    for name, entry in summary["algorithms"].items():
-        if entry["diverged_seeds"]:
-            lines.append(f"NO  diverged: {name}, seeds {', '.join(map(str, entry['diverged_seeds']))}; left out of every "
-                         "mean. Lower training.eta1 or training.step_time.")
-    if summary["note"]:
-        lines.append("Note: " + summary["note"])
+    lines += _remarks(summary, "Lower training.eta1 or training.step_time.")
     return lines
+
+
+def _remarks(summary: dict[str, Any], remedy: str) -> list[str]:
+    """Which seeds diverged, with what to do, and the note."""
+    lines = [f"NO  diverged: {name}, seeds {', '.join(map(str, entry['diverged_seeds']))}; left out of every mean. {remedy}"
+             for name, entry in summary["algorithms"].items() if entry["diverged_seeds"]]
+    return lines + (["Note: " + summary["note"]] if summary["note"] else [])
+
+
+def cifar_opening(config: Experiment, parameters: int, source: str) -> str:
+    """What is about to be trained."""
+    m, t = config.model, config.training
+    net = f"WideResNet-{m.depth}-{m.widen}" if m.kind == "wide-resnet" else f"CNN of widths {'/'.join(map(str, m.widths))}"
+    return (f"{config.name}: {', '.join(config.algorithms)} from {config.seeds} seeds, {net} ({parameters:,} parameters, "
+            f"{m.compute}), {config.n_train:,} images, {t.epochs} epochs of {config.steps_per_epoch} steps"
+            + (f", annealed at epoch {' '.join(map(str, t.anneal_epochs))}" if t.anneal_epochs else "")
+            + f". Large rate {t.eta1:g}, small {t.eta1 * t.eta_ratio:.3g}.\nImages: {source}")
+
+
+def cifar_closing(summary: dict[str, Any]) -> Group:
+    """The table and the verdict."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True,
+                  title=f"{summary['name']}: accuracy, mean ± standard error over {len(summary['seeds'])} seeds")
+    table.add_column("", no_wrap=True)
+    entries = summary["algorithms"]
+    for name in entries:
+        table.add_column(name, justify="right")
+    moments = [m for m in ("before_annealing", "end") if any(m in e for e in entries.values())]
+    for moment in moments:
+        for metric, label in CIFAR_ROWS:
+            cells = [e[moment].get(metric) for e in entries.values()]
+            if any(c is not None for c in cells):
+                table.add_row(f"{label}, {moment.replace('_', ' ')}", *map(_accuracy, cells),
+                              end_section=metric == CIFAR_ROWS[-1][0])
+    lines: list[Any] = [table]
+    for claim in summary["verdict"]:
+        mark = {True: "YES", False: "NO ", None: "?  "}[claim["holds"]]
+        found = claim["difference"]
+        shown = f"difference {_accuracy(found)} ({claim['seeds']} seeds)" if claim["holds"] is not None else (
+            f"difference {_accuracy(found)}; not judged, it takes 2 seeds that did not diverge")
+        if claim["resolved"] is False:
+            shown += ", within 2 standard errors of 0: not resolved, more --seeds tell more"
+        lines.append(f"{mark} {claim['statement']}: {shown}.")
+    lines += _remarks(summary, "Lower training.eta1.")
+    return Group(*lines)
 
 
 def sweep_opening(grid: Grid) -> str:
@@ -111,7 +120,7 @@ def sweep_opening(grid: Grid) -> str:
             f"{config.seeds} seeds = {grid.runs:,} runs of {config.training.steps:,} steps")
 
 
-def plan(found: Plan, missing: int) -> Table:
+def plan_table(found: Plan, missing: int) -> Table:
     """A row a program: what it runs, at once and in all, and what that needs."""
     grid, algorithms = found.grid, len(found.grid.config.algorithms)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"plan: {missing:,} runs to do")
@@ -124,8 +133,8 @@ def plan(found: Plan, missing: int) -> Table:
         seconds = found.seconds[group] * len(boxes)
         total += seconds
         table.add_row(grid.label(group) or "all points", f"{runs:,}", f"{algorithms * found.cut.block.runs:,}",
-                      f"{program.memory / 2**20:,.0f} MiB", f"{program.compile_seconds:.0f} s", _duration(seconds))
-    table.caption = (f"{_duration(total)} for a whole sweep on this process's {program_devices(found)}; results take at "
+                      f"{program.memory / 2**20:,.0f} MiB", f"{program.compile_seconds:.0f} s", spoken(seconds))
+    table.caption = (f"{spoken(total)} for a whole sweep on this process's {program_devices(found)}; results take at "
                      f"most {result_bytes(grid) / 2**20:,.0f} MiB on disk; {found.free / 2**30:.1f} GiB of memory are free")
     return table
 
@@ -135,61 +144,6 @@ def program_devices(found: Plan) -> str:
     sizes = {p.mesh.size for p in found.programs.values()}
     kinds = {p.mesh.devices.flat[0].device_kind for p in found.programs.values()}
     return f"{'/'.join(map(str, sorted(sizes)))} x {'/'.join(sorted(kinds))}"
-
-
-class SweepDisplay:
-    """Progress of a sweep: a bar on a terminal, a line every ten seconds or more elsewhere."""
-
-    def __init__(self, console: Console, grid: Grid) -> None:
-        """Show on `console` the sweep of `grid`."""
-        self.console, self.grid, self.total = console, grid, grid.runs
-        self.started = self.shown = time.perf_counter()
-        self.bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[state]}"),
-                            TimeElapsedColumn(), console=console) if console.is_terminal else None
-        self.task = self.bar.add_task("sweeping", total=self.total, state="", visible=False) if self.bar else None
-
-    def tell(self, text: str) -> None:
-        """A line in words."""
-        self.console.print(text + ("" if text.startswith("note") else " ..."), soft_wrap=True)
-
-    def planned(self, found: Plan, missing: int) -> None:
-        """The plan, and the clock starts."""
-        if found.programs:
-            self.console.print(plan(found, missing))
-        else:
-            self.console.print("nothing is missing")
-        self.total, self.started, self.shown = missing, time.perf_counter(), time.perf_counter()
-        if self.bar is not None and self.task is not None and missing:
-            self.bar.update(self.task, total=missing, visible=True)
-
-    def progress(self, runs: float, group: str) -> None:
-        """How far this process is."""
-        now = time.perf_counter()
-        rate = runs / max(now - self.started, 1e-9)
-        left = _duration((self.total - runs) / rate) if rate > 0 else "?"
-        state = f"{int(runs):,} of {self.total:,} runs, {rate:.3g} a second, {left} left" + (f", {group}" if group else "")
-        if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, completed=runs, state=state)
-        elif now - self.shown >= max(10.0, (now - self.started) / 20) or runs >= self.total:
-            self.shown = now
-            self.console.print(state, soft_wrap=True)
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self.bar is not None:
-            self.bar.stop()
-
-
-@contextmanager
-def sweep_progress(console: Console, grid: Grid) -> Iterator[SweepDisplay]:
-    """A display that is closed however the sweep ends."""
-    display = SweepDisplay(console, grid)
-    if display.bar is not None:
-        display.bar.start()
-    try:
-        yield display
-    finally:
-        display.close()
 
 
 def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
@@ -226,12 +180,12 @@ def predictions(names: Sequence[str]) -> str:
     return "\n\n".join(f"{name}: {(p := PREDICTIONS[name]).statement}\n  source: {p.source}\n  {p.about}" for name in names)
 
 
-def verified(found: dict[str, Any]) -> Group:
+def verify_closing(found: dict[str, Any]) -> Group:
     """The verdicts: a line a claim, and under it a row a statistic; columns are the same throughout."""
     lines: list[Any] = [f"{found['name']}: {found['seeds']} seeds, intervals at {100 * found['level']:.4g}% (5% over all "
                         "predictions together)", ""]
     for c in found["claims"]:
-        lines.append(f"{verifying.said(c).upper()}  {c['number']}. {c['name']}: {c['statement']} ({c['source']})")
+        lines.append(f"{words.said(c).upper()}  {c['number']}. {c['name']}: {c['statement']} ({c['source']})")
         if c["reason"]:
             lines.append(f"    {c['reason']}\n")
             continue
@@ -239,20 +193,20 @@ def verified(found: dict[str, Any]) -> Group:
         for label, ratio in (("statistic", 8), ("measured, with interval", 5), ("theory", 5), ("holds within", 4), ("", 3)):
             table.add_column(label, ratio=ratio)
         for s in c["statistics"]:
-            table.add_row(s["name"], verifying.interval(s), s["theory"], verifying.region(s), s["verdict"])
+            table.add_row(s["name"], words.interval(s), s["theory"], words.region(s), s["verdict"])
         lines.append(table)
     if not found["gap_expected"]:
-        lines.append(verifying.no_gap(found))
+        lines.append(words.no_gap(found))
     if found["separation"]:
-        lines.append(verifying.at_which_size(found))
+        lines.append(words.at_which_size(found))
     if found["note"]:
         lines.append("Note: " + found["note"])
-    if bad := verifying.broken(found):
+    if bad := broken(found):
         lines.append(f"NO  {', '.join(bad)}: should hold here and fails.")
     return Group(*lines)
 
 
-def _duration(seconds: float) -> str:
+def spoken(seconds: float) -> str:
     """Seconds as a person says them."""
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
@@ -348,3 +302,10 @@ def _value(found: dict[str, Any]) -> str:
 
 def _mark(holds: bool) -> str:
     return "YES" if holds else "NO "
+
+
+def _accuracy(found: dict[str, Any] | None) -> str:
+    """Mean and standard error of an accuracy."""
+    if found is None or found["mean"] is None:
+        return "-"
+    return f"{found['mean']:.3f}" + (f" ± {found['sem']:.3f}" if found["sem"] is not None else "")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from lrtheory.predictions.base import Need, Prediction, bootstrap, duration, each_seed, lasting, slope
-from lrtheory.theory.figures import BLUE
+from lrtheory.style import BLUE
 
 FACTORS = (1.0, 0.5, 0.25, 0.125)
 """Of eta1."""

@@ -5,11 +5,13 @@ import math
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from lrtheory.labelled import config_of
 from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap, duration, lasting
+from lrtheory.style import BLUE, VERMILION
 from lrtheory.theory import simulate
-from lrtheory.theory.figures import BLUE, VERMILION, curve, time_axis
+from lrtheory.theory.config import Config
+from lrtheory.theory.figures import curve, time_axis
 from lrtheory.theory.problem import P_ONLY
-from lrtheory.theory.results import config_of
 from lrtheory.theory.timescales import p_time, q_time
 
 SHARP = 1000.0
@@ -68,7 +70,7 @@ def judge(runs, level):
     Regions: exponents in p0 and d within 1/2; "of order 1" within a factor of 3; "near 0" within a quarter of S's error;
     C at most 1, for the theorem's own constant is unknown; "above 0" from 1e-9, so that equal errors do not hold.
     """
-    config, run = config_of(runs["main"]), runs["main"]
+    config, run = config_of(runs["main"], Config), runs["main"]
 
     def errors(key, algorithm, name="test_error_p"):
         return at_end(runs[key].sel(algorithm=algorithm), name)
@@ -77,7 +79,7 @@ def judge(runs, level):
     few, all_ = classifiers(config, run["seed"].values).T
     p, kappa = config.problem.p0, math.sqrt(config.problem.d / config.problem.n_train)
     bound = p * kappa * math.log(1 / config.training.eps1)
-    sharp = config_of(runs["sharp"]).problem
+    sharp = config_of(runs["sharp"], Config).problem
     separation = f"at T_P/T_Q = {p_time(sharp) / q_time(sharp):.0f}"
 
     def ratio(a, b):
@@ -99,7 +101,7 @@ def judge(runs, level):
                     [errors("rare", "S"), small], lambda a, b: 1 + exponent(a, b, 4), level, (0.5, 1.5), "1")
     yield bootstrap("exponent in d of S's error on P", [errors("small", "S"), errors("large", "S")],
                     lambda a, b: exponent(a, b, 4), level, (-0.5, 0.5), "0")
-    sharp_few = classifiers(config_of(runs["sharp"]), run["seed"].values)[:, 0]
+    sharp_few = classifiers(config_of(runs["sharp"], Config), run["seed"].values)[:, 0]
     yield bootstrap(f"S's error over that of logistic regression on the P-only examples, {separation}",
                     [errors("sharp", "S"), sharp_few], ratio, level, (1 / 3, 3.0), "of order 1")
     if p_time(sharp) / q_time(sharp) > 1.5 * p_time(config.problem) / q_time(config.problem):
@@ -123,7 +125,7 @@ def draw(runs, figure):
         curve(left, main.sel(algorithm=name), "test_error_p", colour, name, band="error")
         ends |= {f"{name}, {LABELS[key]}": (at_end(run.sel(algorithm=name), "test_error_p"), colour)
                  for key, run in runs.items() if name in run["algorithm"].values}
-    fits = classifiers(config_of(runs["main"]), main["seed"].values).mean(0)
+    fits = classifiers(config_of(runs["main"], Config), main["seed"].values).mean(0)
     for fit, colour, label in zip(fits, (VERMILION, BLUE), ("P-only", "all with x1"), strict=True):
         left.axhline(max(fit, 1e-5), color=colour, lw=0.8, ls=":", label=f"classifier, {label}")
     for k, (values, colour) in enumerate(ends.values()):

@@ -3,7 +3,8 @@
 import numpy as np
 
 from lrtheory.predictions.base import Need, Prediction, bootstrap, lasting, slope
-from lrtheory.theory.figures import ORANGE, SKY, VERMILION, curve, time_axis
+from lrtheory.style import ORANGE, SKY, VERMILION
+from lrtheory.theory.figures import curve, time_axis
 
 WIDTHS = (256, 1024, 4096)
 """Neurons of V; W has a quarter."""

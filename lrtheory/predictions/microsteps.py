@@ -1,7 +1,8 @@
 """Prediction 9: K iterations with the gradient frozen agree with K single ones."""
 
 from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap
-from lrtheory.theory.figures import BLUE, VERMILION, curve, time_axis
+from lrtheory.style import BLUE, VERMILION
+from lrtheory.theory.figures import curve, time_axis
 
 K = 100
 """Iterations a step."""

@@ -3,7 +3,8 @@
 import numpy as np
 
 from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap, duration
-from lrtheory.theory.figures import ALGORITHM_STYLE, curve, time_axis
+from lrtheory.style import ALGORITHM_STYLE
+from lrtheory.theory.figures import curve, time_axis
 
 
 def needs(base):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lrtheory.predictions.base import Need, Prediction, share
-from lrtheory.theory.figures import BLUE, GREY, VERMILION
+from lrtheory.style import BLUE, GREY, VERMILION
 
 
 def needs(base):

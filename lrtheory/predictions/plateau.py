@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from lrtheory.labelled import config_of
 from lrtheory.predictions.base import Need, Prediction, bootstrap, mean, share
-from lrtheory.theory.figures import BLUE, GREY, GROUP_STYLE, curve, mark_annealing, time_axis
-from lrtheory.theory.results import config_of
+from lrtheory.style import BLUE, GREY
+from lrtheory.theory.config import Config
+from lrtheory.theory.figures import GROUP_STYLE, curve, mark_annealing, time_axis
 from lrtheory.theory.timescales import blur_time, q_time
 
 
@@ -18,7 +20,7 @@ def judge(runs, level):
 
     Regions: Q's loss within 15% of log 2, the contrast within a factor of 3; "a few" T_Q are at most 15; |Wbar| within 10%.
     """
-    config = config_of(runs["main"])
+    config = config_of(runs["main"], Config)
     t_q = q_time(config.problem)
     run = runs["main"].sel(algorithm="L-S").transpose("seed", "record", ...)
     late = ((run["phase"] == 0) & (run["time"] > 10 * t_q)).values

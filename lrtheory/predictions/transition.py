@@ -3,7 +3,7 @@
 import numpy as np
 
 from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap, each_seed
-from lrtheory.theory.figures import GREY, VERMILION
+from lrtheory.style import GREY, VERMILION
 
 RATIOS = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
 """Values of eta2/eta1."""

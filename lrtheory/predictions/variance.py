@@ -3,7 +3,8 @@
 import numpy as np
 
 from lrtheory.predictions.base import Need, Prediction, duration, lasting, mean
-from lrtheory.theory.figures import BLUE, VERMILION, curve, time_axis
+from lrtheory.style import BLUE, VERMILION
+from lrtheory.theory.figures import curve, time_axis
 
 
 def needs(base):

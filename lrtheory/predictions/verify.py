@@ -1,7 +1,7 @@
 """Verifying the theory: run what the predictions need, judge them together, write what was found.
 
-Lives here: budgets, the correction for many claims, verify.json, the Markdown report and its figures. Lives elsewhere: the
-claims and the rule that decides one (predictions).
+Lives here: budgets and settings, the correction for many claims, verify.json. Lives elsewhere: the claims (one file each)
+and the rule that decides one (base), what is told of them (words, figures).
 """
 
 import functools
@@ -12,20 +12,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import xarray as xr
-from matplotlib.figure import SubFigure
 
-from lrtheory.predictions import PREDICTIONS, Need, Prediction, Statistic, verdict
+from lrtheory.fields import to_json
+from lrtheory.files import require_free, write_json, write_whole
+from lrtheory.predictions import PREDICTIONS, Need, Prediction, Statistic, verdict, words
 from lrtheory.predictions.base import duration, lasting
+from lrtheory.predictions.figures import figure
 from lrtheory.predictions.separation import separation
 from lrtheory.provenance import environment
-from lrtheory.spec import ConfigError
+from lrtheory.spec import ConfigError, choose
 from lrtheory.sweeps.course import sweep
 from lrtheory.sweeps.grid import make_grid
-from lrtheory.sweeps.store import is_free, write_whole
-from lrtheory.theory.config import Config, to_json
-from lrtheory.theory.figures import RC, SKY, VERMILION, Figure
+from lrtheory.theory.config import Config
 from lrtheory.theory.presets import preset
 from lrtheory.theory.runs import run
 from lrtheory.theory.timescales import conditions
@@ -34,8 +33,10 @@ ERROR_RATE = 0.05
 """Chance, over all claims together, that an interval misses its number; each claim has an equal part (Bonferroni)."""
 EFFECT = {"A": 50.0, "B": 0.3, "D": 1000.0}
 """Conditions at which the gap has been seen here (preset phase): looser than those of timescales, where it is clear."""
-
-
+BUDGETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "quick": ("phase", {"seeds": 24, "training.steps": 8000}), "standard": ("quick", {"seeds": 16}),
+    "gpu": ("quick", {"seeds": 256})}
+"""What a budget runs: {name: (preset, changes)}."""
 SETTINGS: dict[str, dict[str, Any]] = {
     "block": {},
     "conv": {"network.variant": "conv"},
@@ -51,24 +52,18 @@ t_blur(eta2)/T_Q is 8: enough for S's order, far from the 600 at which its error
 
 def base_config(budget: str, setting: str = "block") -> Config:
     """What a budget (quick, standard or gpu) runs in a setting (block, conv or minibatch). Raises `ConfigError`."""
-    if setting not in SETTINGS:
-        raise ConfigError(f"--setting {setting}: must be one of {', '.join(SETTINGS)}; choose one of these")
-    if budget == "quick":
-        base = preset("phase").replace(seeds=24, **{"training.steps": 8000})
-    elif budget in ("standard", "gpu"):
-        base = preset("quick").replace(seeds=16 if budget == "standard" else 256)
-    else:
-        raise ConfigError(f"--budget {budget}: must be one of quick, standard, gpu; choose one of these")
+    changes = choose(SETTINGS, setting, "--setting")
+    name, more = choose(BUDGETS, budget, "--budget")
+    base = preset(name).replace(**more)
     time = duration(base) * (2 if setting == "conv" else 1)
     name = f"verify-{budget}" + (f"-{setting}" if setting != "block" else "")
-    return lasting(base.replace(name=name), time, **SETTINGS[setting])
+    return lasting(base.replace(name=name), time, **changes)
 
 
 def chosen(names: Sequence[str]) -> list[str]:
     """Names of predictions in order; all if none is given. Raises `ConfigError`."""
     for name in names:
-        if name not in PREDICTIONS:
-            raise ConfigError(f"--only {name}: must be one of {', '.join(PREDICTIONS)}; choose from these")
+        choose(PREDICTIONS, name, "--only")
     return [name for name in PREDICTIONS if not names or name in names]
 
 
@@ -107,7 +102,7 @@ def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str
     started, gap = time.perf_counter(), expected(base.check())
     if folder is not None:
         folder = Path(folder)
-        prepare(folder)
+        require_free(folder)
         (folder / "figures").mkdir(parents=True)
     for name in judged:
         prediction, since = known[name], time.perf_counter()
@@ -138,8 +133,8 @@ def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str
               "separation": separation(base) if far else None, "claims": found,
               "seconds": time.perf_counter() - started, "environment": environment()}
     if folder is not None:
-        write_whole(folder / "verify.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
-        write_whole(folder / "report.md", markdown(report))
+        write_json(folder / "verify.json", report)
+        write_whole(folder / "report.md", words.markdown(report))
     return report
 
 
@@ -167,133 +162,3 @@ def _plain(statistic: Statistic) -> dict[str, Any]:
         return value
 
     return {k: plain(v) for k, v in tree.items()}
-
-
-def prepare(folder: Path) -> None:
-    """Raise `ConfigError` unless a folder is new or empty."""
-    if not is_free(folder):
-        raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; choose another "
-                          "or remove it")
-
-
-def figure(claim: dict[str, Any], draw: Callable[[SubFigure], None] | None = None) -> Figure:
-    """The curves behind a claim; under them its statistics: the interval of each, and the region where the claim puts it."""
-    rows, curves = claim["statistics"], 3.2 if draw is not None else 0.3
-    with matplotlib.rc_context(RC):
-        drawn = Figure(figsize=(7.6, curves + 0.5 + 0.75 * len(rows)), layout="constrained")
-        parts: Any = drawn.subfigures(2, 1, height_ratios=(curves, 0.75 * len(rows) + 0.2))
-        above, below = parts
-        if draw is not None:
-            draw(above)
-        axes = below.subplots(len(rows), 1, squeeze=False).ravel()
-        for axis, row in zip(axes, rows, strict=True):
-            ends = [v for v in (*row["region"], row["low"], row["high"]) if isinstance(v, (int, float))]
-            span = max(ends) - min(ends) or abs(ends[0]) or 1.0
-            left, right = min(ends) - 0.15 * span, max(ends) + 0.15 * span
-            low, high = (v if isinstance(v, (int, float)) else (left, right)[k] for k, v in enumerate(row["region"]))
-            axis.axvspan(low, high, color="0.9", zorder=0)
-            if row["value"] is not None and isinstance(row["low"], float):
-                colour = VERMILION if row["verdict"] == "fails" else SKY
-                axis.plot([row["low"], row["high"]], [0, 0], color=colour, linewidth=3, solid_capstyle="butt")
-                axis.plot(row["value"], 0, "o", color="black", markersize=5)
-            axis.set_xlim(left, right)
-            axis.set_yticks([])
-            axis.set_title(f"{row['name']}: {row['verdict']}", fontsize=8, loc="left")
-            axis.tick_params(labelsize=7)
-        above.suptitle(f"{claim['number']}. {claim['statement']}", fontsize=8)
-        below.supxlabel("point and bar: value and interval over seeds; grey: where the claim puts it", fontsize=7)
-    return drawn
-
-
-def interval(row: dict[str, Any]) -> str:
-    """A value with its interval, for a table.
-
-    >>> interval({"value": 1.0, "low": 0.9, "high": 1.1})
-    '1 [0.9, 1.1]'
-    """
-    if row["value"] is None:
-        return "no value"
-    return f"{row['value']:.3g} [{_number(row['low'])}, {_number(row['high'])}]"
-
-
-def region(row: dict[str, Any]) -> str:
-    """The region of a claim, for a table.
-
-    >>> region({"region": [1e-9, "inf"]}), region({"region": [0.9, 1.1]})
-    ('above 0', '0.9 to 1.1')
-    """
-    low, high = row["region"]
-    if low == "-inf":
-        return f"at most {_number(high)}"
-    if high == "inf":
-        return f"above {_number(0 if abs(low) < 1e-6 else low)}"
-    return f"{_number(low)} to {_number(high)}"
-
-
-def _number(value: Any) -> str:
-    return "none" if value is None else value if isinstance(value, str) else f"{value:.3g}"
-
-
-def markdown(report: dict[str, Any]) -> str:
-    """The report for a reader."""
-    lines = [f"# Predictions at {report['name']}", "",
-             f"{report['seeds']} seeds; intervals at {100 * report['level']:.4g}% (5% over all predictions together).", "",
-             "| # | claim | source | verdict |", "|---|---|---|---|"]
-    for c in report["claims"]:
-        lines.append(row(c["number"], c["statement"], c["source"], said(c)))
-    if report["note"]:
-        lines += ["", "Note: " + report["note"]]
-    if not report["gap_expected"]:
-        lines += ["", no_gap(report)]
-    if report["separation"]:
-        lines += ["", at_which_size(report), "",
-                  row("d", "T_P/T_Q", "lambda T_Q", "S halves Q's loss at, over T_Q", "the same over T_P"), "|---" * 5 + "|"]
-        lines += [row(*("never" if v is None else f"{v:.3g}" for v in r.values())) for r in report["separation"]["rows"]]
-    for c in report["claims"]:
-        lines += ["", f"## {c['number']}. {c['statement']}", "", f"{c['source']}. {c['about']}", "",
-                  "| statistic | value and interval | theory | holds within | verdict |", "|---|---|---|---|---|"]
-        lines += [row(r["name"], interval(r), r["theory"], region(r), r["verdict"]) for r in c["statistics"]]
-        if c["reason"]:
-            lines += ["", f"Not judged: its runs cannot be made of this configuration. {c['reason']}"]
-            continue
-        lines += ["", f"![{c['name']}](figures/{c['name']}.png)"]
-        if c["diverged"]:
-            lines += ["", f"{c['diverged']} of the runs behind this claim diverged."]
-    facts = report["environment"]
-    lines += ["", f"{report['seconds']:.0f} s. lrtheory {facts['lrtheory']}, jax {facts['jax']}, {facts['device']}.", ""]
-    return "\n".join(lines)
-
-
-def row(*cells: Any) -> str:
-    r"""A row of a Markdown table.
-
-    >>> row("|f|", 1)
-    '| \\|f\\| | 1 |'
-    """
-    return "| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |"
-
-
-def no_gap(report: dict[str, Any]) -> str:
-    """Why L-S and S are not expected to come apart, with numbers."""
-    return ("No gap between L-S and S is expected of this configuration: "
-            + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}"
-                        for c in report["conditions"] if not c["holds"]) + ".")
-
-
-def at_which_size(report: dict[str, Any]) -> str:
-    """From which d on the theorem's exponents separate Q from P, in a sentence."""
-    found = report["separation"]
-    first = ("at no d of the table" if found["q_first_from"] is None else
-             f"only from d = {found['q_first_from']:.0e} on (decades)")
-    d = report["config"]["problem"]["d"]
-    return (f"With this configuration's constants and the theorem's exponents in d (here d = {d}), "
-            f"S, followed at infinite width, halves Q's loss before P's time T_P {first}, and T_P/T_Q passes 100 near "
-            f"d = {found['clear_from']:.1e}.")
-
-
-def said(claim: dict[str, Any]) -> str:
-    """A verdict in words."""
-    if claim["verdict"] == "not resolved":
-        return "not resolved at this size"
-    unexpected = claim["verdict"] == "fails" and not claim["expected"]
-    return claim["verdict"] + (" (not expected to hold here)" if unexpected else "")

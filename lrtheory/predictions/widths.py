@@ -3,7 +3,7 @@
 import numpy as np
 
 from lrtheory.predictions.base import Need, Prediction, bootstrap, each_seed, slope
-from lrtheory.theory.figures import BLUE, ORANGE, VERMILION
+from lrtheory.style import BLUE, ORANGE, VERMILION
 
 WIDTHS = (64, 512, 4096)
 """Neurons of each half."""

@@ -1,7 +1,7 @@
 """A sweep from start to end: plan, compute chunk by chunk, keep each, finish what is missing.
 
 Lives here: the order of events, over one process or many. Lives elsewhere: points (grid), chunks (plan), computing
-(batch), files (store), what is shown (report).
+(theory.programs), files (store), what is shown (cli).
 """
 
 import contextlib
@@ -17,14 +17,15 @@ import xarray as xr
 from jax.experimental import multihost_utils
 from zarr.storage import MemoryStore
 
+from lrtheory.algorithm import Algorithm
+from lrtheory.files import STORE, locked, require_free, write_whole
 from lrtheory.provenance import environment
-from lrtheory.schedule import Algorithm
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import plan as planning
 from lrtheory.sweeps import store as storing
 from lrtheory.sweeps.grid import Grid, make_grid
 from lrtheory.sweeps.plan import Chunk, Cut, Group, Plan
-from lrtheory.sweeps.store import STORE, Store
+from lrtheory.sweeps.store import Store
 from lrtheory.theory.config import Config
 
 SESSIONS = "sessions.json"
@@ -132,7 +133,7 @@ def _take_up(grid: Grid, folder: Path, chunk: int | None, resume: bool, watch: W
     else:
         _must_be_free(folder)
     try:
-        held.enter_context(storing.locked(folder))
+        held.enter_context(locked(folder))
         if resume:  # as it is now that it is ours
             cut = _must_be_the_same(folder, grid)
         else:
@@ -162,10 +163,8 @@ def _take_up(grid: Grid, folder: Path, chunk: int | None, resume: bool, watch: W
 
 def _must_be_free(folder: Path) -> None:
     """Raise `ConfigError` for a folder in which anything could be overwritten."""
-    if not storing.is_free(folder):
-        known = (folder / storing.MANIFEST).is_file()
-        raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; "
-                          + (f"--resume {folder} goes on with it" if known else "choose another or remove it"))
+    known = (folder / storing.MANIFEST).is_file()
+    require_free(folder, *[f"--resume {folder} goes on with it"] * known)
 
 
 def _must_be_the_same(folder: Path, grid: Grid) -> Cut | None:
@@ -251,7 +250,7 @@ def _remember(folder: Path, watch: Watch) -> None:
         before = json.loads(path.read_text())
     except (OSError, ValueError):
         before = []
-    storing.write_whole(path, json.dumps([*before, now], indent=1) + "\n")
+    write_whole(path, json.dumps([*before, now], indent=1) + "\n")
     for name in ("lrtheory", "jax", "jaxlib", "device", "precision", "git_revision"):
         if before and before[0][name] != now[name]:
             watch.tell(f"note: {name} was {before[0][name]} when this sweep began and is {now[name]} now; "

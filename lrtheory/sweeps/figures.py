@@ -1,7 +1,7 @@
 """Figures of a sweep: lines over an axis, heat maps over two, small multiples, the phase diagram.
 
 Lives here: one function a kind of figure, each taking a dataset and names. Lives elsewhere: figures of one run over time
-(figures), the numbers (tables).
+(theory.figures), the numbers (tables).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 
+from lrtheory.labelled import mean_and_error
 from lrtheory.spec import ConfigError
-from lrtheory.sweeps.tables import DERIVED, axes_of, mean_and_error, metric
-from lrtheory.theory.figures import GREY, RC, Figure, algorithm_style
+from lrtheory.style import GREY, Figure, algorithm_style, save_figures, styled
+from lrtheory.sweeps.tables import DERIVED, axes_of, metric
 
 NAMES = {"eta_ratio": "η₂/η₁", "weight_decay": "weight decay λ", "noise_level": "noise level ν", "r": "angle r",
          "kappa": "κ", "blur_ratio": "t_blur(η₁)/T_Q", "blur_ratio_small": "t_blur(η₂)/T_Q", "z_norm": "|z|", "eta1": "η₁",
@@ -24,6 +25,7 @@ NAMES = {"eta_ratio": "η₂/η₁", "weight_decay": "weight decay λ", "noise_l
 """How labels of points are written in figures."""
 
 
+@styled
 def line(runs: xr.Dataset, x: str, y: str, panels: str | None = None) -> Figure:
     """The measurement `y` against the axis or label `x`, a line an algorithm with a band of 2 standard errors.
 
@@ -33,30 +35,30 @@ def line(runs: xr.Dataset, x: str, y: str, panels: str | None = None) -> Figure:
     mean, error = mean_and_error(metric(runs, y))
     at = _along(runs, x)
     _only(runs, [at], panels)
-    with matplotlib.rc_context(RC):
-        figure, axes, values = _panels(runs, panels)
-        for axis, value in zip(axes, values, strict=True):
-            for name in runs["algorithm"].values.tolist():
-                chosen = {"algorithm": name} | ({} if value is None else {panels: value})
-                centre = mean.sel(chosen).squeeze().transpose(at).values
-                spread = 2 * np.nan_to_num(error.sel(chosen).squeeze().transpose(at).values)
-                colour, style = algorithm_style(runs, name)
-                place = _positions(runs, x)
-                axis.plot(place, centre, style, color=colour, marker="o", ms=3, label=name)
-                axis.fill_between(place, centre - spread, centre + spread, color=colour, alpha=0.2, lw=0)
-            _scale(axis, runs, x, "x")
-            axis.set_xlabel(_label(runs, x))
-            _title(axis, runs, panels, value)
-        if y.startswith(("test_error", "train_loss")) and float(mean.min()) > 0 and float(mean.max() / mean.min()) > 20:
-            for axis in axes:
-                axis.set_yscale("log")
-        elif y in DERIVED:
-            axes[0].set_ylim(-0.03, 1.03)
-        axes[0].set_ylabel(_label(runs, y))
-        axes[0].legend()
+    figure, axes, values = _panels(runs, panels)
+    for axis, value in zip(axes, values, strict=True):
+        for name in runs["algorithm"].values.tolist():
+            chosen = {"algorithm": name} | ({} if value is None else {panels: value})
+            centre = mean.sel(chosen).squeeze().transpose(at).values
+            spread = 2 * np.nan_to_num(error.sel(chosen).squeeze().transpose(at).values)
+            colour, style = algorithm_style(runs["algorithm"].values.tolist(), name)
+            place = _positions(runs, x)
+            axis.plot(place, centre, style, color=colour, marker="o", ms=3, label=name)
+            axis.fill_between(place, centre - spread, centre + spread, color=colour, alpha=0.2, lw=0)
+        _scale(axis, runs, x, "x")
+        axis.set_xlabel(_label(runs, x))
+        _title(axis, runs, panels, value)
+    if y.startswith(("test_error", "train_loss")) and float(mean.min()) > 0 and float(mean.max() / mean.min()) > 20:
+        for axis in axes:
+            axis.set_yscale("log")
+    elif y in DERIVED:
+        axes[0].set_ylim(-0.03, 1.03)
+    axes[0].set_ylabel(_label(runs, y))
+    axes[0].legend()
     return figure
 
 
+@styled
 def heat_map(runs: xr.Dataset, x: str, y: str, z: str, panels: str = "algorithm") -> Figure:
     """Mean over seeds of the measurement `z` over two axes or labels, a panel for each value of `panels`.
 
@@ -67,18 +69,18 @@ def heat_map(runs: xr.Dataset, x: str, y: str, z: str, panels: str = "algorithm"
     if across == up:
         raise ConfigError(f"--x {x} --y {y}: lie along the same axis {up}; must be two different ones")
     _only(runs, [across, up], panels)
-    with matplotlib.rc_context(RC):
-        figure, axes, values = _panels(runs, panels)
-        mesh = None
-        for axis, value in zip(axes, values, strict=True):
-            mesh = _cells(axis, runs, mean.sel({panels: value}).squeeze().transpose(up, across), x, y, _norm(mean, z))
-            _title(axis, runs, panels, value)
-        assert mesh is not None
-        axes[0].set_ylabel(_label(runs, y))
-        figure.colorbar(mesh, ax=axes, label=_label(runs, z))
+    figure, axes, values = _panels(runs, panels)
+    mesh = None
+    for axis, value in zip(axes, values, strict=True):
+        mesh = _cells(axis, runs, mean.sel({panels: value}).squeeze().transpose(up, across), x, y, _norm(mean, z))
+        _title(axis, runs, panels, value)
+    assert mesh is not None
+    axes[0].set_ylabel(_label(runs, y))
+    figure.colorbar(mesh, ax=axes, label=_label(runs, z))
     return figure
 
 
+@styled
 def phase_diagram(runs: xr.Dataset) -> Figure:
     """Test error on P and learning order of S and L-S against eta2/eta1 and t_blur(eta1)/T_Q, and S along both at once.
 
@@ -89,23 +91,22 @@ def phase_diagram(runs: xr.Dataset) -> Figure:
     x, y = "eta_ratio", "blur_ratio"
     up = _along(runs, y)
     _only(runs, [x, up], "algorithm")
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(11.5, 6.2), layout="constrained")
-        grid = figure.subplots(2, 3)
-        for row, z in enumerate(("test_error_p", "q_first")):
-            mean, error = mean_and_error(metric(runs, z))
-            for axis, name in zip(grid[row], ("S", "L-S"), strict=False):
-                cells = mean.sel(algorithm=name).transpose(up, x)
-                mesh = _cells(axis, runs, cells, x, y, _norm(mean, z))
-                for style in ({"color": "white", "lw": 2.4}, {"color": "black", "lw": 1.2, "ls": "--"}):
-                    axis.plot(_edges(runs, x), _edges(runs, x), scaley=False, **style)
-                axis.set_title(f"{name}: {_short(z)}")
-                axis.set_ylabel(_label(runs, y) if name == "S" else "")
-                if name == "L-S":
-                    figure.colorbar(mesh, ax=grid[row, :2].tolist(), label=_short(z), shrink=0.9)
-            _collapse(grid[row, 2], runs, mean, error, up, z)
-        grid[0, 0].annotate("t_blur(η₂) = T_Q", (0.97, 0.03), xycoords="axes fraction", ha="right", va="bottom", fontsize=8,
-                            color="black", bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1.5})
+    figure = Figure(figsize=(11.5, 6.2), layout="constrained")
+    grid = figure.subplots(2, 3)
+    for row, z in enumerate(("test_error_p", "q_first")):
+        mean, error = mean_and_error(metric(runs, z))
+        for axis, name in zip(grid[row], ("S", "L-S"), strict=False):
+            cells = mean.sel(algorithm=name).transpose(up, x)
+            mesh = _cells(axis, runs, cells, x, y, _norm(mean, z))
+            for style in ({"color": "white", "lw": 2.4}, {"color": "black", "lw": 1.2, "ls": "--"}):
+                axis.plot(_edges(runs, x), _edges(runs, x), scaley=False, **style)
+            axis.set_title(f"{name}: {_short(z)}")
+            axis.set_ylabel(_label(runs, y) if name == "S" else "")
+            if name == "L-S":
+                figure.colorbar(mesh, ax=grid[row, :2].tolist(), label=_short(z), shrink=0.9)
+        _collapse(grid[row, 2], runs, mean, error, up, z)
+    grid[0, 0].annotate("t_blur(η₂) = T_Q", (0.97, 0.03), xycoords="axes fraction", ha="right", va="bottom", fontsize=8,
+                        color="black", bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1.5})
     return figure
 
 
@@ -140,12 +141,7 @@ def save_all(runs: xr.Dataset, folder: Path) -> list[Path]:
     labels = {"S", "L-S"} <= set(runs["algorithm"].values.tolist()) and len(axes) == 2 and "eta_ratio" in axes
     if labels and runs["blur_ratio"].dims == tuple(a for a in axes if a != "eta_ratio"):
         figures["phase_diagram"] = phase_diagram(runs)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, figure in figures.items():
-        paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=200)
-    return paths
+    return save_figures(figures, folder)
 
 
 def select(runs: xr.Dataset, choices: Mapping[str, str]) -> xr.Dataset:

@@ -1,7 +1,7 @@
 """A grid of configurations: named axes over the fields of a config, as a product.
 
 Lives here: axes, their values from text, which of them are static, the config at each point. Lives elsewhere: how
-the points are computed (batch, plan, sweeping) and stored (store).
+the points are computed (plan, course) and stored (store).
 """
 
 import dataclasses
@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from lrtheory.fields import convert_text, field_names
 from lrtheory.spec import ConfigError
-from lrtheory.theory.config import Config, convert_text, field_names
+from lrtheory.theory.config import Config
 from lrtheory.theory.timescales import blur_time, p_time, q_time
 
 MEASURED_TOO = ("steps", "activation_noise")
@@ -289,4 +290,4 @@ def _parse(text: str) -> tuple[str, list[Any]]:
 
 def _value(config: Config, name: str, value: Any) -> Any:
     """One value of an axis, as the field's own type. Raises `ConfigError`."""
-    return convert_text(name, str(value) if not isinstance(value, float | np.floating) else repr(float(value)))
+    return convert_text(Config, name, str(value) if not isinstance(value, float | np.floating) else repr(float(value)))

@@ -1,7 +1,7 @@
 """How a sweep is cut: programs, chunks that fit the memory, and what they will cost.
 
 Lives here: the shape of a chunk and its choice, the chunks of a grid, estimates of memory, time and disk. Lives
-elsewhere: computing a block (batch), keeping results (store), the order of events (sweeping).
+elsewhere: computing a block (theory.programs), keeping results (store), the order of events (course).
 """
 
 import itertools
@@ -13,13 +13,24 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from lrtheory.algorithm import Algorithm
 from lrtheory.devices import free_memory
-from lrtheory.schedule import Algorithm
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import Grid
-from lrtheory.theory import runs as batch
 from lrtheory.theory import simulate
-from lrtheory.theory.runs import Block, Measured, Program
+from lrtheory.theory.programs import (
+    Block,
+    Measured,
+    Program,
+    Progress,
+    Running,
+    advance,
+    compile_block,
+    measured,
+    pieces,
+    run_block,
+    start,
+)
 
 Group = tuple[int | None, ...]
 """The points of one program: an index along each axis that is compiled for, None along the others."""
@@ -102,10 +113,10 @@ def chunks(grid: Grid, cut: Cut, group: Group) -> Iterator[Chunk]:
                                          for k, reach, n in zip(number, reaches, lengths, strict=True)))
 
 
-def compute(grid: Grid, program: Program, chunk: Chunk, progress: batch.Progress | None = None) -> Measured:
+def compute(grid: Grid, program: Program, chunk: Chunk, progress: Progress | None = None) -> Measured:
     """All measurements of a chunk: {name: (its extent along each axis, algorithms, seeds[, records])}."""
     seeds = grid.config.first_seed + np.array(chunk.box[-1])
-    found = batch.run_block(program, grid.point_values(chunk.points), seeds, progress)
+    found = run_block(program, grid.point_values(chunk.points), seeds, progress)
     return {name: values.reshape(*map(len, chunk.box[:-1]), *values.shape[1:]) for name, values in found.items()}
 
 
@@ -133,7 +144,7 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
 
     def prepare(group: Group, cut: Cut) -> None:
         tell("compiling " + ", ".join(filter(None, [grid.label(group), f"{cut.block.runs} runs of each algorithm at once"])))
-        programs[group] = batch.compile_block(grid.group_config(group), grid.swept, cut.block, algorithms)
+        programs[group] = compile_block(grid.group_config(group), grid.swept, cut.block, algorithms)
         if programs[group].memory <= MEMORY_SHARE * free:
             tell("timing it")
             seconds[group] = seconds_a_chunk(grid, programs[group], next(chunks(grid, cut, group)))
@@ -161,16 +172,16 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
 
 def seconds_a_chunk(grid: Grid, program: Program, chunk: Chunk, budget: float = 0.5) -> float:
     """Seconds the chunk takes, extrapolated from some of its steps and records that take `budget` seconds or more."""
-    every = batch.pieces(program.config)
+    every = pieces(program.config)
     started = time.perf_counter()
-    running = jax.block_until_ready(batch.start(program, grid.point_values(chunk.points),
+    running = jax.block_until_ready(start(program, grid.point_values(chunk.points),
                                                 grid.config.first_seed + np.array(chunk.box[-1])))
     drawing = time.perf_counter() - started
 
-    def timed(running: batch.Running, steps: int) -> tuple[float, batch.Running]:
+    def timed(running: Running, steps: int) -> tuple[float, Running]:
         bounds = np.linspace(0, steps, len(every[0])).astype(np.int32)
         started = time.perf_counter()
-        running, _ = batch.advance(program, running, bounds)
+        running, _ = advance(program, running, bounds)
         return time.perf_counter() - started, running
 
     _, running = timed(running, 0)
@@ -187,7 +198,7 @@ def result_bytes(grid: Grid) -> int:
     """Bytes of all results, uncompressed."""
     records = grid.config.records + 1
     return grid.runs * sum(kind.itemsize * (records if over_time else 1)
-                           for kind, over_time in batch.measured(grid.config).values())
+                           for kind, over_time in measured(grid.config).values())
 
 
 def _excess(program: Program, seconds: float, cut: Cut, free: int) -> float:

@@ -1,7 +1,7 @@
 """The results of a sweep as a zarr store: whole chunks or none, found again after any accident.
 
-Lives here: the folder's manifest and lock, the arrays, writing and checking chunks, opening the dataset. Lives
-elsewhere: what a chunk is (plan), when it is computed (sweeping), what the numbers say (results).
+Lives here: the folder's manifest, the arrays, writing and checking chunks, opening the dataset. Lives elsewhere: files as
+such (files), what a chunk is (plan), when it is computed (course), what the numbers say (results).
 
 A store has one array for each measurement, with the grid's axes, algorithm, seed (and record) as dimensions and one
 file for each chunk of the sweep. Files appear by renaming and carry a checksum; a chunk counts once the file of `done`,
@@ -12,32 +12,32 @@ import dataclasses
 import functools
 import itertools
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore, MemoryStore
 
+from lrtheory import fields
+from lrtheory.fields import from_json, to_json
+from lrtheory.files import STORE, write_whole
+from lrtheory.labelled import config_of, names_of
 from lrtheory.provenance import environment
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import Axis, Grid
 from lrtheory.sweeps.plan import Chunk, Cut
 from lrtheory.theory import simulate
-from lrtheory.theory.config import from_json, to_json
+from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
-from lrtheory.theory.runs import Measured, measured
+from lrtheory.theory.programs import Measured, measured
 
-MANIFEST, STORE, LOCK = "sweep.json", "results.zarr", ".lock"
-"""Names in the folder of a sweep; `STORE` also in that of a run."""
+MANIFEST = "sweep.json"
+"""What a folder has to be that of a sweep."""
 Place = Path | MemoryStore
 """Where a store lies: a path on disk, or memory."""
 
@@ -54,22 +54,12 @@ def write_manifest(folder: Path, grid: Grid, cut: Cut | None) -> None:
     write_whole(folder / MANIFEST, json.dumps(describe(grid, cut), indent=1) + "\n")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that it is there as a whole or as it was before. Raises `OSError` if it cannot be written."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def read_manifest(folder: Path) -> tuple[Grid, Cut | None]:
     """The grid of a sweep folder, and how it was cut if that is decided. Raises `ConfigError`."""
     path = folder / MANIFEST
     try:
         tree = json.loads(path.read_text())
-        config = from_json(json.dumps(tree["config"]), str(path))
+        config = from_json(json.dumps(tree["config"]), Config, str(path))
         axes = tuple(Axis(tuple(a["fields"]), tuple(tuple(v) for v in a["values"])) for a in tree["axes"])
         cut = tree.get("chunk")
         return Grid(config, axes), Cut(tuple(cut["axes"]), cut["seeds"]) if cut else None
@@ -83,49 +73,14 @@ def read_manifest(folder: Path) -> tuple[Grid, Cut | None]:
 
 
 def differences(grid: Grid, other: Grid) -> list[str]:
-    """What tells two sweeps apart, a line a field: "training.eta1: 0.02 there, 0.03 asked for"."""
-    def flat(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-        for key, value in tree.items():
-            if isinstance(value, dict):
-                yield from flat(value, f"{prefix}{key}.")
-            else:
-                yield f"{prefix}{key}", value
-
+    """What tells two sweeps apart, a line a field: "training.eta1: 0.02 in the folder, 0.03 asked for"."""
     def facts(grid: Grid) -> dict[str, Any]:
-        tree = describe(grid, None)
+        unnamed = grid.config.replace(name="", note="")  # no number depends on these
+        tree = describe(dataclasses.replace(grid, config=unnamed), None)
         axes = {"axis " + "+".join(a["fields"]): a["values"] for a in tree["axes"]}
-        facts = dict(flat(tree["config"])) | axes | {"order of the axes": list(grid.dims)}
-        return {name: fact for name, fact in facts.items() if name not in ("name", "note")}  # no number depends on these
+        return tree["config"] | axes | {"order of the axes": list(grid.dims)}
 
-    here, there = facts(grid), facts(other)
-    return [f"{name}: {_shown(here, name)} in the folder, {_shown(there, name)} asked for"
-            for name in dict.fromkeys([*here, *there]) if here.get(name) != there.get(name)]
-
-
-def _shown(facts: dict[str, Any], name: str) -> str:
-    text = json.dumps(facts[name]) if name in facts else "nothing"
-    return text if len(text) < 60 else text[:57] + "..."
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process alone; the lock goes with the process, however it ends.
-
-    Raises `ConfigError` if another process has it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / LOCK, timeout=0)
-    try:
-        with lock:
-            yield
-    except filelock.Timeout:
-        raise ConfigError(f"{folder}: another process is working on this sweep; must be one at a time; wait for it or "
-                          "end it") from None
-
-
-def is_free(folder: Path) -> bool:
-    """Whether nothing would be overwritten: no folder, or one with nothing but a lock."""
-    return not folder.exists() or (folder.is_dir() and all(p.name == LOCK for p in folder.iterdir()))
+    return fields.differences(facts(grid), facts(other))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +123,7 @@ class Store:
         """The group with its coordinates and empty arrays."""
         grid, config = self.grid, self.grid.config
         coords: dict[str, Any] = dict(grid.coordinates())
-        coords["algorithm"] = np.array(self.algorithms, np.dtypes.StringDType())  # zarr 3 stores no others stably
+        coords["algorithm"] = names_of(self.algorithms)
         coords["seed"] = config.first_seed + np.arange(config.seeds)
         coords["step"] = self._steps()
         xr.Dataset(coords=coords, attrs={"config": to_json(config), "axes": json.dumps(list(grid.dims))}
@@ -264,7 +219,7 @@ def open_results(place: Place) -> xr.Dataset:
     """The dataset of a store, read when used; of an unfinished one, the runs that are there (others nan), with `done`."""
     results = xr.open_zarr(place, consolidated=False, chunks=None, decode_times=False, mask_and_scale=False)
     dims = [*json.loads(results.attrs.get("axes", "[]")), "algorithm", "seed", "record"]
-    names = described(from_json(results.attrs["config"], str(place)).problem)
+    names = described(config_of(results, Config).problem)
     results = results[[n for n in names if n in results] + ["done"]].transpose(*[d for d in dims if d in results.dims])
     if bool(results["done"].all()):
         return results.drop_vars("done")

@@ -1,6 +1,7 @@
-"""Numbers of a sweep as tables: one value a run, means over seeds, tidy rows, CSV and parquet.
+"""Numbers of a sweep as tables: one value a run, a row a point, tidy rows, CSV and parquet.
 
-Lives here: choosing and reducing what is stored. Lives elsewhere: storing (store, results), drawing (maps).
+Lives here: choosing and reducing what is stored. Lives elsewhere: means over seeds (labelled),
+storing (store, results), drawing (figures).
 """
 
 from collections.abc import Callable, Iterator
@@ -10,10 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from lrtheory.labelled import RUN_DIMS, mean_and_error
 from lrtheory.spec import ConfigError
-
-RUN_DIMS = ("algorithm", "seed", "record")
-"""Dimensions of every result; all others are the axes of a sweep."""
 
 DERIVED: dict[str, tuple[str, Callable[[xr.Dataset], xr.DataArray]]] = {
     "q_first": ("share of seeds, Q halved before P",
@@ -50,15 +49,6 @@ def metric(runs: xr.Dataset, name: str) -> xr.DataArray:
         raise ConfigError(f"{name}: no such measurement; must be one of {', '.join([*map(str, runs.data_vars), *DERIVED])}")
     good = xr.apply_ufunc(np.isinf, runs["diverged_at"])  # of a missing run it is nan
     return values.where(good).rename(name).transpose(*runs["diverged_at"].dims).drop_vars("step", errors="ignore")
-
-
-def mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Mean over the dimension seed, of those that have a value, and its standard error; nan for fewer than 1 and 2."""
-    count = values.notnull().sum("seed")
-    mean = values.sum("seed", skipna=True) / count.where(count > 0)
-    mean = mean.where(xr.apply_ufunc(np.isfinite, mean))  # a time that was never reached has no mean
-    spread = ((values - mean) ** 2).sum("seed", skipna=True) / (count - 1).where(count > 1)
-    return mean.rename(values.name), ((spread / count) ** 0.5).rename(f"{values.name}_sem")
 
 
 def points(runs: xr.Dataset) -> pd.DataFrame:

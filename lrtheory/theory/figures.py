@@ -1,64 +1,44 @@
 """Figures of a run, made from stored results and nothing else.
 
-Lives here: one function a figure, each taking a dataset and returning a matplotlib figure. Lives elsewhere:
-numbers (results), tables (report).
+Lives here: one function a figure, each taking a dataset and returning a matplotlib figure. Lives elsewhere: how figures look
+(style), numbers (results), tables at the terminal (cli).
 """
 
-import functools
-import io
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import matplotlib.figure
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from lrtheory.theory.results import config_of, undiverged
+from lrtheory.labelled import config_of, undiverged
+from lrtheory.style import (
+    BLUE,
+    DASHED,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    Figure,
+    algorithm_style,
+    save_figures,
+    styled,
+)
+from lrtheory.theory.config import Config
 
-# Okabe & Ito (2008): told apart by readers with any colour vision, and in grey by line style.
-BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, GREY = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7",
-                                                     "#666666")
-ALGORITHM_STYLE = {"L-S": (BLUE, "-"), "S": (VERMILION, "--"), "S+noise": (GREEN, "-.")}
-"""{algorithm: (colour, line)}."""
 GROUP_STYLE = {"p": (BLUE, "P only"), "mixed": (GREY, "both halves"), "q": (ORANGE, "Q only")}
 """{group: (colour, label)} of the paper's groups."""
 DIRECTION_STYLE = {"g_z": (BLUE, "g(z)"), "g_plus": (ORANGE, "g(z + ζ)"), "g_minus": (PURPLE, "g(z − ζ)")}
 """{measurement: (colour, label)} of the outputs on Q's directions."""
-DASHED: dict[str, Any] = {"ls": (0, (4, 2)), "lw": 1.1}
-"""How a prediction is drawn."""
-RC: dict[Any, Any] = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
-      "legend.frameon": False, "figure.dpi": 100, "lines.linewidth": 1.6}
-"""Matplotlib settings under which every figure is drawn."""
-
-
-class Figure(matplotlib.figure.Figure):
-    """A matplotlib figure that notebooks show as it is returned, whether or not pyplot has been loaded."""
-
-    def _repr_png_(self) -> bytes:
-        picture = io.BytesIO()
-        self.savefig(picture, format="png")
-        return picture.getvalue()
-
-
 Draw = Callable[..., Figure]
 """(results, its prediction or None) -> figure."""
 
 
-def _styled(draw: Draw) -> Draw:
-    """Draw under the house style without changing the user's."""
-    @functools.wraps(draw)
-    def styled(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
-        with matplotlib.rc_context(RC):
-            return draw(results, theory)
-
-    return styled
-
-
-@_styled
+@styled
 def learning_order(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
     """Training loss of each group against time, a panel an algorithm; bands from the least to the largest seed."""
     names, groups = results["algorithm"].values.tolist(), group_styles(results)
@@ -77,13 +57,13 @@ def learning_order(results: xr.Dataset, theory: xr.Dataset | None = None) -> Fig
     return figure
 
 
-@_styled
+@styled
 def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None) -> Figure:
     """Test error on P against time for every algorithm, from the first step on; bands of 2 standard errors over seeds."""
     results = results.isel(record=slice(1, None))  # at the start f = 0, an error everywhere by convention
     figure, (axis,) = _panels(1)
     for name in results["algorithm"].values.tolist():
-        colour, _ = algorithm_style(results, name)
+        colour, _ = algorithm_style(results["algorithm"].values.tolist(), name)
         runs = results.sel(algorithm=name)
         curve(axis, runs, "test_error_p", colour, name, band="error", theory=_one(theory, name))
         mark_annealing(axis, runs, colour)
@@ -97,7 +77,7 @@ def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def directions(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
     """Outputs g at the three directions of Q, a panel an algorithm, and the contrast of all algorithms in the last panel."""
     names = results["algorithm"].values.tolist()
@@ -114,7 +94,7 @@ def directions(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
         axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
     axes[0].set_ylabel("output on a direction of Q")
     for name in names:
-        colour, _ = algorithm_style(results, name)
+        colour, _ = algorithm_style(results["algorithm"].values.tolist(), name)
         curve(axes[-1], results.sel(algorithm=name), "contrast", colour, name, band="range", theory=_one(theory, name))
     axes[-1].set_title("contrast g(z+ζ) + g(z−ζ) − 2g(z)")
     axes[-1].legend(loc="best")
@@ -122,13 +102,13 @@ def directions(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def noise_and_signal(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
     """Noise against signal: norms of both parts of W and of V, the noise variance with its law, and gate agreement."""
     figure, axes = _panels(4, columns=2)
     for axis, half in zip(axes, "wv", strict=False):
         for name in results["algorithm"].values.tolist():
-            colour, _ = algorithm_style(results, name)
+            colour, _ = algorithm_style(results["algorithm"].values.tolist(), name)
             runs = results.sel(algorithm=name)
             curve(axis, runs, f"signal_norm_{half}", colour, f"{name}, signal", band="range", theory=_one(theory, name))
             curve(axis, runs, f"noise_norm_{half}", colour, f"{name}, noise", band=None, width=0.8)
@@ -139,7 +119,7 @@ def noise_and_signal(results: xr.Dataset, theory: xr.Dataset | None = None) -> F
         axes[0].plot([], [], **DASHED, color="0.2", label="infinite width")
     axes[0].legend(fontsize=7, loc="lower right")
     for name in results["algorithm"].values.tolist():
-        colour, _ = algorithm_style(results, name)
+        colour, _ = algorithm_style(results["algorithm"].values.tolist(), name)
         runs = results.sel(algorithm=name)
         curve(axes[2], runs, "noise_variance_w", colour, f"{name}, W", band="range")
         curve(axes[2], runs, "noise_variance_theory", "black", "_", band=None, width=1.0, line="--")
@@ -155,19 +135,19 @@ def noise_and_signal(results: xr.Dataset, theory: xr.Dataset | None = None) -> F
     return figure
 
 
+@styled
 def overlay(runs: Mapping[str, xr.Dataset], theory: xr.Dataset, metric: str = "contrast") -> Figure:
     """One measurement of several runs by name over the prediction, a panel an algorithm; bands over all seeds."""
     names = theory["algorithm"].values.tolist()
-    with matplotlib.rc_context(RC):
-        figure, axes = _panels(len(names), sharey=True)
-        for axis, name in zip(axes, names, strict=True):
-            for colour, (label, results) in zip((SKY, VERMILION, GREEN, PURPLE, ORANGE), runs.items(), strict=False):
-                curve(axis, results.sel(algorithm=name), metric, colour, label, band="range")
-            when, predicted = (theory[m].sel(algorithm=name).mean("seed") for m in ("time", metric))
-            axis.plot(when, predicted, **DASHED, color="black", zorder=3)
-            axis.set_title(name)
-        axes[0].set_ylabel(str(theory[metric].attrs["long_name"].partition(";")[0]))
-        _legend_above(figure, axes[0], theory)
+    figure, axes = _panels(len(names), sharey=True)
+    for axis, name in zip(axes, names, strict=True):
+        for colour, (label, results) in zip((SKY, VERMILION, GREEN, PURPLE, ORANGE), runs.items(), strict=False):
+            curve(axis, results.sel(algorithm=name), metric, colour, label, band="range")
+        when, predicted = (theory[m].sel(algorithm=name).mean("seed") for m in ("time", metric))
+        axis.plot(when, predicted, **DASHED, color="black", zorder=3)
+        axis.set_title(name)
+    axes[0].set_ylabel(str(theory[metric].attrs["long_name"].partition(";")[0]))
+    _legend_above(figure, axes[0], theory)
     return figure
 
 
@@ -178,12 +158,7 @@ FIGURES: dict[str, Draw] = {f.__name__: f for f in (learning_order, test_error_o
 
 def save_all(results: xr.Dataset, folder: Path, theory: xr.Dataset | None = None) -> list[Path]:
     """Write every figure as PNG into `folder` (made if needed), with the prediction if given, and return the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, draw in FIGURES.items():
-        paths.append(folder / f"{name}.png")
-        draw(results, theory).savefig(paths[-1], dpi=200)
-    return paths
+    return save_figures({name: draw(results, theory) for name, draw in FIGURES.items()}, folder)
 
 
 def _panels(count: int, columns: int | None = None, sharey: bool = False) -> tuple[Figure, list[Axes]]:
@@ -209,14 +184,7 @@ def group_styles(results: xr.Dataset) -> dict[str, tuple[str, str]]:
     """{group: (colour, label)} of every group of examples in the results."""
     spare = itertools.cycle((GREEN, PURPLE, SKY))
     return {name: GROUP_STYLE[name] if name in GROUP_STYLE else (next(spare), name)
-            for name in config_of(results).problem.group_names}
-
-
-def algorithm_style(results: xr.Dataset, name: str) -> tuple[str, str]:
-    """(colour, line) of an algorithm, its own or, for one of yours, a spare one."""
-    spare = [(PURPLE, "-"), (SKY, "--"), (ORANGE, "-.")]
-    others = [n for n in results["algorithm"].values.tolist() if n not in ALGORITHM_STYLE]
-    return ALGORITHM_STYLE[name] if name in ALGORITHM_STYLE else spare[others.index(name) % len(spare)]
+            for name in config_of(results, Config).problem.group_names}
 
 
 def _one(theory: xr.Dataset | None, name: str) -> xr.Dataset | None:

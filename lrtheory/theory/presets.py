@@ -4,7 +4,7 @@ Lives here: numbers. Lives elsewhere: what they mean (problem, network, training
 effect (timescales).
 """
 
-from lrtheory.spec import ConfigError
+from lrtheory.spec import choose
 from lrtheory.theory.config import Config
 from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
@@ -116,6 +116,4 @@ PRESETS = {f.__name__: f for f in (quick, full, literal, mitigation, phase)}
 
 def preset(name: str) -> Config:
     """The configuration called `name`. Raises `ConfigError` for an unknown one."""
-    if name not in PRESETS:
-        raise ConfigError(f"--preset {name}: must be one of {', '.join(PRESETS)}; choose one of these")
-    return PRESETS[name]()
+    return choose(PRESETS, name, "--preset")()

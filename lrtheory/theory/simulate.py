@@ -13,7 +13,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lrtheory import noise
-from lrtheory.schedule import Algorithm, ScheduleState
+from lrtheory.algorithm import Algorithm
+from lrtheory.schedule import ScheduleState
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines import ENGINES
 from lrtheory.theory.engines.base import Perturbation

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from lrtheory import noise
-from lrtheory.schedule import Algorithm, anneal_at_loss, constant
+from lrtheory.algorithm import Algorithm, unknown
+from lrtheory.schedule import anneal_at_loss, constant
 from lrtheory.spec import (
-    ConfigError,
     require,
     require_choice,
     require_nonnegative,
@@ -25,10 +25,6 @@ from lrtheory.spec import (
 
 ActivationNoise = Literal["example", "shared"]
 """Values of `Training.activation_noise_form`."""
-AlgorithmName = Literal["L-S", "S", "S+noise"]
-"""Names of the algorithms: large, then small rate; small rate; small rate with annealed pre-activation noise."""
-ALGORITHMS: tuple[str, ...] = get_args(AlgorithmName)
-"""The same, as a tuple."""
 
 
 @spec
@@ -104,7 +100,7 @@ class Training:
         if name == "S+noise":
             return Algorithm(rate=constant(eta2),
                              activation_noise=annealed(self.activation_noise, self.activation_noise_after))
-        raise ConfigError(f"algorithms = {name!r}: must be one of {', '.join(ALGORITHMS)}; choose one of these")
+        raise unknown(name)
 
     def check(self, n_train: int) -> None:
         """Raise `ConfigError` for numbers no run on N = `n_train` examples can have."""

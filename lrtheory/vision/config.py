@@ -1,7 +1,7 @@
-"""Everything that determines the CIFAR-10 experiment, as one value: checked, written and read as JSON.
+"""Everything that determines the CIFAR-10 experiment, as one value.
 
-Lives here: `Experiment`, its parts, and the schedules of its algorithms. Lives elsewhere: the patch's law (patches), named
-experiments (presets), training (train).
+Lives here: `Experiment`, its parts, and the schedules of its algorithms. Lives elsewhere: JSON (fields), the patch's law
+(patches), named experiments (presets), training (simulate).
 """
 
 import dataclasses
@@ -10,10 +10,10 @@ from typing import Any, Literal, get_args
 import flax.linen as nn
 import jax.numpy as jnp
 
-from lrtheory.schedule import Algorithm, Schedule, step_decay
-from lrtheory.spec import ConfigError, require, require_choice, require_nonnegative, require_positive, spec, static, swept
-from lrtheory.theory.config import changed
-from lrtheory.theory.training import ALGORITHMS, AlgorithmName
+from lrtheory.algorithm import Algorithm, AlgorithmName, check_runs, unknown
+from lrtheory.fields import changed
+from lrtheory.schedule import Schedule, step_decay
+from lrtheory.spec import require, require_choice, require_nonnegative, require_positive, spec, static, swept
 from lrtheory.vision.models import SmallCNN, WideResNet
 from lrtheory.vision.patches import PatchLaw
 
@@ -115,7 +115,7 @@ class SGD:
             return Algorithm(rate=small, activation_noise=silent)
         if name == "S+noise":
             return Algorithm(rate=small, activation_noise=self._staircase(self.activation_noise, self.anneal_noise))
-        raise ConfigError(f"algorithms = {name!r}: must be one of {', '.join(ALGORITHMS)}; choose one of these")
+        raise unknown(name)
 
     def _staircase(self, first: Any, factor: Any) -> Schedule:
         """`first`, times `factor` once for each annealing that has been."""
@@ -173,14 +173,7 @@ class Experiment:
         self.model.check()
         self.patch.check()
         self.training.check()
-        require(len(self.algorithms) > 0, "algorithms", self.algorithms, "at least one", "for example L-S S")
-        require(len(set(self.algorithms)) == len(self.algorithms), "algorithms", self.algorithms,
-                "different from each other", "name each once")
-        for name in self.algorithms:
-            require_choice("algorithms", name, ALGORITHMS)
-        require(self.seeds >= 1, "seeds", self.seeds, "at least 1", "4 give a standard error")
-        require(0 <= self.first_seed < 2**31 - self.seeds, "first_seed", self.first_seed, "in [0, 2^31 - seeds)",
-                "choose another")
+        check_runs(self.algorithms, self.seeds, self.first_seed)
         require(1 <= self.n_train <= N_TRAIN, "n_train", self.n_train, f"between 1 and {N_TRAIN:,}", "CIFAR-10 has no more")
         require(1 <= self.n_test <= N_TEST, "n_test", self.n_test, f"between 1 and {N_TEST:,}", "CIFAR-10 has no more")
         require(1 <= self.training.batch_size <= self.n_train, "training.batch_size", self.training.batch_size,

@@ -1,6 +1,6 @@
 """Figures of the CIFAR-10 experiment: accuracies over epochs, the patch before and after annealing, patched images.
 
-Lives here: one function a figure. Lives elsewhere: the numbers (outcome).
+Lives here: one function a figure. Lives elsewhere: how figures look (style), the numbers (results).
 """
 
 from pathlib import Path
@@ -8,54 +8,52 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from lrtheory.theory.figures import GREY, RC, Figure, algorithm_style
-from lrtheory.theory.results import estimate, undiverged
-from lrtheory.vision import patches
-from lrtheory.vision import simulate as train
+from lrtheory.labelled import config_of, estimate, undiverged
+from lrtheory.style import GREY, Figure, algorithm_style, save_figures, styled
+from lrtheory.vision import patches, simulate
 from lrtheory.vision.cifar import CLASSES, Images
 from lrtheory.vision.config import Experiment
-from lrtheory.vision.results import CHANCE, experiment_of, last_before_annealing
+from lrtheory.vision.results import CHANCE, last_before_annealing
 
 TITLES = {"train_accuracy": "training images, as drawn", "accuracy_clean": "clean test images",
           "accuracy_mixed": "test images with the patch", "accuracy_patch_only": "the patch alone"}
 """{measurement: title of its panel}."""
 
 
+@styled
 def accuracies(results: xr.Dataset) -> Figure:
     """Accuracy against epochs under each condition; lines are means, bands 2 standard errors over seeds."""
     shown = [m for m in TITLES if m in results]
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(3.3 * len(shown), 3.3), layout="constrained")
-        for axis, metric in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
-            for name in results["algorithm"].values.tolist():
-                runs = undiverged(results.sel(algorithm=name))
-                if runs.sizes["seed"]:
-                    _line(axis, results, runs, metric, name)
-            for epoch in experiment_of(results).training.anneal_epochs:
-                axis.axvline(epoch - 1, color="black", lw=0.7, alpha=0.6)
-                if metric == "accuracy_clean":  # lines leave room at the top here
-                    axis.annotate("annealed", (epoch - 1, 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0),
-                                  textcoords="offset points", va="top", fontsize=8)
-            if metric == "accuracy_patch_only":
-                axis.axhline(CHANCE, color=GREY, lw=0.7, ls=":")
-            axis.set_title(TITLES[metric])
-            axis.set_xlabel("epochs done")
-            axis.set_ylim(0, 1)
-            axis.margins(x=0)
-        axes = figure.axes
-        axes[0].set_ylabel("accuracy")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    figure = Figure(figsize=(3.3 * len(shown), 3.3), layout="constrained")
+    for axis, metric in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
+        for name in results["algorithm"].values.tolist():
+            runs = undiverged(results.sel(algorithm=name))
+            if runs.sizes["seed"]:
+                _line(axis, results, runs, metric, name)
+        for epoch in config_of(results, Experiment).training.anneal_epochs:
+            axis.axvline(epoch - 1, color="black", lw=0.7, alpha=0.6)
+            if metric == "accuracy_clean":  # lines leave room at the top here
+                axis.annotate("annealed", (epoch - 1, 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0),
+                              textcoords="offset points", va="top", fontsize=8)
+        if metric == "accuracy_patch_only":
+            axis.axhline(CHANCE, color=GREY, lw=0.7, ls=":")
+        axis.set_title(TITLES[metric])
+        axis.set_xlabel("epochs done")
+        axis.set_ylim(0, 1)
+        axis.margins(x=0)
+    axes = figure.axes
+    axes[0].set_ylabel("accuracy")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
 
 
 def _line(axis: Axes, results: xr.Dataset, runs: xr.Dataset, metric: str, name: str) -> None:
-    colour, line = algorithm_style(results, name)
+    colour, line = algorithm_style(results["algorithm"].values.tolist(), name)
     values, epochs = runs[metric].values, runs["time"].values
     mean = values.mean(0)
     axis.plot(epochs, mean, color=colour, ls=line, label=name)
@@ -64,37 +62,38 @@ def _line(axis: Axes, results: xr.Dataset, runs: xr.Dataset, metric: str, name: 
         axis.fill_between(epochs, mean - spread, mean + spread, color=colour, alpha=0.2, lw=0)
 
 
+@styled
 def patch_before_and_after(results: xr.Dataset) -> Figure:
     """Patch-only and clean accuracy at the last epoch before annealing and at the end: points are seeds, bars means."""
     before = last_before_annealing(results)
     shown = [m for m in ("accuracy_patch_only", "accuracy_clean") if m in results]
     moments = ([("before annealing", before)] if before is not None else []) + [("at the end", -1)]
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(3.6 * len(shown), 3.1), layout="constrained")
-        for axis, metric in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
-            names = results["algorithm"].values.tolist()
-            for k, name in enumerate(names):
-                colour, _ = algorithm_style(results, name)
-                for j, (_, record) in enumerate(moments):
-                    values = undiverged(results.sel(algorithm=name))[metric].isel(record=record).values
-                    x, found = k + 0.36 * (j - (len(moments) - 1) / 2), estimate(values)
-                    if found["mean"] is None:
-                        continue
-                    axis.bar(x, found["mean"], 0.33, color=colour, alpha=0.35 if j < len(moments) - 1 else 0.85)
-                    if found["sem"] is not None:
-                        axis.errorbar(x, found["mean"], 2 * found["sem"], color="black", lw=1, capsize=2)
-                    axis.plot(x + np.linspace(-0.08, 0.08, len(values)), values, ".", color="black", ms=3)
-            axis.set_xticks(range(len(names)), names)
-            axis.set_title(TITLES[metric] + ("\npale: before annealing; full: at the end" if len(moments) > 1 else ""))
-            axis.set_ylim(0, 1)
-        figure.axes[0].set_ylabel("accuracy")
-        figure.axes[0].axhline(CHANCE, color=GREY, lw=0.7, ls=":")
+    figure = Figure(figsize=(3.6 * len(shown), 3.1), layout="constrained")
+    for axis, metric in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
+        names = results["algorithm"].values.tolist()
+        for k, name in enumerate(names):
+            colour, _ = algorithm_style(results["algorithm"].values.tolist(), name)
+            for j, (_, record) in enumerate(moments):
+                values = undiverged(results.sel(algorithm=name))[metric].isel(record=record).values
+                x, found = k + 0.36 * (j - (len(moments) - 1) / 2), estimate(values)
+                if found["mean"] is None:
+                    continue
+                axis.bar(x, found["mean"], 0.33, color=colour, alpha=0.35 if j < len(moments) - 1 else 0.85)
+                if found["sem"] is not None:
+                    axis.errorbar(x, found["mean"], 2 * found["sem"], color="black", lw=1, capsize=2)
+                axis.plot(x + np.linspace(-0.08, 0.08, len(values)), values, ".", color="black", ms=3)
+        axis.set_xticks(range(len(names)), names)
+        axis.set_title(TITLES[metric] + ("\npale: before annealing; full: at the end" if len(moments) > 1 else ""))
+        axis.set_ylim(0, 1)
+    figure.axes[0].set_ylabel("accuracy")
+    figure.axes[0].axhline(CHANCE, color=GREY, lw=0.7, ls=":")
     return figure
 
 
+@styled
 def samples(config: Experiment, images: Images) -> Figure:
     """Test images of the first seed as the networks see them: clean, with z + zeta, with z - zeta, and the patch alone."""
-    data = train.choose(config.replace(n_test=min(200, len(images.test)), n_train=config.training.batch_size), images,
+    data = simulate.choose(config.replace(n_test=min(200, len(images.test)), n_train=config.training.batch_size), images,
                         config.first_seed)
     first = [int(np.argmax(np.asarray(data.test_classes[0]) == c)) for c in range(len(CLASSES))]
     x, classes = patches.normalise(data.test_images[0][np.array(first)]), jnp.arange(len(CLASSES))
@@ -104,24 +103,21 @@ def samples(config: Experiment, images: Images) -> Figure:
         rows |= {"z + ζ": patches.patched(data.patch, x, classes, one, one),
                  "z − ζ": patches.patched(data.patch, x, classes, -one, one),
                  "patch only": patches.only(config.patch, data.patch, jax.random.key(0), x, classes)}
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(9, 1.0 * len(rows) + 0.3), layout="constrained")
-        axes = figure.subplots(len(rows), len(CLASSES), squeeze=False)
-        for row, (label, shown) in zip(axes, rows.items(), strict=True):
-            pixels = np.asarray(shown) * np.array(patches.STD) + np.array(patches.MEAN)
-            for axis, image, name in zip(row, pixels, CLASSES, strict=True):
-                axis.imshow(np.clip(image, 0, 255).astype(np.uint8))
-                axis.set(xticks=[], yticks=[])
-                axis.spines[:].set_visible(False)
-                if label == "clean":
-                    axis.set_title(name, fontsize=8)
-            row[0].set_ylabel(label, fontsize=8)
+    figure = Figure(figsize=(9, 1.0 * len(rows) + 0.3), layout="constrained")
+    axes = figure.subplots(len(rows), len(CLASSES), squeeze=False)
+    for row, (label, shown) in zip(axes, rows.items(), strict=True):
+        pixels = np.asarray(shown) * np.array(patches.STD) + np.array(patches.MEAN)
+        for axis, image, name in zip(row, pixels, CLASSES, strict=True):
+            axis.imshow(np.clip(image, 0, 255).astype(np.uint8))
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+            if label == "clean":
+                axis.set_title(name, fontsize=8)
+        row[0].set_ylabel(label, fontsize=8)
     return figure
 
 
 def save_all(results: xr.Dataset, config: Experiment, images: Images, folder: Path) -> None:
     """Write every figure as PNG into `folder`, made if needed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in (("accuracies", accuracies(results)), ("before_and_after", patch_before_and_after(results)),
-                         ("samples", samples(config, images))):
-        figure.savefig(folder / f"{name}.png", dpi=200)
+    save_figures({"accuracies": accuracies(results), "before_and_after": patch_before_and_after(results),
+                  "samples": samples(config, images)}, folder)

@@ -3,7 +3,7 @@
 Lives here: numbers. Lives elsewhere: what they mean (experiment, patches).
 """
 
-from lrtheory.spec import ConfigError
+from lrtheory.spec import choose
 from lrtheory.vision.config import SGD, Experiment, Model
 from lrtheory.vision.patches import PatchLaw
 
@@ -74,6 +74,4 @@ PRESETS = {f.__name__: f for f in (mini, paper, plain, tiny)}
 
 def preset(name: str) -> Experiment:
     """The experiment called `name`. Raises `ConfigError` for an unknown one."""
-    if name not in PRESETS:
-        raise ConfigError(f"--preset {name}: must be one of {', '.join(PRESETS)}; choose one of these")
-    return PRESETS[name]()
+    return choose(PRESETS, name, "--preset")()

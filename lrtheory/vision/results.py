@@ -1,19 +1,17 @@
 """What the CIFAR-10 experiment says: means over seeds, the verdict, and the folder on disk.
 
-Lives here: statistics over seeds and the comparisons that section 6 of the paper makes. Lives elsewhere: computing (runs),
-drawing (pictures), printing (report).
+Lives here: the comparisons that section 6 of the paper makes, and what is summarised. Lives elsewhere: computing (runs),
+means over seeds (labelled), files as such (files), drawing (figures), printing (cli.report).
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from lrtheory.sweeps.store import STORE, write_whole
-from lrtheory.theory.config import from_json
-from lrtheory.theory.results import estimate
+from lrtheory import files
+from lrtheory.labelled import config_of, each_seed, estimate, summary
 from lrtheory.vision.config import Experiment
 
 SUMMARISED = ("train_loss", "train_accuracy", "accuracy_clean", "accuracy_mixed", "accuracy_patch_only", "loss_clean")
@@ -24,14 +22,9 @@ READ = 0.8
 """Patch-only accuracy above which a network is said to read the patch."""
 
 
-def experiment_of(results: xr.Dataset) -> Experiment:
-    """The experiment that made a dataset."""
-    return from_json(results.attrs["config"], "results", Experiment)
-
-
 def last_before_annealing(results: xr.Dataset) -> int | None:
     """Index of the record taken after the last epoch before the first annealing; None if there is no annealing."""
-    first = min(experiment_of(results).training.anneal_epochs, default=None)
+    first = min(config_of(results, Experiment).training.anneal_epochs, default=None)
     return None if first is None else first - 2
 
 
@@ -79,31 +72,17 @@ def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
 
 def summarise(results: xr.Dataset) -> dict[str, Any]:
     """Per algorithm, before annealing and at the end, mean, sem and per_seed of each measurement; and the verdict."""
-    before, algorithms = last_before_annealing(results), {}
+    moments = {"before_annealing": last_before_annealing(results), "end": -1}
+    algorithms: dict[str, Any] = {}
     for name in results["algorithm"].values.tolist():
         runs = results.sel(algorithm=name)
         good = np.isinf(runs["diverged_at"].values)
-        entry: dict[str, Any] = {}
-        for when, record in (("before_annealing", before), ("end", -1)):
-            if record is None:
-                continue
-            entry[when] = {}
-            for metric in (m for m in SUMMARISED if m in runs):
-                values = runs[metric].isel(record=record).values.astype(float)
-                entry[when][metric] = estimate(values[good]) | {
-                    "per_seed": [float(v) if ok else None for v, ok in zip(values, good, strict=True)]}
-        entry["diverged_seeds"] = runs["seed"].values[~good].tolist()
-        algorithms[str(name)] = entry
-    config = experiment_of(results)
-    return {"name": config.name, "note": config.note, "algorithms": algorithms, "verdict": verdict(results),
-            "seeds": results["seed"].values.tolist(),
-            "environment": {k: v.item() if isinstance(v, np.generic) else v
-                            for k, v in results.attrs.items() if k != "config"}}
+        algorithms[name] = {
+            when: {m: each_seed(runs[m].isel(record=record).values.astype(float), good) for m in SUMMARISED if m in runs}
+            for when, record in moments.items() if record is not None}
+    return summary(results, config_of(results, Experiment), algorithms, verdict(results))
 
 
 def save(results: xr.Dataset, folder: Path) -> dict[str, Any]:
     """Write results.zarr and summary.json into a folder that has its config.json; return the summary."""
-    summary = summarise(results)
-    results.to_zarr(folder / STORE, mode="w", consolidated=False)
-    write_whole(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
-    return summary
+    return files.write_results(folder, results, summarise(results))

@@ -1,7 +1,8 @@
 """One training run on patched images: its data, a step, an epoch, and what is measured after each epoch.
 
-Lives here: pure functions of a run's state. Lives elsewhere: which runs there are, where they run and what is kept of them
-(runs). Images stay uint8 on the device; they are normalised, augmented and patched as they are drawn.
+Lives here: pure functions of a run's state. Lives elsewhere: what is compiled (programs), which runs there are, where they
+run and what is kept of them (runs). Images stay uint8 on the device; they are normalised, augmented and patched as they are
+drawn.
 """
 
 import functools
@@ -14,7 +15,8 @@ import numpy as np
 import optax
 from jax import Array
 
-from lrtheory.schedule import Algorithm, ScheduleState, scale_by_rate
+from lrtheory.algorithm import Algorithm
+from lrtheory.schedule import ScheduleState, scale_by_rate
 from lrtheory.vision import patches
 from lrtheory.vision.cifar import Images
 from lrtheory.vision.config import Experiment

@@ -1,0 +1,103 @@
+"""Labelled results of many runs, and what is said of them over seeds.
+
+Lives here: the dataset with dimensions algorithm, seed, record; means and standard errors over seeds; the summary's frame.
+Lives elsewhere: what is measured and which comparisons are made (theory.results, vision.results).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import xarray as xr
+
+from lrtheory.fields import from_json, to_json
+from lrtheory.provenance import environment
+
+T = TypeVar("T")
+RUN_DIMS = ("algorithm", "seed", "record")
+"""Dimensions of every result; all others are the axes of a sweep."""
+
+
+def names_of(algorithms: Sequence[str]) -> np.ndarray:
+    """Names of algorithms as a coordinate; zarr 3 stores no other kind of text stably."""
+    return np.array(algorithms, np.dtypes.StringDType())
+
+
+def dataset(found: Mapping[str, np.ndarray], meanings: Mapping[str, tuple[str, str]], config: Any, algorithms: Sequence[str],
+            coords: Mapping[str, Any], facts: Mapping[str, Any]) -> xr.Dataset:
+    """Measurements {name: (algorithm, seed[, record])} with their labels.
+
+    Args:
+      found: the measurements.
+      meanings: {name: (units, meaning)}.
+      config: what was run; its seeds are the labels along seed.
+      algorithms: the labels along algorithm.
+      coords: further coordinates, as xarray takes them.
+      facts: attributes beside the config and the environment.
+    """
+    return xr.Dataset(
+        {name: (RUN_DIMS[: values.ndim], values, dict(zip(("units", "long_name"), meanings[name], strict=True)))
+         for name, values in found.items()},
+        coords={"algorithm": names_of(algorithms), "seed": config.first_seed + np.arange(config.seeds), **coords},
+        attrs={"config": to_json(config)} | environment() | dict(facts))
+
+
+def config_of(results: xr.Dataset, kind: type[T]) -> T:
+    """The configuration of type `kind` that made a dataset."""
+    return from_json(results.attrs["config"], kind, "results")
+
+
+def undiverged(runs: xr.Dataset) -> xr.Dataset:
+    """The seeds of one algorithm that did not diverge: what every mean is taken over."""
+    return runs.isel(seed=np.isinf(runs["diverged_at"].values))
+
+
+def estimate(values: np.ndarray) -> dict[str, float | None]:
+    """Mean over seeds and its standard error, values (seeds,); null where a seed has none or, for the error, under 2 seeds.
+
+    >>> import numpy as np
+    >>> estimate(np.array([1.0, 3.0]))
+    {'mean': 2.0, 'sem': 1.0}
+    """
+    mean = float(np.mean(values)) if values.size else math.nan
+    sem = float(np.std(values, ddof=1) / math.sqrt(values.size)) if values.size > 1 and math.isfinite(mean) else math.nan
+    return {"mean": finite(mean), "sem": finite(sem)}
+
+
+def each_seed(values: np.ndarray, good: np.ndarray | None = None) -> dict[str, Any]:
+    """`estimate` of the seeds that are `good` (seeds,), all if not given, and per_seed, null where one is not."""
+    good = np.ones(len(values), bool) if good is None else good
+    return estimate(values[good]) | {
+        "per_seed": [finite(v) if ok else None for v, ok in zip(values.tolist(), good, strict=True)]}
+
+
+def mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Mean over the dimension seed, of those that have a value, and its standard error; nan for fewer than 1 and 2."""
+    count = values.notnull().sum("seed")
+    mean = values.sum("seed", skipna=True) / count.where(count > 0)
+    mean = mean.where(xr.apply_ufunc(np.isfinite, mean))  # a time that was never reached has no mean
+    spread = ((values - mean) ** 2).sum("seed", skipna=True) / (count - 1).where(count > 1)
+    return mean.rename(values.name), ((spread / count) ** 0.5).rename(f"{values.name}_sem")
+
+
+def summary(results: xr.Dataset, config: Any, algorithms: Mapping[str, dict[str, Any]], verdict: Any) -> dict[str, Any]:
+    """The tree of summary.json: what each algorithm did, the verdict, and where the numbers come from.
+
+    Entries get diverged_seeds, the seeds that have null in every per_seed and enter no mean.
+    """
+    for name, entry in algorithms.items():
+        entry["diverged_seeds"] = results["seed"].values[np.isfinite(results["diverged_at"].sel(algorithm=name))].tolist()
+    return {"name": config.name, "note": config.note, "algorithms": dict(algorithms), "verdict": verdict,
+            "seeds": results["seed"].values.tolist(),
+            "environment": {k: plain(v) for k, v in results.attrs.items() if k != "config"}}
+
+
+def finite(value: float) -> float | None:
+    """A number that JSON can say; None for one that is not finite."""
+    return float(value) if math.isfinite(value) else None
+
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value

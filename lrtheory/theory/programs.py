@@ -1,0 +1,345 @@
+"""Many runs in one compiled program: points x algorithms x seeds, vmapped and spread over the local devices.
+
+Lives here: the program for a block of runs, what of a run its point changes, the memory it takes, running it. Lives
+elsewhere: a single run (simulate), labels (runs), which blocks a sweep has (sweeps).
+
+A program depends on the fields that shape it, on the block, on which fields differ between points, and on how many
+algorithms and stages there are. All numbers, seeds and schedules are its arguments, so the next call with others compiles
+nothing: JAX keeps what it has compiled for a function, and `functions` keeps the functions.
+"""
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lrtheory import schedule
+from lrtheory.algorithm import Algorithm, stacked
+from lrtheory.devices import RUNS, run_mesh
+from lrtheory.theory import simulate
+from lrtheory.theory.config import Config
+
+Measured = dict[str, np.ndarray]
+"""{name: (points, algorithms, seeds, records) or, for what happens once a run, (points, algorithms, seeds)}."""
+Progress = Callable[[int, int, Measured], None]
+"""Called with (steps done, steps in all, {name: (points, algorithms, seeds) measurement at the last record})."""
+
+SEGMENTS = 40
+"""A block is run as this many calls of one compiled program, for progress; the numbers do not depend on it."""
+KEPT = 64
+"""Programs that a process keeps; the one that was not used for longest makes room."""
+
+
+class Block(NamedTuple):
+    """How many runs of each algorithm a program holds at once."""
+
+    points: int  # configurations
+    seeds: int
+
+    @property
+    def runs(self) -> int:
+        """Runs of each algorithm: points x seeds."""
+        return self.points * self.seeds
+
+
+class Spread(NamedTuple):
+    """Which parts carry a points axis, and which axis is spread over the devices: specs in the arguments' order."""
+
+    point: PartitionSpec
+    seeds: PartitionSpec
+    setting: Any  # a spec a leaf
+    run: PartitionSpec
+
+
+class Program(NamedTuple):
+    """A compiled block of runs, and the numbers it is run with."""
+
+    config: Config
+    algorithms: Mapping[str, Algorithm] | None  # your own schedules by name; None: the config's named ones
+    block: Block
+    padded: Block  # the block with the axis that is spread over devices filled up
+    mesh: Mesh
+    spread: Spread
+    begin: Any  # (config, point, seeds, schedules) -> setting, run: draws and starts them
+    follow: Any  # (config, point, setting, run, schedules, steps) -> run, records: takes them through some records
+    memory: int  # bytes: on the fullest device, or in all on CPU devices, which share theirs
+    compile_seconds: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the algorithms."""
+        return names(self.config, self.algorithms)
+
+
+class Lowered(NamedTuple):
+    """A block of runs before it is compiled, for the devices of `mesh`."""
+
+    padded: Block
+    mesh: Mesh
+    spread: Spread
+    begin: jax.stages.Lowered
+    follow: jax.stages.Lowered
+
+
+def names(config: Config, algorithms: Mapping[str, Algorithm] | None) -> tuple[str, ...]:
+    """Names of your own algorithms or, without any, of the config's."""
+    return tuple(algorithms) if algorithms is not None else config.algorithms
+
+
+def numbers(config: Config) -> Config:
+    """The config as a program takes it: its numbers as arrays, and nothing else in which equal programs may differ."""
+    same = {"name": "", "note": "", "algorithms": (), "seeds": 1, "first_seed": 0, "records": 1, "required_ratio": 1.0,
+            "training.steps": 1}
+    return jax.tree.map(jnp.asarray, config.replace(**same))
+
+
+def schedules(config: Config, point: Mapping[str, Any], count: int,
+              algorithms: Mapping[str, Algorithm] | None) -> Algorithm:
+    """Schedules of every algorithm at `count` points, (points, algorithms, ...); point {dotted name: (points,) values}."""
+    if algorithms is None:
+        return _named(names(config, None), count, numbers(config), point)
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), stacked(algorithms.values()))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _named(names: tuple[str, ...], count: int, config: Config, point: Mapping[str, jax.Array]) -> Algorithm:
+    def at(point: Mapping[str, jax.Array]) -> Algorithm:
+        return stacked(map(config.replace(**point).training.algorithm, names))
+
+    return jax.vmap(at, axis_size=count)(point)
+
+
+class Functions(NamedTuple):
+    """What is compiled: jitted functions, and where their arguments lie."""
+
+    spread: Spread
+    begin: Any
+    follow: Any
+
+
+@functools.lru_cache(maxsize=KEPT)
+def functions(structure: Any, swept: tuple[str, ...], padded: Block, mesh: Mesh, over_seeds: bool) -> Functions:
+    """The functions of a block, made once for all numbers.
+
+    Args:
+      structure: of the config, as `jax.tree.structure` says it of `numbers(config)`.
+      swept: dotted names of the fields in which points differ.
+      padded: points and seeds, filled up.
+      mesh: the devices.
+      over_seeds: whether seeds are spread over them, else points.
+    """
+    def begin_point(config, point, seeds, algorithms):
+        each_seed = jax.vmap(simulate.begin, in_axes=(None, None, 0))
+        return jax.vmap(each_seed, in_axes=(None, 0, None), out_axes=(None, 0))(config.replace(**point), algorithms, seeds)
+
+    def follow_point(config, point, setting, run, algorithms, steps):
+        config = config.replace(**point)
+        each_seed = jax.vmap(simulate.trajectory, in_axes=(None, None, 0, 0, None))
+        return jax.vmap(each_seed, in_axes=(None, 0, None, 0, None))(config, algorithms, setting, run, steps)
+
+    depends = _depends(begin_point, structure, swept)
+    axes = jax.tree.map(lambda d: 0 if d else None, depends)
+    everywhere, first, second, third = (PartitionSpec(), PartitionSpec(RUNS), PartitionSpec(None, RUNS),
+                                        PartitionSpec(None, None, RUNS))
+    if over_seeds:  # of (seeds, ...) where no point changes it, (points, seeds, ...), (points, algorithms, seeds, ...)
+        spread = Spread(everywhere, first, jax.tree.map(lambda d: second if d else first, depends), third)
+    else:
+        spread = Spread(first, everywhere, jax.tree.map(lambda d: first if d else everywhere, depends), first)
+    here = padded.points if over_seeds else padded.points // mesh.size  # points on one device
+    begin = jax.vmap(begin_point, in_axes=(None, 0, None, 0), out_axes=(axes, 0), axis_size=here)
+    follow = jax.vmap(follow_point, in_axes=(None, 0, axes, 0, 0, None), axis_size=here)
+
+    def spread_over_devices(f, in_specs, out_specs, **options):
+        return jax.jit(jax.shard_map(f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False), **options)
+
+    known = everywhere, spread.point
+    return Functions(
+        spread, spread_over_devices(begin, (*known, spread.seeds, spread.point), (spread.setting, spread.run)),
+        spread_over_devices(follow, (*known, spread.setting, spread.run, spread.point, everywhere), (spread.run, spread.run),
+                            donate_argnums=3))
+
+
+def lower_block(config: Config, swept: tuple[str, ...], block: Block,
+                algorithms: Mapping[str, Algorithm] | None = None, *, devices: Sequence[Any] | None = None,
+                platform: str | None = None) -> Lowered:
+    """The program that runs `block.points` points x algorithms x `block.seeds` seeds of one static configuration.
+
+    Args:
+      config: the numbers that all points share.
+      swept: dotted names of the fields in which points differ; each must be a swept field of its part.
+      block: how many points and seeds.
+      algorithms: your own schedules by name, the same at every point, instead of the config's named ones.
+      devices: to spread it over; None: the local ones. Those of a described TPU topology compile for it from anywhere.
+      platform: to lower for, where it is not that of the devices ("cuda", "tpu").
+
+    Seeds are the innermost axis and nothing random depends on a point or an algorithm, so that all runs of a seed share
+    its draws; of the data, only what a point changes is computed once a point (`_depends`).
+    """
+    shared = numbers(config)
+    mesh, padded, over_seeds = _layout(block, jax.local_devices() if devices is None else devices)
+    spread, begin, follow = functions(jax.tree.structure(shared), swept, padded, mesh, over_seeds)
+    everywhere = PartitionSpec()
+
+    def abstract(tree, spec):
+        """Shapes of `tree`, placed by one spec or a spec a leaf."""
+        specs = jax.tree.map(lambda _: spec, tree) if isinstance(spec, PartitionSpec) else spec
+        return jax.tree.map(  # an empty array (a group without examples) is never spread
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, s if x.size else everywhere)),
+            tree, specs)
+
+    point = {name: jax.ShapeDtypeStruct((padded.points,), _example(shared, name).dtype) for name in swept}
+    known = abstract(shared, everywhere), abstract(point, spread.point)
+    stages = abstract(jax.eval_shape(lambda point: schedules(config, point, padded.points, algorithms), point), spread.point)
+    seeds = jax.ShapeDtypeStruct((padded.seeds,), jnp.asarray(0).dtype)
+    started = begin.trace(*known, abstract(seeds, spread.seeds), stages)
+    setting, run = started.out_info
+    platforms = None if platform is None else (platform,)
+    followed = follow.trace(*known, abstract(setting, spread.setting), abstract(run, spread.run), stages,
+                            abstract(jnp.asarray(pieces(config)[0]), everywhere))
+    return Lowered(padded, mesh, spread, *(t.lower(lowering_platforms=platforms) for t in (started, followed)))
+
+
+def compile_block(config: Config, swept: tuple[str, ...], block: Block,
+                  algorithms: Mapping[str, Algorithm] | None = None) -> Program:
+    """`lower_block` compiled for the local devices; arguments as there. What was compiled before is not compiled again."""
+    started = time.perf_counter()
+    lowered = lower_block(config, swept, block, algorithms)
+    begin, follow = lowered.begin.compile(), lowered.follow.compile()
+    shared_memory = lowered.mesh.devices.flat[0].platform == "cpu"
+    memory = max(map(peak_bytes, (begin, follow))) * (lowered.mesh.size if shared_memory else 1)
+    return Program(config, algorithms, block, lowered.padded, lowered.mesh, lowered.spread, begin, follow, memory,
+                   time.perf_counter() - started)
+
+
+class Running(NamedTuple):
+    """A block of runs under way, placed on the devices."""
+
+    config: Config  # its numbers as arrays
+    point: dict[str, jax.Array]  # {dotted name: (points,) values}
+    schedules: Algorithm  # (points, algorithms, ...)
+    setting: Any  # `simulate.Setting` with leading axes (seeds,) or, where a point changes it, (points, seeds)
+    run: Any  # `simulate.Run` with leading axes (points, algorithms, seeds)
+
+
+def start(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarray) -> Running:
+    """Draw and start the runs of some points, {dotted name: (points,) values}, and seeds (seeds,)."""
+    def put(tree, spec):
+        return jax.device_put(tree, NamedSharding(program.mesh, spec))
+
+    def filled(value, length, like):
+        value = np.asarray(value, jnp.asarray(like).dtype)
+        return np.pad(value, (0, length - len(value)), mode="edge")
+
+    shared, spread, padded = numbers(program.config), program.spread, program.padded
+    values = {name: filled(v, padded.points, _example(shared, name)) for name, v in point.items()}
+    stages = put(schedules(program.config, values, padded.points, program.algorithms), spread.point)
+    placed, shared = put(values, spread.point), put(shared, PartitionSpec())
+    setting, run = program.begin(shared, placed, put(filled(seeds, padded.seeds, 0), spread.seeds), stages)
+    return Running(shared, placed, stages, setting, run)
+
+
+def advance(program: Program, running: Running, steps: np.ndarray) -> tuple[Running, Measured]:
+    """Take the runs from step steps[0] through steps[-1]; what is measured at steps[1:]. `running` is used up.
+
+    Measurements are (points, algorithms, seeds, records), of the block as it is filled up.
+    """
+    bounds = jax.device_put(jnp.asarray(steps), NamedSharding(program.mesh, PartitionSpec()))
+    run, records = program.follow(running.config, running.point, running.setting, running.run, running.schedules, bounds)
+    return running._replace(run=run), jax.device_get(records)
+
+
+def run_block(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarray,
+              progress: Progress | None = None) -> Measured:
+    """Every measurement of a block of runs, which may have fewer points and seeds than the program has room for."""
+    points = len(next(iter(point.values()))) if point else 1
+    running, taken, total = start(program, point, seeds), [], simulate.record_steps(program.config)
+    for steps in pieces(program.config):
+        running, records = advance(program, running, steps)
+        taken.append({name: values[:points, :, : len(seeds)] for name, values in records.items()})
+        if progress is not None:
+            progress(int(steps[-1]), int(total[-1]), {n: v[..., -1] for n, v in taken[-1].items()})
+    over_time = {name: np.concatenate([t[name] for t in taken], axis=3)[..., : len(total)] for name in taken[0]}
+    once = jax.device_get(simulate.events(program.config, running.run))
+    return over_time | {name: values[:points, :, : len(seeds)] for name, values in once.items()}
+
+
+def pieces(config: Config) -> list[np.ndarray]:
+    """Cut the record steps into calls of equal length: [previous end, ends ...] for each.
+
+    The first record is that of step 0, after no steps; the last call repeats the last end (no steps either).
+    """
+    steps = simulate.record_steps(config)
+    length = -(-len(steps) // SEGMENTS)
+    count = -(-len(steps) // length)
+    padded = np.pad(steps, (1, count * length - len(steps)), mode="edge").astype(np.int32)
+    return [padded[k * length : (k + 1) * length + 1] for k in range(count)]
+
+
+def measured(config: Config) -> dict[str, tuple[np.dtype, bool]]:
+    """Everything that is measured of a run: {name: (type, whether it is recorded over time)}."""
+    def whole(config: Config, seed: jax.Array) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+        setting, run = simulate.begin(config, _any(), seed)
+        run, records = simulate.trajectory(config, _any(), setting, run, jnp.zeros(2, int))
+        return records, simulate.events(config, run)
+
+    return {name: (np.dtype(x.dtype), over_time)
+            for found, over_time in zip(jax.eval_shape(whole, config, jnp.asarray(0)), (True, False), strict=True)
+            for name, x in found.items()}
+
+
+def _any() -> Algorithm:
+    """An algorithm, whichever."""
+    return Algorithm(schedule.constant(1.0), schedule.constant(0.0))
+
+
+def _example(config: Config, name: str) -> jax.Array:
+    """One value of the swept field `name`, as JAX will see it."""
+    part, _, field = name.partition(".")
+    return jnp.asarray(getattr(getattr(config, part), field))
+
+
+def _layout(block: Block, devices: Sequence[Any]) -> tuple[Mesh, Block, bool]:
+    """The mesh, the block filled up to a multiple of its devices, and whether seeds (else points) are spread.
+
+    Spread is the axis that leaves each device the fewest runs; seeds at a tie, because points share their draws.
+    """
+    def load(spread_axis: int, other: int) -> int:
+        return -(-spread_axis // min(len(devices), spread_axis)) * other
+
+    over_seeds = load(block.seeds, block.points) <= load(block.points, block.seeds)
+    mesh = run_mesh(devices, block.seeds if over_seeds else block.points)
+
+    def filled(count: int) -> int:
+        return -(-count // mesh.size) * mesh.size
+
+    padded = block._replace(seeds=filled(block.seeds)) if over_seeds else block._replace(points=filled(block.points))
+    return mesh, padded, over_seeds
+
+
+def _depends(begin: Callable, structure: Any, swept: tuple[str, ...]) -> Any:
+    """Whether each leaf of the setting that `begin` returns depends on the point: a tree of bools."""
+    config = jax.tree.unflatten(structure, [jnp.zeros(())] * structure.num_leaves)
+    point = {name: jnp.zeros(()) for name in swept}
+    closed, (setting, _) = jax.make_jaxpr(begin, return_shape=True)(config, point, jnp.zeros(1, int), stacked([_any()]))
+    jaxpr = closed.jaxpr
+    touched = set(jaxpr.invars[structure.num_leaves : structure.num_leaves + len(point)])
+    for equation in jaxpr.eqns:
+        if any(not isinstance(v, Literal) and v in touched for v in equation.invars):
+            touched.update(equation.outvars)
+    leaves, tree = jax.tree.flatten(setting)
+    return jax.tree.unflatten(tree, [not isinstance(v, Literal) and v in touched for v in jaxpr.outvars[: len(leaves)]])
+
+
+def peak_bytes(compiled: jax.stages.Compiled) -> int:
+    """Bytes a compiled program takes on one device, arguments and results included; 0 where the backend does not say."""
+    found = compiled.memory_analysis()
+    if found is None:
+        return 0
+    return (found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
+            - found.alias_size_in_bytes)
