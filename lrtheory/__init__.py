@@ -3,8 +3,9 @@
 Every public name is reachable from here and loaded when first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lrtheory.lazy import on_demand
 
 if TYPE_CHECKING:
     from lrtheory import predictions as predictions
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from lrtheory.schedule import scale_by_rate as scale_by_rate
     from lrtheory.schedule import step_decay as step_decay
     from lrtheory.spec import ConfigError as ConfigError
-    from lrtheory.sweeps import figures as maps  # noqa: F401
     from lrtheory.sweeps import tables as tables
     from lrtheory.sweeps.course import sweep as sweep
     from lrtheory.sweeps.results import load as load
@@ -38,26 +38,18 @@ if TYPE_CHECKING:
     from lrtheory.theory.training import Training as Training
     from lrtheory.update import noisy_sgd as noisy_sgd
 
-_HOME = {
-    "predict": "theory.runs", "run": "theory.runs", "Config": "theory.config", "use_all_cores": "devices",
-    "Network": "theory.network", "preset": "theory.presets", "Group": "theory.problem", "Problem": "theory.problem",
-    "sample": "theory.problem", "load": "sweeps.results", "load_theory": "theory.results", "summarise": "theory.results",
-    "Algorithm": "algorithm", "Schedule": "schedule", "anneal_at_loss": "schedule", "constant": "schedule",
-    "scale_by_rate": "schedule", "step_decay": "schedule", "ConfigError": "spec", "sweep": "sweeps.course",
-    "Training": "theory.training", "noisy_sgd": "update", "verify": "predictions.verify",
+_HOMES = {
+    "run": "theory.runs", "predict": "theory.runs", "summarise": "theory.results", "load_theory": "theory.results",
+    "Config": "theory.config", "preset": "theory.presets", "Problem": "theory.problem", "Group": "theory.problem",
+    "sample": "theory.problem", "Network": "theory.network", "Training": "theory.training",
+    "Algorithm": "algorithm", "Schedule": "schedule", "constant": "schedule", "step_decay": "schedule",
+    "anneal_at_loss": "schedule", "scale_by_rate": "schedule", "noisy_sgd": "update", "ConfigError": "spec",
+    "use_all_cores": "devices", "sweep": "sweeps.course", "load": "sweeps.results", "verify": "predictions.verify",
 }
-_MODULES = {"figures": "theory.figures", "maps": "sweeps.figures", "predictions": "predictions", "sweeps": "sweeps",
-            "tables": "sweeps.tables", "theory": "theory", "vision": "vision"}
-__all__ = [*_HOME, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        found = globals()[name] = getattr(import_module(f"lrtheory.{_HOME[name]}"), name)
-        return found
-    if name in _MODULES:
-        return import_module(f"lrtheory.{_MODULES[name]}")
-    raise AttributeError(f"module 'lrtheory' has no attribute {name!r}")
+_MODULES = {"figures": "theory.figures", "tables": "sweeps.tables", "predictions": "predictions", "sweeps": "sweeps",
+            "theory": "theory", "vision": "vision"}
+__all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
+__getattr__ = on_demand(__name__, _MODULES | {"maps": "sweeps.figures"}, _HOMES)  # maps: what sweeps.figures was called
 
 
 def __dir__() -> list[str]:

@@ -54,16 +54,16 @@ runs
 # like any axis.
 
 # %%
-lt.tables.points(runs)[["noise_level", "eta_ratio", "algorithm", "test_error_p", "test_error_p_sem", "q_first"]].head(12)
+lt.sweeps.tables.points(runs)[["noise_level", "eta_ratio", "algorithm", "test_error_p", "test_error_p_sem", "q_first"]].head(12)
 
 # %%
-lt.maps.phase_diagram(runs)
+lt.sweeps.figures.phase_diagram(runs)
 
 # %% [markdown]
 # The collapse by hand, with xarray: the share of seeds in which S halves Q's loss before P's.
 
 # %%
-share, error = lt.tables.mean_and_error(lt.tables.metric(runs, "q_first").sel(algorithm="S"))
+share, error = lt.sweeps.tables.mean_and_error(lt.sweeps.tables.metric(runs, "q_first").sel(algorithm="S"))
 figure = lt.figures.Figure(figsize=(5.5, 3.4), layout="constrained")
 axis = figure.subplots()
 for level, colour in zip(runs["noise_level"].values, (lt.figures.BLUE, lt.figures.ORANGE, lt.figures.GREEN)):

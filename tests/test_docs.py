@@ -165,24 +165,6 @@ def test_every_benchmark_runs(words):
     assert done.stdout.count("\n") >= 4
 
 
-def test_every_module_is_in_the_map_and_imports_no_later_one():
-    order = re.findall(r"`([\w/]+(?:\.py)?)`", README.split("## Where things are")[1].split("## Speed")[0])
-    order = [name for name in order if name.endswith(".py") or name.endswith("/")]
-    names = [name.removesuffix(".py").rstrip("/") for name in order]
-    here = {p.stem for p in (ROOT / "lrtheory").glob("*.py")} - {"__init__"} | {"engines", "predictions", "vision"}
-    assert set(names) == here
-    for name in names:
-        folder = ROOT / "lrtheory" / name
-        files = folder.glob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]
-        for file in files:
-            text = file.read_text()
-            used = set(re.findall(r"^\s*from lrtheory\.(\w+)", text, re.M))
-            for line in re.findall(r"^\s*from lrtheory import (.*)$", text, re.M):
-                used |= {word.strip() for word in line.split(",")}
-            later = {u for u in used if u in names and names.index(u) > names.index(name)}
-            assert not later, (file.name, later)
-
-
 def test_the_reference_has_every_public_name_with_words(tmp_path):
     """Built as printed, in a process of its own, without a warning; no page is left that says nothing of a function."""
     done = subprocess.run([sys.executable, "-W", "error", "-m", "lrtheory.cli.reference", str(tmp_path)],

@@ -1,6 +1,7 @@
 """The predictions of the theory as pure objects, and what one is made of (`base`).
 
-Another one is a file and an entry here; one of your own is a `Prediction` given to `lrtheory.verify`.
+Lives here: their order. Lives elsewhere: each of them (one file a claim), judging them together (verify). Another one is a
+file and an entry here; one of your own is a `Prediction` given to `lrtheory.verify`.
 """
 
 from lrtheory.predictions import (

@@ -2,3 +2,10 @@
 
 Lives here: grid, plan, store, the course of a sweep, its tables and figures. Lives elsewhere: one configuration (theory).
 """
+
+from lrtheory.lazy import on_demand
+
+_ROOMS = (
+    "course", "figures", "grid", "plan", "results", "store", "tables")
+__all__ = [*_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
+__getattr__ = on_demand(__name__, {room: room for room in _ROOMS})

@@ -3,3 +3,11 @@
 Lives here: problem, network, kernel, algorithms' numbers, engines, runs and what they say. Lives elsewhere: the CNN
 (vision), many configurations (sweeps), claims judged (predictions).
 """
+
+from lrtheory.lazy import on_demand
+
+_ROOMS = (
+    "config", "engines", "figures", "kernel", "measure", "network", "presets", "problem", "programs", "results",
+    "runs", "simulate", "timescales", "training")
+__all__ = [*_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
+__getattr__ = on_demand(__name__, {room: room for room in _ROOMS})

@@ -1,4 +1,7 @@
-"""Engines: ways of computing the same dynamics, behind one interface (`base.Engine`)."""
+"""Engines: ways of computing the same dynamics, behind one interface (`base.Engine`).
+
+Lives here: their names. Lives elsewhere: each of them (one file an engine), the steps they take (simulate).
+"""
 
 from lrtheory.theory.engines.base import Engine, State
 from lrtheory.theory.engines.decoupled import DECOUPLED

@@ -4,6 +4,8 @@ The surrogate of the full network for m -> infinity (Li, Wei & Ma 2019, section 
 Free of tau0, because gates do not see the scale. The full network approaches it as 1/sqrt(m), up to the output of the
 noise itself, N_{Utilde}(u, Utilde; x), which is of order tau0 whatever m is once injected noise has broken the
 antisymmetry of the start (derived here; the paper takes tau0 -> 0).
+
+Lives here: the activity of a half. Lives elsewhere: outputs and gradients made of it (rows).
 """
 
 from jax import Array

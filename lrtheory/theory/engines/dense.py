@@ -2,6 +2,8 @@
 
 It does what section 3 of Li, Wei & Ma (2019) says and nothing clever; the other engines are tested against it. The
 paper's U in R^{m x 2d} is block diagonal in the block variant, so its blocks W and V (d rows each) are stored.
+
+Lives here: this one engine. Lives elsewhere: state and step, which it shares (base).
 """
 
 from typing import NamedTuple

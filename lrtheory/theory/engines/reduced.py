@@ -1,4 +1,7 @@
-"""The full network, f(x) = N_U(u, U; x), on the rows that matter: the default for the full network."""
+"""The full network, f(x) = N_U(u, U; x), on the rows that matter: the default for the full network.
+
+Lives here: the activity of a half. Lives elsewhere: outputs and gradients made of it (rows).
+"""
 
 from jax import Array
 

@@ -6,6 +6,9 @@
 
 Both engines built on this differ in one function, the activity of a half: its gates and its values on rows.
 Derived for this project; equal to `dense` path by path.
+
+Lives here: outputs and gradient on those rows. Lives elsewhere: each engine's activity (reduced, decoupled), state and step
+(base).
 """
 
 from collections.abc import Callable

@@ -1,0 +1,87 @@
+"""The architecture: every module is in the map, imports only what stands before it, and says what lives there."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "lrtheory"
+WINGS = ("theory", "vision")
+CLAIM = re.compile(r"^PREDICTION = ", re.M)
+
+
+def rooms() -> list[str]:
+    """Dotted names of all modules below lrtheory, in the order of the map in CONTRIBUTING.md."""
+    text = (ROOT / "CONTRIBUTING.md").read_text().split("## How it is laid out")[1].split("\n## ")[0]
+    found = []
+    for table in re.split(r"\n\n(?=\|)", text)[1:]:
+        head, _, *rows = table.strip().splitlines()
+        folder = re.search(r"`lrtheory/([\w/]*)`", head)[1]
+        for row in rows:
+            found += [folder + path for path in re.findall(r"`([\w/]+\.py)`", row.split("|")[1])]
+    return [dotted(PACKAGE / path) for path in found]
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {dotted(p): p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or not p.stem.startswith("__")}
+ORDER = rooms()
+FLOORS = {name: FILES[name] for name in FILES if name not in (*WINGS, "sweeps", "cli")}
+"""All modules but the packages that hold nothing but words."""
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of the package that a file imports anywhere, in functions, too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lrtheory"):
+            base = (node.module or "").removeprefix("lrtheory").removeprefix(".")
+            for alias in node.names:
+                below = f"{base}.{alias.name}".removeprefix(".")
+                found.add(below if below in FILES else base)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.removeprefix("lrtheory.") for alias in node.names if alias.name.startswith("lrtheory.")}
+    return found - {""}
+
+
+def test_the_map_is_the_tree():
+    assert sorted(ORDER) == sorted(FLOORS)
+    assert len(set(ORDER)) == len(ORDER)
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_no_import_goes_up_and_no_wing_knows_the_other(name):
+    used = imports(FLOORS[name]) - {name}
+    if name != "cli.main":  # its imports wait inside the commands, and so may name the last room
+        late = [u for u in used if u not in ORDER or ORDER.index(u) > ORDER.index(name)]
+        assert not late, late
+    here = name.partition(".")[0]
+    if here in WINGS:
+        assert not [u for u in used if u.partition(".")[0] in set(WINGS) - {here}]
+    if "." not in name and name != "predictions":
+        assert not [u for u in used if "." in u], "the ground floor knows no network"
+
+
+def test_an_import_that_goes_up_is_seen(tmp_path):
+    file = tmp_path / "schedule.py"
+    file.write_text("def f():\n    from lrtheory.theory import simulate\n    from lrtheory.vision.runs import run\n")
+    assert imports(file) == {"theory.simulate", "vision.runs"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_module_says_what_lives_there(name):
+    text = ast.get_docstring(ast.parse(FILES[name].read_text())) or ""
+    assert text
+    if not CLAIM.search(FILES[name].read_text()):  # a claim's file says its claim
+        assert "Lives here:" in text, name
+        assert "Lives elsewhere:" in " ".join(text.split()), name
+
+
+def test_the_wings_have_the_same_rooms():
+    same = {"config", "presets", "simulate", "programs", "runs", "results", "figures"}
+    for wing in WINGS:
+        assert same <= {name.partition(".")[2] for name in FILES if name.startswith(f"{wing}.")}
