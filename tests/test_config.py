@@ -17,16 +17,16 @@ from lrtheory.theory.timescales import blur_time, conditions, p_time, q_time, st
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_pass_their_checks_and_survive_json(name):
     config = preset(name).check()
-    assert from_json(to_json(config)) == config
+    assert from_json(to_json(config), Config) == config
     assert json.loads(to_json(config))["name"] == name
 
 
 def test_infinite_and_missing_values_survive_json(small):
     config = vary(small, training__anneal_time=12.0, training__batch_size=7, training__activation_noise_form="shared",
                   problem__N=None, problem__kappa=0.5)
-    assert from_json(to_json(config)) == config
-    assert from_json(to_json(small)).training.anneal_time == float("inf")
-    assert from_json("{}") == Config()
+    assert from_json(to_json(config), Config) == config
+    assert from_json(to_json(small), Config).training.anneal_time == float("inf")
+    assert from_json("{}", Config) == Config()
 
 
 @pytest.mark.parametrize(("text", "words"), [
@@ -45,7 +45,7 @@ def test_bad_config_files_are_refused_in_one_line(tmp_path, text, words):
     path = tmp_path / "config.json"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        read_config(path)
+        read_config(path, Config)
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -53,10 +53,10 @@ def test_bad_config_files_are_refused_in_one_line(tmp_path, text, words):
 
 def test_a_config_that_is_not_there_or_not_text(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_config(tmp_path / "none.json")
+        read_config(tmp_path / "none.json", Config)
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not text"):
-        read_config(tmp_path / "binary.json")
+        read_config(tmp_path / "binary.json", Config)
 
 
 @pytest.mark.parametrize(("change", "words"), [

@@ -116,7 +116,7 @@ def test_label_noise_slows_its_half_as_its_time_scale_says(float64, small, extra
 
 def test_a_config_with_groups_goes_through_files_and_commands(small, tmp_path):
     config = vary(grouped(small, "exact+extra"), engine="decoupled", training__steps=12, seeds=2, records=3)
-    assert from_json(to_json(config)) == config
+    assert from_json(to_json(config), lt.Config) == config
     path = tmp_path / "config.json"
     path.write_text(to_json(config))
     assert arguments.run_arguments(["--config", str(path)])[0] == config

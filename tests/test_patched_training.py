@@ -18,11 +18,12 @@ from lrtheory.algorithm import Algorithm
 from lrtheory.cli import main as cli
 from lrtheory.cli import report
 from lrtheory.fields import read_config, to_json
+from lrtheory.labelled import config_of
 from lrtheory.schedule import anneal_at_loss, constant, scale_by_rate
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import tables
-from lrtheory.theory import results
-from lrtheory.vision import cifar, patches, runs
+from lrtheory.sweeps.results import load
+from lrtheory.vision import cifar, patches, programs, runs
 from lrtheory.vision import results as outcome
 from lrtheory.vision import simulate as train
 from lrtheory.vision.config import SGD, Experiment
@@ -117,9 +118,9 @@ def test_an_epoch_takes_each_image_at_most_once_and_epochs_differ():
 
 def test_a_new_rate_does_not_compile_anew():
     runs.run(TINY, IMAGES)
-    before = runs.programs(False).step._cache_size()
+    before = programs.programs(False).step._cache_size()
     runs.run(TINY.replace(name="other", **{"training.eta1": 0.07, "patch.offset": 0.2}), IMAGES)
-    assert runs.programs(False).step._cache_size() == before
+    assert programs.programs(False).step._cache_size() == before
 
 
 def test_every_way_of_driving_it_is_the_same_run():
@@ -324,9 +325,9 @@ def test_the_command_writes_a_folder_that_can_be_read_resumed_and_exported(stand
     folder = stand_in / "here"
     assert {p.name for p in folder.iterdir()} >= {"config.json", "summary.json", "results.zarr", "figures", "checkpoints"}
     assert {p.name for p in (folder / "figures").iterdir()} == {"accuracies.png", "before_and_after.png", "samples.png"}
-    found = results.load(folder)
+    found = load(folder)
     assert dict(found.sizes) == {"algorithm": 3, "seed": 2, "record": 4}
-    assert outcome.experiment_of(found) == preset("tiny")
+    assert config_of(found, Experiment) == preset("tiny")
     assert tables.export(found, stand_in / "x.csv", over_time=True) == 24
     before = json.loads((folder / "summary.json").read_text())["algorithms"]
     assert cli.main(["cifar", "--resume", "here"]) == 0

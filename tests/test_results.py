@@ -9,6 +9,8 @@ from conftest import vary
 
 import lrtheory as lt
 from lrtheory.cli import report
+from lrtheory.files import prepare_folder
+from lrtheory.labelled import config_of
 from lrtheory.theory import figures, results
 
 
@@ -110,23 +112,23 @@ def test_an_algorithm_alone_has_no_comparison(runs):
 
 def test_a_folder_holds_everything_and_reads_back(runs, tmp_path):
     folder = tmp_path / "run"
-    config = results.config_of(runs)
-    results.prepare_folder(folder, config)
+    config = config_of(runs, lt.Config)
+    prepare_folder(folder, config)
     summary = results.save(runs, folder)
     figures.save_all(runs, folder / "figures")
     xr.testing.assert_identical(lt.load(folder), runs)
     assert json.loads((folder / "summary.json").read_text()) == summary
-    assert results.config_of(lt.load(folder)) == config
+    assert config_of(lt.load(folder), lt.Config) == config
     assert {p.name for p in (folder / "figures").iterdir()} == {f"{name}.png" for name in figures.FIGURES}
     with pytest.raises(lt.ConfigError, match="exists and is not empty"):
-        results.prepare_folder(folder, config)
+        prepare_folder(folder, config)
     with pytest.raises(lt.ConfigError, match=r"no results\.zarr"):
         lt.load(tmp_path)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(lt.ConfigError, match="exists and is not empty"):
-        results.prepare_folder(tmp_path / "file", config)
+        prepare_folder(tmp_path / "file", config)
     with pytest.raises(lt.ConfigError, match="cannot be written"):
-        results.prepare_folder(tmp_path / "file" / "below", config)
+        prepare_folder(tmp_path / "file" / "below", config)
     assert (tmp_path / "file").read_text() == "mine"
 
 

@@ -15,11 +15,11 @@ from conftest import AXES, command, environment, same, vary
 
 import lrtheory as lt
 from lrtheory.fields import to_json
+from lrtheory.files import locked
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import course as sweeping
-from lrtheory.sweeps import plan, store
+from lrtheory.sweeps import plan, results, store
 from lrtheory.theory import programs as batch
-from lrtheory.theory import results
 from lrtheory.theory.config import Config
 from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
@@ -115,7 +115,7 @@ def test_another_sweep_is_refused_with_the_difference(finished):
 def test_the_second_process_on_a_folder_is_refused(finished, tmp_path):
     config, folder, _ = finished
     shutil.copytree(folder, tmp_path / "copy")
-    with store.locked(tmp_path / "copy"):
+    with locked(tmp_path / "copy"):
         refused = subprocess.run(command("sweep", "--resume", tmp_path / "copy"), capture_output=True, text=True,
                                  env=environment(), timeout=120)
     assert refused.returncode == 2
@@ -263,7 +263,7 @@ def fill(file: Path) -> None:
 def test_a_full_folder_has_tables_and_figures(finished, tmp_path):
     _, folder, _ = finished
     shutil.copytree(folder, tmp_path / "copy")
-    summary = results.save_sweep(tmp_path / "copy")
+    summary = results.save(tmp_path / "copy")
     assert summary["runs"] == 48
     assert summary["points"] == 6
     assert summary["diverged"] == []

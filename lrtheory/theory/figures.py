@@ -58,7 +58,7 @@ def learning_order(results: xr.Dataset, theory: xr.Dataset | None = None) -> Fig
 
 
 @styled
-def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None) -> Figure:
+def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:  # noqa: PT028
     """Test error on P against time for every algorithm, from the first step on; bands of 2 standard errors over seeds."""
     results = results.isel(record=slice(1, None))  # at the start f = 0, an error everywhere by convention
     figure, (axis,) = _panels(1)
