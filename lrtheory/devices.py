@@ -4,9 +4,10 @@ Lives here: turning CPU cores into devices, joining processes, the mesh over loc
 elsewhere: what runs.
 """
 
+import functools
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,23 @@ def is_first() -> bool:
 def run_mesh(devices: Sequence[Any], runs: int) -> Mesh:
     """A one-axis mesh (`RUNS`) over the first of some devices, never more than there are runs."""
     return Mesh(np.array(devices[: min(len(devices), runs)]), (RUNS,))
+
+
+def compiler_options(mesh: Mesh, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Those of the compiler options `wanted` that this version of XLA knows, on CPU devices; None elsewhere."""
+    if mesh.devices.flat[0].platform != "cpu":
+        return None
+    return {name: value for name, value in wanted.items() if _known(name, value)}
+
+
+@functools.cache
+def _known(name: str, value: Any) -> bool:
+    """Whether XLA takes a compiler option; it refuses to compile anything with one that it does not know."""
+    try:
+        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
+    except Exception:  # of a type that depends on the version
+        return False
+    return True
 
 
 def free_memory() -> int:

@@ -12,6 +12,7 @@ from conftest import vary
 import lrtheory as lt
 from lrtheory import noise
 from lrtheory.algorithm import Algorithm
+from lrtheory.schedule import stack
 from lrtheory.theory import programs as batch
 from lrtheory.theory import simulate
 from lrtheory.theory.network import apply
@@ -21,14 +22,20 @@ from lrtheory.theory.problem import x2_of
 def one_run(config, name="L-S", seed=0, algorithm=None):
     """Final state and records of a single run, without any vmap."""
     algorithm = config.training.algorithm(name) if algorithm is None else algorithm
-    bounds = jnp.asarray(np.append(0, simulate.record_steps(config)))
+    bounds = np.append(0, simulate.record_steps(config))
+    filled_up = (stack([schedule, TWO_STAGES]) for schedule in algorithm)
+    return _one_run(batch.numbers(config), *filled_up, jnp.asarray(seed), jnp.asarray(bounds))
 
-    @jax.jit
-    def go(config, algorithm, seed):
-        setting, run = simulate.begin(config, algorithm, seed)
-        return simulate.trajectory(config, algorithm, setting, run, bounds)
 
-    return go(config, algorithm, jnp.asarray(seed))
+TWO_STAGES = lt.step_decay([1.0, 1.0], [1.0])
+
+
+@jax.jit
+def _one_run(config, rates, levels, seed, bounds):
+    """Schedules are stacked with one of two stages, so that one program serves all algorithms."""
+    algorithm = Algorithm(*(jax.tree.map(lambda leaf: leaf[0], s) for s in (rates, levels)))
+    setting, run = simulate.begin(config, algorithm, seed)
+    return simulate.trajectory(config, algorithm, setting, run, bounds)
 
 
 def test_calling_for_all_cores_too_late_says_so(monkeypatch):
@@ -123,7 +130,8 @@ def test_swept_numbers_vmap_inside_one_call(small):
         return simulate.trajectory(config, algorithm, setting, run, bounds)[1]["contrast"][-1]
 
     ratios = jnp.array([0.05, 0.5, 1.0])
-    np.testing.assert_allclose(jax.vmap(final)(ratios), [final(r) for r in ratios], rtol=2e-4, atol=1e-5)
+    one_by_one = jax.jit(final)
+    np.testing.assert_allclose(jax.jit(jax.vmap(final))(ratios), [one_by_one(r) for r in ratios], rtol=2e-4, atol=1e-5)
 
 
 def test_noise_variance_stays_at_tau0_squared_and_then_follows_its_law(small):

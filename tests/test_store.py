@@ -19,7 +19,6 @@ from lrtheory.files import locked
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import course as sweeping
 from lrtheory.sweeps import plan, results, store
-from lrtheory.theory import programs as batch
 from lrtheory.theory.config import Config
 from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
@@ -41,7 +40,7 @@ def finished(tmp_path_factory):
 def test_resuming_a_finished_sweep_computes_nothing(finished, tmp_path, monkeypatch):
     config, folder, runs = finished
     shutil.copytree(folder, tmp_path / "copy")
-    monkeypatch.setattr(batch, "compile_block", lambda *_: pytest.fail("nothing is missing"))
+    monkeypatch.setattr(plan, "compile_block", lambda *_: pytest.fail("nothing is missing"))
     same(lt.sweep(config, AXES, tmp_path / "copy", resume=True).load(), runs, rtol=0)
 
 

@@ -15,7 +15,7 @@ from lrtheory.predictions import PREDICTIONS, Statistic, base, verdict
 from lrtheory.predictions import verify as verifying
 from lrtheory.predictions.separation import separation
 from lrtheory.spec import ConfigError
-from lrtheory.theory import simulate
+from lrtheory.theory import programs, simulate
 from lrtheory.theory.problem import sample
 from lrtheory.theory.timescales import p_time, q_time
 
@@ -132,8 +132,10 @@ def test_a_planted_violation_is_not_a_pass(name, changes):
 def planted_code():
     """Programs compiled before a fault is planted, or with it, must not serve a test."""
     jax.clear_caches()
+    programs.functions.cache_clear()
     yield
     jax.clear_caches()
+    programs.functions.cache_clear()
 
 
 @pytest.mark.slow

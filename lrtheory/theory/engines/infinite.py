@@ -267,10 +267,16 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     noisy = config.training.activation_noise_form is not None
     f, pullback = forward(config, inputs, state, Perturbation(level, jax.random.key(0)) if noisy else None)
     start, start_f1, start_g, _ = pullback(slope(f))
-    both = jax.vmap(lambda count: _implicit(config, inputs, state, slope, start, rate, count, level))(
-        jnp.stack([count, count / 2]))
-    whole, half = (jax.tree.map(lambda leaf, k=k: leaf[k], both) for k in range(2))
-    halves = _implicit(config, inputs, half.state, slope, half.source, rate, count / 2, level)
+    def attempt(half: _Try, case: Array) -> tuple[_Try, _Try]:
+        """All K, the first half, and the second half from where the first one led: one after another, compiled once."""
+        second = case == 2
+        begun, held = jax.tree.map(lambda a, b: jnp.where(second, a, b), (half.state, half.source), (state, start))
+        found = _implicit(config, inputs, begun, slope, held, rate, jnp.where(case == 0, count, count / 2), level)
+        return found, found
+
+    none = _Try(state, start, (state.p, state.q), jnp.zeros(()))
+    whole, half, halves = (jax.tree.map(lambda leaf, k=k: leaf[k], jax.lax.scan(attempt, none, jnp.arange(3))[1])
+                           for k in range(3))
     weight = 1 + 2 / count
     literal = count <= 1
     p, q = (jnp.where(literal, w, h + weight * (h - e)) for w, h, e in
@@ -328,7 +334,7 @@ def _implicit(config: Config, inputs: Inputs, state: State, slope: Slope, start:
                           jnp.stack([both, both / 2, apart / 2]), jnp.stack([apart, apart / 2, both / 2])])
         jacobian = jnp.eye(3) + matmul(response, fall)
         scale = jnp.max(jnp.abs(jacobian), axis=-1)
-        change = jnp.linalg.solve(jacobian / scale[:, None], value / scale)
+        change = _solve(jacobian / scale[:, None], value / scale)
         size = jnp.max(jnp.abs(change))
         return modes - change * jnp.minimum(1.0, 4.0 / jnp.maximum(size, 1e-30)), size
 
@@ -338,6 +344,13 @@ def _implicit(config: Config, inputs: Inputs, state: State, slope: Slope, start:
     source = _source(config, inputs, slope(_examples(config, inputs, f1, g)))
     p, q = _remember(state, decay, source, blur)
     return _Try(State(p, q, f1, g, variance, state.squares), source, literal, left)
+
+
+def _solve(matrix: Array, value: Array) -> Array:
+    """The solution (3,) of a 3 x 3 system by Cramer's rule: a few products, where a factorisation would be three loops."""
+    first, second, third = matrix
+    minors = jnp.stack([jnp.cross(second, third), jnp.cross(third, first), jnp.cross(first, second)], -1)
+    return jnp.sum(minors * value[None], -1) / jnp.sum(first * minors[:, 0])
 
 
 # Measurements ------------------------------------------------------------------------------------------------------------
