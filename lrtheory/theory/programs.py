@@ -11,6 +11,7 @@ nothing: JAX keeps what it has compiled for a function, and `functions` keeps th
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -35,8 +36,8 @@ SEGMENTS = 40
 QUICKLY = {"xla_cpu_use_fusion_emitters": False}
 """CPU compiler options with which a program of many small operations compiles in two thirds of the time. The infinite-width
 engine runs no slower with them; engines with neurons do, by 1.3 to 1.6 times, and do without."""
-ONCE = QUICKLY | {"xla_backend_optimization_level": 1}
-"""CPU compiler options of what runs once: drawing compiles in a quarter of the time, to the same bits (tested)."""
+ONCE = {"xla_backend_optimization_level": 2}
+"""CPU compiler options of what runs once: drawing compiles in half the time, to the same bits (tested)."""
 KEPT = 64
 """Programs that a process keeps; the one that was not used for longest makes room."""
 
@@ -107,15 +108,15 @@ def numbers(config: Config) -> Config:
 def schedules(config: Config, point: Mapping[str, Any], count: int,
               algorithms: Mapping[str, Algorithm] | None) -> Algorithm:
     """Schedules of every algorithm at `count` points, (points, algorithms, ...); point {dotted name: (points,) values}."""
-    if algorithms is None:
-        return _named(names(config, None), count, numbers(config), point)
-    return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), stacked(algorithms.values()))
+    own = None if algorithms is None else tuple(algorithms.values())
+    return _schedules(names(config, None) if own is None else (), count, numbers(config), point, own)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _named(names: tuple[str, ...], count: int, config: Config, point: Mapping[str, jax.Array]) -> Algorithm:
+def _schedules(names: tuple[str, ...], count: int, config: Config, point: Mapping[str, jax.Array],
+               own: tuple[Algorithm, ...] | None) -> Algorithm:
     def at(point: Mapping[str, jax.Array]) -> Algorithm:
-        return stacked(map(config.replace(**point).training.algorithm, names))
+        return stacked(own or map(config.replace(**point).training.algorithm, names))
 
     return jax.vmap(at, axis_size=count)(point)
 
@@ -175,7 +176,7 @@ def functions(structure: Any, swept: tuple[str, ...], padded: Block, mesh: Mesh,
 
 def lower_block(config: Config, swept: tuple[str, ...], block: Block,
                 algorithms: Mapping[str, Algorithm] | None = None, *, devices: Sequence[Any] | None = None,
-                platform: str | None = None) -> Lowered:
+                platform: str | None = None, early: Callable[[jax.stages.Lowered], Any] = lambda begin: None) -> Lowered:
     """The program that runs `block.points` points x algorithms x `block.seeds` seeds of one static configuration.
 
     Args:
@@ -185,6 +186,7 @@ def lower_block(config: Config, swept: tuple[str, ...], block: Block,
       algorithms: your own schedules by name, the same at every point, instead of the config's named ones.
       devices: to spread it over; None: the local ones. Those of a described TPU topology compile for it from anywhere.
       platform: to lower for, where it is not that of the devices ("cuda", "tpu").
+      early: called with `begin` before `follow`, which takes longer, is traced.
 
     Seeds are the innermost axis and nothing random depends on a point or an algorithm, so that all runs of a seed share
     its draws; of the data, only what a point changes is computed once a point (`_depends`).
@@ -205,16 +207,18 @@ def lower_block(config: Config, swept: tuple[str, ...], block: Block,
     started = begin.trace(*known, abstract(seeds, spread.seeds), stages)
     setting, run = started.out_info
     platforms = None if platform is None else (platform,)
+    early(lowered := started.lower(lowering_platforms=platforms))
     followed = follow.trace(*known, abstract(setting, spread.setting), abstract(run, spread.run), stages,
                             abstract(jnp.asarray(pieces(config)[0]), everywhere))
-    return Lowered(padded, mesh, spread, *(t.lower(lowering_platforms=platforms) for t in (started, followed)))
+    return Lowered(padded, mesh, spread, lowered, followed.lower(lowering_platforms=platforms))
 
 
 def compile_block(config: Config, swept: tuple[str, ...], block: Block,
                   algorithms: Mapping[str, Algorithm] | None = None) -> Program:
     """`lower_block` compiled for the local devices; arguments as there. What was compiled before is not compiled again."""
     started = time.perf_counter()
-    lowered = lower_block(config, swept, block, algorithms)
+    with ThreadPoolExecutor(1) as beside:  # the compiler works while Python traces
+        lowered = lower_block(config, swept, block, algorithms, early=lambda begin: beside.submit(begin.compile))
     begin, follow = lowered.begin.compile(), lowered.follow.compile()
     shared_memory = lowered.mesh.devices.flat[0].platform == "cpu"
     memory = max(map(peak_bytes, (begin, follow))) * (lowered.mesh.size if shared_memory else 1)
