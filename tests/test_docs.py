@@ -90,7 +90,8 @@ def test_every_printed_command_is_one_that_is_tested():
             assert words[1:3] == ["install", "-e"], words
             assert set(re.findall(r"\w+", words[3][1:])) <= extras, words
         elif program.startswith("python"):
-            assert words[1:] in (["-m", "venv", ".venv"], ["-m", "lrtheory.cli.reference", "build/reference"]), words
+            assert words[1:] in (["-m", "venv", ".venv"], ["-m", "lrtheory.cli.reference", "build/reference"],
+                                 ["tests/mutations.py"]), words
         else:
             assert program in ("lrtheory", *TOOLS), words
     scripts = set(re.findall(r"`(?:python|bash) (benchmarks/\w+\.\w+)", "".join(PAGES.values())))

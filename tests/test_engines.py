@@ -17,6 +17,8 @@ from lrtheory.theory.measure import loss_gradient, losses
 from lrtheory.theory.network import apply, initial_weights, pattern_network, second_layer
 from lrtheory.theory.problem import sample, sample_test, x2_of
 
+pytestmark = pytest.mark.xdist_group("engines")  # they share programs, so one process takes them all
+
 
 def test_every_engine_has_a_name_in_the_config():
     assert get_args(EngineName) == tuple(ENGINES)

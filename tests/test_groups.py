@@ -17,6 +17,8 @@ from lrtheory.theory.network import apply, initial_weights
 from lrtheory.theory.problem import MIXED, Q_ONLY, contrast, directions, sample, sample_test, x2_of
 from lrtheory.theory.timescales import p_time, q_time
 
+pytestmark = pytest.mark.xdist_group("groups")  # they share programs, so one process takes them all
+
 
 @pytest.mark.parametrize("mode", ["exact+extra", "iid+extra"])
 def test_each_half_says_what_its_group_lets_it_say(float64, small, mode):

@@ -15,6 +15,8 @@ from lrtheory.theory.measure import loss_gradient
 from lrtheory.theory.problem import sample, sample_test, x2_of
 from lrtheory.theory.timescales import conditions
 
+pytestmark = pytest.mark.xdist_group("infinite")  # they share programs, so one process takes them all
+
 ENGINE = ENGINES["infinite"]
 
 

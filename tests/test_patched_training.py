@@ -29,6 +29,8 @@ from lrtheory.vision import simulate as train
 from lrtheory.vision.config import SGD, Experiment
 from lrtheory.vision.presets import PRESETS, preset
 
+pytestmark = pytest.mark.xdist_group("vision")  # they share programs, so one process takes them all
+
 IMAGES = cifar.synthetic(256, 150)
 TINY = preset("tiny").replace(seeds=1)
 
@@ -116,10 +118,12 @@ def test_an_epoch_takes_each_image_at_most_once_and_epochs_differ():
     assert (first != second).any()
 
 
-def test_a_new_rate_does_not_compile_anew():
+def test_a_new_rate_or_length_does_not_compile_anew():
     runs.run(TINY, IMAGES)
     before = programs.programs(False).step._cache_size()
     runs.run(TINY.replace(name="other", **{"training.eta1": 0.07, "patch.offset": 0.2}), IMAGES)
+    shorter = TINY.replace(first_seed=3, algorithms=("S",), **{"training.epochs": 3, "training.anneal_epochs": (2,)})
+    runs.run(shorter, IMAGES)
     assert programs.programs(False).step._cache_size() == before
 
 

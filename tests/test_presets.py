@@ -5,6 +5,8 @@ import pytest
 
 import lrtheory as lt
 
+pytestmark = pytest.mark.xdist_group("presets")  # they share programs, so one process takes them all
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["quick", "mitigation", "full"])

@@ -13,6 +13,8 @@ from lrtheory.files import prepare_folder
 from lrtheory.labelled import config_of
 from lrtheory.theory import figures, results
 
+pytestmark = pytest.mark.xdist_group("results")  # they share programs, so one process takes them all
+
 
 @pytest.fixture(scope="module")
 def runs():

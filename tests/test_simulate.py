@@ -18,6 +18,8 @@ from lrtheory.theory import simulate
 from lrtheory.theory.network import apply
 from lrtheory.theory.problem import x2_of
 
+pytestmark = pytest.mark.xdist_group("runs")  # they share programs, so one process takes them all
+
 
 def one_run(config, name="L-S", seed=0, algorithm=None):
     """Final state and records of a single run, without any vmap."""

@@ -24,6 +24,8 @@ from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
 from lrtheory.theory.training import Training
 
+pytestmark = pytest.mark.xdist_group("store")  # they share programs, so one process takes them all
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
@@ -164,7 +166,7 @@ def test_a_chunk_that_could_not_be_written_whole_is_not_there(finished, tmp_path
     assert there.holds(chunk)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_kill_9_at_any_moment_loses_nothing(finished, tmp_path, kills):
     """Killed at random moments from the first second on, and resumed; the result is that of a sweep left alone."""
     config, _, runs = finished

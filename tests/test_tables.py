@@ -11,6 +11,8 @@ from lrtheory.spec import ConfigError
 from lrtheory.sweeps import figures as maps
 from lrtheory.sweeps import tables
 
+pytestmark = pytest.mark.xdist_group("tables")  # they share programs, so one process takes them all
+
 
 @pytest.fixture(scope="module")
 def runs():

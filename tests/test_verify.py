@@ -19,6 +19,8 @@ from lrtheory.theory import programs, simulate
 from lrtheory.theory.problem import sample
 from lrtheory.theory.timescales import p_time, q_time
 
+pytestmark = pytest.mark.xdist_group("verify")  # they share programs, so one process takes them all
+
 LEVEL = 0.995
 
 

@@ -38,8 +38,8 @@ QUICKLY = {"xla_cpu_use_fusion_emitters": False}
 engine runs no slower with them; engines with neurons do, by 1.3 to 1.6 times, and do without."""
 ONCE = {"xla_backend_optimization_level": 2}
 """CPU compiler options of what runs once: drawing compiles in half the time, to the same bits (tested)."""
-KEPT = 64
-"""Programs that a process keeps; the one that was not used for longest makes room."""
+KEPT = 32
+"""Programs that a process keeps, about 30 MB each; the one that was not used for longest makes room."""
 
 
 class Block(NamedTuple):

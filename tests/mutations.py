@@ -1,0 +1,150 @@
+# ruff: noqa: E501
+"""Every fault that a test has been asked to see, planted one by one into a copy: which stay green?
+
+    python tests/mutations.py            all of them, minutes each where the tests that should see it are slow
+    python tests/mutations.py schedule   those whose file or description has the word
+
+A mutation is a file, what stands there once, what is put in its place, and the tests that must turn red. Faults that are
+settings of a run (noise left out, a wrong rate, no annealing) are `PLANTED` in test_verify.py.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+
+class Mutation(NamedTuple):
+    """A fault."""
+
+    file: str  # below lrtheory/
+    old: str
+    new: str
+    tests: str  # below tests/, as pytest takes them
+    fault: str
+
+
+MUTATIONS = [
+    Mutation("noise.py", "drift = jnp.where(decays, -jnp.expm1(all_) / safe, count * rate)", "drift = count * rate",
+             "test_noise.py", "K micro-steps forget that the gradient's part decays, too"),
+    Mutation("noise.py", "jnp.sqrt(-jnp.expm1(2 * log_decay(rate, weight_decay))) / rate",
+             "jnp.sqrt(2 * jnp.asarray(weight_decay) / rate)", "test_noise.py", "balanced noise to first order only"),
+    Mutation("noise.py", "jnp.log1p(-jnp.asarray(rate) * weight_decay)", "jnp.log(1 - jnp.asarray(rate) * weight_decay)",
+             "test_noise.py", "1 - eta lambda is rounded to 1"),
+    Mutation("update.py", "noise.micro_steps(", "noise.micro_steps(2 * ", "test_noise.py", "noisy_sgd at twice its rate"),
+    Mutation("schedule.py", "stage = jnp.maximum(state.stage, jnp.sum(clock >= self.boundaries))",
+             "stage = jnp.sum(clock >= self.boundaries)", "test_schedule.py", "annealed, then not annealed"),
+    Mutation("schedule.py", "weight = -jnp.expm1(-elapsed)", "weight = jnp.minimum(elapsed, 1.0)", "test_schedule.py",
+             "the running mean depends on the steps"),
+    Mutation("schedule.py", "self.boundaries, jnp.asarray(count, self.boundaries.dtype), side=\"right\")",
+             "self.boundaries, jnp.asarray(count, self.boundaries.dtype), side=\"left\")", "test_schedule.py",
+             "a stage lasts one step too long"),
+    Mutation("schedule.py", "state.count / steps_per_clock", "state.count", "test_schedule.py", "steps taken for epochs"),
+    Mutation("fields.py", "if kept.get(name) != asked.get(name)", "if False", "test_store.py", "another sweep is resumed"),
+    Mutation("files.py", "any(p.name != LOCK for p in folder.iterdir())", "False", "test_results.py",
+             "a folder that is not empty is written into"),
+    Mutation("labelled.py", "runs.isel(seed=np.isinf(runs[\"diverged_at\"].values))", "runs", "test_results.py",
+             "diverged seeds enter means"),
+    Mutation("labelled.py", "/ math.sqrt(values.size)) if", ") if", "test_results.py", "a deviation for a standard error"),
+    Mutation("theory/problem.py", "direction = jnp.where(y2 > 0, 0,", "direction = jnp.where(y2 < 0, 0,", "test_problem.py",
+             "Q's classes exchanged"),
+    Mutation("theory/problem.py", "+ problem.gamma0)", ")", "test_problem.py", "P without its margin"),
+    Mutation("theory/problem.py", "jnp.array([0.5, 0.25, 0.25])", "jnp.array([0.25, 0.25, 0.5])", "test_problem.py",
+             "Q's directions weighed wrongly"),
+    Mutation("theory/measure.py", "jax.nn.sigmoid(-data.y * f) / f.shape[0]", "jax.nn.sigmoid(-data.y * f)",
+             "test_engines.py test_simulate.py", "the gradient of the sum, not of the mean"),
+    Mutation("theory/measure.py", "(~(y * f > 0)).astype(f.dtype)", "(y * f < 0).astype(f.dtype)",
+             "test_groups.py test_results.py test_simulate.py test_infinite.py", "an output of 0 is right"),
+    Mutation("theory/engines/decoupled.py", "pre = matmul(x, state.noise[half])",
+             "pre = matmul(x, state.noise[half] + state.signal[half])", "test_engines.py", "gates of the whole network"),
+    Mutation("theory/engines/base.py", "move.shrink * u - move.drift * g", "-move.drift * g",
+             "test_engines.py test_simulate.py", "no weight decay on the signal part"),
+    Mutation("theory/engines/base.py", "move.shrink * u - move.kick * tau * xi", "move.shrink * u - move.kick * xi",
+             "test_engines.py test_simulate.py", "injected noise without tau0"),
+    Mutation("theory/engines/infinite.py", "weight = 1 + 2 / count", "weight = 1.0", "test_infinite.py",
+             "a leap is extrapolated to another sum"),
+    Mutation("theory/engines/infinite.py", "source = _source(config, inputs, slope(_examples(config, inputs, f1, g)))",
+             "source = start", "test_infinite.py", "the leap's end is its start"),
+    Mutation("theory/engines/infinite.py", "4 * d1 - (1 - r**2) * d2) * rho_s", "4 * d1 - d2) * rho_s", "test_infinite.py",
+             "r^2 is dropped where it counts"),
+    Mutation("theory/kernel.py", "0.25 + np.arctan2", "0.25 + 0.99 * np.arctan2", "test_kernel.py", "a kernel of 1% less"),
+    Mutation("theory/kernel.py", "0.5 * jnp.log1p((move.kick", "jnp.log1p((move.kick", "test_kernel.py test_infinite.py",
+             "a clock twice as fast"),
+    Mutation("theory/simulate.py", "jnp.where(going, count, 0.0)", "count", "test_simulate.py", "a stopped run's clock goes on"),
+    Mutation("theory/simulate.py", "jax.random.fold_in(setting.noise_key, index)", "setting.noise_key", "test_simulate.py",
+             "the same noise at every step"),
+    Mutation("theory/simulate.py", "loss.each <= run.initial_losses / 2", "loss.each <= run.initial_losses", "test_simulate.py",
+             "halved at once"),
+    Mutation("theory/training.py", "eta2 = self.eta1 * jnp.asarray(self.eta_ratio)", "eta2 = jnp.asarray(self.eta1)",
+             "test_simulate.py test_config.py", "S with the large rate"),
+    Mutation("theory/programs.py", "\"name\": \"\", ", "", "test_programs.py", "a new name compiles anew"),
+    Mutation("theory/programs.py", "\"training.steps\": 1}", "\"training.steps\": 1, \"problem.groups\": \"exact\"}",
+             "test_simulate.py::test_iid_groups_run test_problem.py test_programs.py",
+             "two programs that differ are taken for one"),
+    Mutation("theory/programs.py", "values[:points, :, : len(seeds)] for name, values in records.items()",
+             "values[:points, :, -len(seeds):] for name, values in records.items()", "test_simulate.py",
+             "what fills up a block is taken for results"),
+    Mutation("theory/results.py", "mean_s >= required * mean_other", "mean_s >= mean_other", "test_results.py",
+             "the ratio that is asked for is not asked for"),
+    Mutation("sweeps/plan.py", "_even(grid.config.seeds, runs // points)", "runs // points", "test_sweep.py",
+             "chunks larger than there are seeds"),
+    Mutation("sweeps/store.py", "if not self._file(array, chunk).is_file():\n                    return False",
+             "if False:\n                    return False", "test_store.py", "a chunk without its files counts"),
+    Mutation("sweeps/store.py", "(ZstdCodec(level=3), Crc32cCodec())", "(ZstdCodec(level=3),)", "test_store.py", "no checksum"),
+    Mutation("sweeps/tables.py", "return values.where(good)", "return values", "test_tables.py", "diverged runs enter tables"),
+    Mutation("predictions/base.py", "if self.low >= self.region[0] and self.high <= self.region[1]:",
+             "if self.low >= self.region[0] or self.high <= self.region[1]:", "test_verify.py", "half inside holds"),
+    Mutation("predictions/base.py", "math.sqrt(n / (n - 1)) * ", "0.7 * ", "test_verify.py", "bootstrap intervals too narrow"),
+    Mutation("vision/patches.py", "minval=-1.0", "minval=0.0", "test_vision.py", "offsets of one sign"),
+    Mutation("vision/models.py", "x.shape[1:3])[None, ..., None]", "x.shape[:3])[..., None]", "test_vision.py",
+             "activation noise of each image"),
+    Mutation("vision/config.py", "[float(e - 1) for e in self.anneal_epochs]", "[float(e) for e in self.anneal_epochs]",
+             "test_patched_training.py", "annealed an epoch late"),
+    Mutation("vision/simulate.py", "nesterov=True", "nesterov=False", "test_patched_training.py", "plain momentum"),
+    Mutation("vision/programs.py", "\"training.epochs\": 1, ", "", "test_patched_training.py", "a new length compiles anew"),
+    Mutation("vision/checkpoints.py", "(found := path.read_text()) != text", "(found := text) != text",
+             "test_patched_training.py", "another experiment's checkpoints are gone on from"),
+]
+
+
+def stays_green(mutation: Mutation, copy: Path) -> bool:
+    """Plant a fault into the copy, run its tests, and put back what was there."""
+    file = copy / "lrtheory" / mutation.file
+    text = file.read_text()
+    assert text.count(mutation.old) >= 1, f"{mutation.file}: {mutation.old!r} is not there any more"
+    file.write_text(text.replace(mutation.old, mutation.new, 1))
+    tests = [str(copy / "tests" / name) for name in mutation.tests.split()]
+    try:
+        done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests], cwd=copy,
+                              capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(copy)})
+    finally:
+        file.write_text(text)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return done.returncode == 0
+
+
+def main(words: list[str]) -> int:
+    """Plant those whose file or fault has all the words; 1 if one stays green."""
+    chosen = [m for m in MUTATIONS if all(w in f"{m.file} {m.fault}" for w in words)]
+    green = []
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "lrtheory"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "build", "runs", "__pycache__"))
+        for mutation in chosen:
+            since = time.perf_counter()
+            if stays_green(mutation, copy):
+                green.append(mutation)
+            seen = "STAYS GREEN" if mutation in green else "red"
+            print(f"{seen:12} {mutation.file}: {mutation.fault} ({time.perf_counter() - since:.0f} s)", flush=True)
+    print(f"{len(chosen) - len(green)} of {len(chosen)} faults are seen")
+    return 1 if green else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
