@@ -91,5 +91,5 @@ def locked(folder: Path) -> Iterator[None]:
         with lock:
             yield
     except filelock.Timeout:
-        raise ConfigError(f"{folder}: another process is working on this sweep; must be one at a time; wait for it or "
+        raise ConfigError(f"{folder}: another process is working on it; must be one at a time; wait for that one or "
                           "end it") from None

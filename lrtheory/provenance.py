@@ -1,6 +1,6 @@
 """Where numbers come from: versions, device, precision and git revision, for whoever reproduces a result.
 
-Lives here: facts about this process. Lives elsewhere: the results that carry them (batch, store).
+Lives here: facts about this process. Lives elsewhere: the results that carry them (labelled, sweeps.store).
 """
 
 import datetime

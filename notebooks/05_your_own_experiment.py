@@ -22,7 +22,7 @@ import os
 import numpy as np
 
 import lrtheory as lt
-from lrtheory.predictions.verify import interval
+from lrtheory.predictions.words import interval
 
 lt.use_all_cores()
 FAST = "LRTHEORY_FAST" in os.environ  # a few steps, for the tests

@@ -120,7 +120,7 @@ def test_the_second_process_on_a_folder_is_refused(finished, tmp_path):
         refused = subprocess.run(command("sweep", "--resume", tmp_path / "copy"), capture_output=True, text=True,
                                  env=environment(), timeout=120)
     assert refused.returncode == 2
-    assert "another process is working on this sweep" in refused.stderr
+    assert "another process is working on it" in refused.stderr
     same(lt.sweep(config, AXES, tmp_path / "copy", resume=True).load(), lt.load(folder).load(), rtol=0)
 
 

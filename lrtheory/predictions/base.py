@@ -1,7 +1,7 @@
 """What a prediction is: a claim of the theory, the runs it needs, its statistics, and how they decide.
 
 Lives here: `Prediction`, `Statistic`, the decision rule, and intervals over seeds (SciPy's). Lives elsewhere: each claim
-(one file a claim), running them together (verifying).
+(one file a claim), running them together (verify).
 
 The rule: a statistic has an interval over seeds at a confidence level that is corrected for all claims and statistics
 decided together, and a region in which the claim puts it. Interval inside the region: holds. Interval and region apart:

@@ -37,8 +37,8 @@ QUICKLY = {"xla_cpu_use_fusion_emitters": False}
 """CPU compiler options with which a program of many small operations compiles in two thirds of the time. The infinite-width
 engine runs no slower with them; engines with neurons do, by 1.3 to 1.6 times, and do without."""
 ONCE = {"xla_backend_optimization_level": 2}
-"""CPU compiler options of what runs once: drawing compiles in half the time, to the same numbers (tested; with jaxlib 0.10 to
-the bit, with 0.12 up to the last digit)."""
+"""CPU compiler options of what runs once: drawing compiles in half the time, to the same numbers (tested): to the bit with
+jaxlib 0.10, up to the last digit with 0.12."""
 KEPT = 32
 """Programs that a process keeps, about 30 MB each; the one that was not used for longest makes room."""
 

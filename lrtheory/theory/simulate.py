@@ -1,7 +1,7 @@
 """One run: the step, its events, and the trajectory of measurements, as pure functions of (config, algorithm, seed).
 
 Lives here: the order of things within a step. Lives elsewhere: how outputs are computed (engines), moments of the
-noise (noise), rates (schedule), many runs at once (batch).
+noise (noise), rates (schedule), many runs at once (programs).
 """
 
 from typing import Any, NamedTuple

@@ -1,6 +1,6 @@
 """Named CIFAR-10 experiments, each with why.
 
-Lives here: numbers. Lives elsewhere: what they mean (experiment, patches).
+Lives here: numbers. Lives elsewhere: what they mean (config, patches).
 """
 
 from lrtheory.spec import choose
