@@ -9,6 +9,7 @@ from lrtheory.lazy import on_demand
 
 if TYPE_CHECKING:
     from lrtheory import predictions as predictions
+    from lrtheory import style as style
     from lrtheory import sweeps as sweeps
     from lrtheory import theory as theory
     from lrtheory import vision as vision
@@ -46,8 +47,8 @@ _HOMES = {
     "anneal_at_loss": "schedule", "scale_by_rate": "schedule", "noisy_sgd": "update", "ConfigError": "spec",
     "use_all_cores": "devices", "sweep": "sweeps.course", "load": "sweeps.results", "verify": "predictions.verify",
 }
-_MODULES = {"figures": "theory.figures", "tables": "sweeps.tables", "predictions": "predictions", "sweeps": "sweeps",
-            "theory": "theory", "vision": "vision"}
+_MODULES = {"figures": "theory.figures", "style": "style", "tables": "sweeps.tables", "predictions": "predictions",
+            "sweeps": "sweeps", "theory": "theory", "vision": "vision"}
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 __getattr__ = on_demand(__name__, _MODULES | {"maps": "sweeps.figures"}, _HOMES)  # maps: what sweeps.figures was called
 

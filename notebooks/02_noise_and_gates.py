@@ -95,17 +95,17 @@ def measured(rate, times, neurons=20_000 if FAST else 4_000_000):
     return np.array(forms[1:]) / forms[0]
 
 
-figure = lt.figures.Figure(figsize=(6.2, 3.6), layout="constrained")
+figure = lt.style.Figure(figsize=(6.2, 3.6), layout="constrained")
 axis = figure.subplots()
-for rate, colour, name in ((training.eta1, lt.figures.BLUE, "eta1"), (0.01 * training.eta1, lt.figures.VERMILION, "eta1/100")):
+for rate, colour, name in ((training.eta1, lt.style.BLUE, "eta1"), (0.01 * training.eta1, lt.style.VERMILION, "eta1/100")):
     t_blur = blur_time(problem, training, rate)
     times = np.unique(np.maximum(np.round(t_blur * np.geomspace(0.05, 30, 25) / rate), 1)) * rate  # whole iterations
     axis.loglog(times, exact(rate, times), color=colour, label=f"rate {name}: exact")
     axis.loglog(times[::3], measured(rate, times[::3]), "o", ms=3, color=colour, label="4 million neurons")
     axis.axvline(t_blur, color=colour, lw=0.8, ls=":", label="t_blur")
     print(f"rate {name}: t_blur = {t_blur:.3g}, memory left then {exact(rate, np.array([t_blur]))[0]:.2f}")
-axis.axvline(q_time(problem), color=lt.figures.GREY, lw=0.8)
-axis.text(q_time(problem), 1.1, " T_Q", color=lt.figures.GREY, va="bottom")
+axis.axvline(q_time(problem), color=lt.style.GREY, lw=0.8)
+axis.text(q_time(problem), 1.1, " T_Q", color=lt.style.GREY, va="bottom")
 axis.set(xlabel="lag (sum of rates)", ylabel="memory of the contrast", ylim=(1e-3, 1.1))
 axis.legend(fontsize=7)
 if not FAST:

@@ -64,13 +64,13 @@ lt.sweeps.figures.phase_diagram(runs)
 
 # %%
 share, error = lt.sweeps.tables.mean_and_error(lt.sweeps.tables.metric(runs, "q_first").sel(algorithm="S"))
-figure = lt.figures.Figure(figsize=(5.5, 3.4), layout="constrained")
+figure = lt.style.Figure(figsize=(5.5, 3.4), layout="constrained")
 axis = figure.subplots()
-for level, colour in zip(runs["noise_level"].values, (lt.figures.BLUE, lt.figures.ORANGE, lt.figures.GREEN)):
+for level, colour in zip(runs["noise_level"].values, (lt.style.BLUE, lt.style.ORANGE, lt.style.GREEN)):
     row = share.sel(noise_level=level)
     axis.errorbar(runs["blur_ratio_small"].sel(noise_level=level), row, 2 * error.sel(noise_level=level), color=colour,
                   marker="o", ms=3, label=f"{level:g}")
-axis.axvline(1, color=lt.figures.GREY, ls="--", lw=0.8)
+axis.axvline(1, color=lt.style.GREY, ls="--", lw=0.8)
 axis.set(xscale="log", xlabel="t_blur(eta2)/T_Q", ylabel="share of seeds: Q before P under S")
 axis.legend(title="noise level", fontsize=7)
 if not FAST:

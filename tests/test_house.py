@@ -2,10 +2,13 @@
 
 import ast
 import importlib
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+
+import lrtheory
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "lrtheory"
@@ -97,3 +100,9 @@ def test_what_notebooks_and_benchmarks_import_is_there(file):
             module = importlib.import_module(str(node.module))
             for alias in node.names:
                 assert hasattr(module, alias.name) or importlib.import_module(f"{node.module}.{alias.name}"), alias.name
+    for words in re.findall(r"\blt((?:\.[A-Za-z_]+)+)", file.read_text()):
+        found = lrtheory
+        for word in words[1:].split("."):
+            if not inspect.ismodule(found):
+                break  # of a value's attributes only running it tells
+            found = getattr(found, word)
