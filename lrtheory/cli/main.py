@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 USAGE = """\
 lrtheory: why a large initial learning rate generalises better, simulated (Li, Wei & Ma, NeurIPS 2019)
 
-  lrtheory run                        train L-S and S from 8 seeds, one or two minutes on two cores
+  lrtheory run                        train L-S and S from 8 seeds, about a minute on two cores
   lrtheory run --preset mitigation    presets: quick (default), full, literal, mitigation, phase
   lrtheory run --config FOLDER/config.json    a run again, bit for bit on the same machine
 
