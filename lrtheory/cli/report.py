@@ -24,7 +24,7 @@ from lrtheory.theory.timescales import p_time, q_time
 from lrtheory.vision.config import Experiment
 
 CIFAR_ROWS = (("train_accuracy", "training accuracy"), ("accuracy_clean", "clean images"),
-        ("accuracy_mixed", "images with the patch"), ("accuracy_patch_only", "patch only"))
+              ("accuracy_mixed", "images with the patch"), ("accuracy_patch_only", "patch only"))
 """(measurement, label) of each row of the table."""
 
 

@@ -103,8 +103,7 @@ class Course:
             seeds, data = jax.tree.map(lambda *x: jnp.stack(x), *each)
             if not self.several:
                 algorithm, seeds, data = jax.tree.map(lambda x: x[0], (algorithm, seeds, data))
-        self.known = jax.device_put((numbers(config), algorithm, seeds, data),
-                                    self.device)
+        self.known = jax.device_put((numbers(config), algorithm, seeds, data), self.device)
         self.programs = programs(self.several)
 
     def begin(self) -> simulate.State:
