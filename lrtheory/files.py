@@ -6,6 +6,7 @@ Lives here: the folder of a run, its lock, small files, a labelled dataset on di
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,14 +42,32 @@ def write_results(folder: Path, results: xr.Dataset, summary: dict[str, Any],
     """Write results.zarr, NAME.zarr for each further dataset there is, and summary.json into a folder; the summary again."""
     for name, dataset in ({Path(STORE).stem: results} | further).items():
         if dataset is not None:
-            dataset.to_zarr(folder / f"{name}.zarr", mode="w", consolidated=False)
+            write_store(folder / f"{name}.zarr", dataset)
     write_json(folder / SUMMARY, summary)
     return summary
 
 
+def write_store(path: Path, dataset: xr.Dataset) -> None:
+    """Write a dataset so that `read_dataset` finds it as a whole or as it was before, whatever ends this process."""
+    partial, whole = (path.with_name(f"{path.name}.{state}") for state in ("partial", "whole"))
+    if whole.is_dir():  # an earlier process ended here
+        _replace(path, whole)
+    shutil.rmtree(partial, ignore_errors=True)
+    dataset.to_zarr(partial, mode="w", consolidated=False)
+    partial.rename(whole)  # from here on it is what is read
+    _replace(path, whole)
+
+
+def _replace(path: Path, whole: Path) -> None:
+    """Put a folder in another's place."""
+    shutil.rmtree(path, ignore_errors=True)
+    whole.rename(path)
+
+
 def read_dataset(folder: str | Path, name: str = STORE) -> xr.Dataset:
     """A dataset that `write_results` wrote, in memory. Raises `ConfigError` if there is none."""
-    store = Path(folder) / name
+    store, whole = Path(folder) / name, Path(folder) / f"{name}.whole"
+    store = whole if whole.is_dir() else store
     if not store.is_dir():
         raise ConfigError(f"{folder}: no {name} in it; give a folder that `lrtheory run` or `lrtheory sweep` wrote")
     return xr.open_zarr(store, consolidated=False).load()

@@ -1,10 +1,12 @@
 """Training on patched images: schedules in epochs, the update, one run however it is driven, resuming, the verdict."""
 
+import contextlib
 import io
 import json
 import os
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
+from lrtheory import files
 from lrtheory.algorithm import Algorithm
 from lrtheory.cli import main as cli
 from lrtheory.cli import report
@@ -24,6 +27,7 @@ from lrtheory.spec import ConfigError
 from lrtheory.sweeps import tables
 from lrtheory.sweeps.results import load
 from lrtheory.vision import cifar, patches, programs, runs
+from lrtheory.vision import figures as vision_figures
 from lrtheory.vision import results as outcome
 from lrtheory.vision import simulate as train
 from lrtheory.vision.config import SGD, Experiment
@@ -104,18 +108,19 @@ def test_the_update_is_nesterov_with_decay_on_everything():
 def test_eager_is_jitted():
     config = TINY.replace(**{"training.augment": True})
     algorithm, data, state = one(config, algorithm="S+noise")
-    chosen = train.order(config, jnp.asarray(0), jnp.asarray(0))[0]
+    chosen = train.order(config, jnp.asarray(0), jnp.asarray(0))[0][0]
     arguments = (config, algorithm, jnp.asarray(0), data, state, train.tally(), chosen)
     for a, b in zip(jax.tree.leaves(train.step(*arguments)), jax.tree.leaves(jax.jit(train.step)(*arguments)), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5)
 
 
-def test_an_epoch_takes_each_image_at_most_once_and_epochs_differ():
-    config = TINY
-    first, second = (np.asarray(train.order(config, jnp.asarray(0), jnp.asarray(k))) for k in (0, 1))
-    assert first.shape == (4, 32)
-    assert sorted(first.ravel()) == list(range(128))
+def test_an_epoch_takes_each_image_once_and_epochs_differ():
+    config = TINY.replace(n_train=120)
+    (first, rest), (second, _) = (train.order(config, jnp.asarray(0), jnp.asarray(k)) for k in (0, 1))
+    assert (first.shape, rest.shape, config.steps_per_epoch) == ((3, 32), (24,), 4)
+    assert sorted([*np.ravel(first), *np.ravel(rest)]) == list(range(120))
     assert (first != second).any()
+    assert preset("paper").steps_per_epoch == 391
 
 
 def test_a_new_rate_or_length_does_not_compile_anew():
@@ -128,17 +133,24 @@ def test_a_new_rate_or_length_does_not_compile_anew():
 
 
 def test_every_way_of_driving_it_is_the_same_run():
-    """One scan an epoch, several runs at once, a batch over two devices: the numbers of steps driven one by one."""
-    plain = runs.run(TINY, IMAGES)
+    """One scan an epoch, several runs at once, a batch over two devices: the numbers of steps driven one by one.
+
+    With a last batch that is shorter.
+    """
+    config = TINY.replace(n_train=120)
+    plain = runs.run(config, IMAGES)
     assert plain.sizes == {"algorithm": 3, "seed": 1, "record": 4}
     assert (plain["train_loss"].values > 0).all()
-    same_runs(plain, runs.run(TINY.replace(at_once=3), IMAGES))
-    same_runs(plain, runs.run(TINY.replace(spread="batch"), IMAGES))
+    same_runs(plain, runs.run(config.replace(at_once=3), IMAGES))
+    same_runs(plain, runs.run(config.replace(spread="batch"), IMAGES))
     job = runs.Job(runs=(("L-S", 0),))
-    course = runs.Course(TINY, job, [TINY.training.algorithm("L-S")], IMAGES, jax.devices()[0], scan=True)
-    scanned = runs.follow(course, None, lambda *a: None, lambda: False)["L-S", 0]
-    for name in ("train_loss", "loss_clean", "loss_patch_only", "rate"):
-        np.testing.assert_allclose(scanned[name], plain[name].sel(algorithm="L-S", seed=0), rtol=2e-3, err_msg=name)
+    course = runs.Course(config, job, [config.training.algorithm("L-S")], IMAGES, jax.devices()[0], scan=True)
+    state = course.begin()
+    for epoch in range(config.training.epochs):
+        state, seen = course.train_epoch(state, epoch)
+        for name, value in course.measure(state, seen).items():
+            np.testing.assert_allclose(value, plain[name].sel(algorithm="L-S", seed=[0]).isel(record=epoch), rtol=2e-3,
+                                       atol=1e-4, err_msg=name)
 
 
 def test_a_seed_is_itself_whatever_runs_beside_it():
@@ -165,7 +177,7 @@ def test_test_accuracy_counts_every_test_image_once():
         patch.setattr(train, "CHUNK", 100)
         data = train.choose(config, IMAGES, 0)
         assert data.test_images.shape[:2] == (2, 100)
-        found = train.scanned_evaluation(train.CONDITIONS, config, jnp.asarray(0), data, state)
+        found = train.scanned_evaluation(tuple(train.CONDITIONS), config, jnp.asarray(0), data, state)
     assert {float(t.count) for t in found.values()} == {150.0}
     logits = config.model.build().apply({"params": state.params, "batch_stats": state.stats},
                                         patches.normalise(jnp.asarray(IMAGES.test)))
@@ -231,6 +243,44 @@ def test_stopped_and_resumed_is_the_same_curve(tmp_path):
     assert seen[-1][:2] == (12, 12)
 
 
+def test_interleaved_runs_are_the_same_and_a_stop_leaves_comparable_curves(tmp_path):
+    config = TINY.replace(interleave=True, seeds=2)
+    seen, kept = [], []
+    with pytest.raises(runs.Interrupted):
+        runs.run(config, IMAGES, checkpoints=tmp_path, stop=lambda: len(seen) >= 13, keep=kept.append,
+                 progress=lambda *a: seen.append(a[2:5]))
+    for seed in (0, 1):  # each on its device
+        order = [(name, epoch) for name, of, epoch in seen if of == seed]
+        assert order == [(name, epoch) for epoch in (1, 2, 3, 4) for name in config.algorithms][: len(order)]
+    so_far = kept[-1]
+    assert np.ptp(so_far["epochs_done"].values, axis=0).max() <= 1
+    whole = runs.run(TINY.replace(seeds=2), IMAGES)
+    same = ["train_loss", "accuracy_clean", "loss_patch_only"]
+    for name in same:
+        there = ~np.isnan(so_far[name].values)
+        np.testing.assert_array_equal(there.sum(-1), so_far["epochs_done"])
+        np.testing.assert_array_equal(so_far[name].values[there],
+                                      whole[name].isel(record=slice(so_far.sizes["record"])).values[there])
+    xr.testing.assert_equal(runs.run(config, IMAGES, checkpoints=tmp_path)[same], whole[same])
+
+
+def test_time_that_is_up_ends_it_before_another_epoch(tmp_path):
+    with pytest.raises(runs.Interrupted):
+        runs.run(TINY, IMAGES, checkpoints=tmp_path, until=time.monotonic() + 0.5 * runs.SAVING,
+                 progress=lambda *a: pytest.fail("an epoch was begun"))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(runs.Interrupted):
+        clock, done = [0.0], []
+        patch.setattr(runs.time, "monotonic", lambda: clock[0])
+        patch.setattr(runs.time, "perf_counter", lambda: clock[0])
+
+        def epoch(*row):
+            done.append(row)
+            clock[0] += 10
+
+        runs.run(TINY.replace(algorithms=("S",)), IMAGES, until=29.0, progress=epoch)
+    assert len(done) == 3
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -273,6 +323,77 @@ def test_a_damaged_checkpoint_is_passed_over_and_anothers_is_refused(tmp_path):
         runs.run(config.replace(n_test=50), IMAGES, checkpoints=tmp_path)
 
 
+def test_unfinished_results_are_whole_and_say_what_is_missing(tmp_path):
+    """Two epochs of S after the annealing of L-S: judged where every run is, nothing claimed of the end."""
+    whole = runs.run(TINY.replace(seeds=2), IMAGES)
+
+    def cut(*done):
+        values = whole.copy(deep=True)
+        for k, epochs in enumerate(done):
+            for name in ("train_loss", "accuracy_clean", "accuracy_patch_only"):
+                values[name].values[k, :, epochs:] = np.nan
+            values["epochs_done"].values[k] = epochs
+        return values.isel(record=slice(max(done)))
+
+    found = outcome.save(cut(4, 3, 4), tmp_path)
+    assert found["unfinished"] == "of 4 epochs, done: S seed 0 3, S seed 1 3"
+    assert found["end_epoch"] == 3
+    assert [c["statement"][:14] for c in found["verdict"][-2:]] == 2 * ["after epoch 3,"]
+    assert found["verdict"][-2]["difference"]["mean"] == pytest.approx(float(
+        (whole["accuracy_clean"].sel(algorithm="L-S") - whole["accuracy_clean"].sel(algorithm="S")).isel(record=2).mean()))
+    assert found["algorithms"]["S"]["end"]["accuracy_clean"]["mean"] is not None
+    assert not any(np.isfinite(load(tmp_path)["diverged_at"].values).ravel())
+    before = outcome.summarise(cut(2, 2, 2))  # not annealed yet
+    assert [c["name"] for c in before["verdict"]] == ["small reads", "large ignores", "noise ignores"]
+    early = outcome.summarise(cut(1, 1, 1))
+    assert early["verdict"] == []
+    nothing = outcome.summarise(cut(1, 0, 0))
+    assert (nothing["end_epoch"], nothing["verdict"], nothing["algorithms"]["S"]) == (0, [], {"diverged_seeds": []})
+    for results in (cut(4, 3, 4), cut(2, 2, 2), cut(1, 0, 0)):
+        vision_figures.save_all(results, TINY.replace(seeds=2), IMAGES, tmp_path / "figures")
+        console = Console(width=300, file=io.StringIO())
+        console.print(report.cifar_closing(outcome.summarise(results)))
+        assert "unfinished: of 4 epochs" in console.file.getvalue()
+    assert outcome.summarise(whole)["unfinished"] is None
+
+
+def test_results_are_whole_whatever_moment_the_writer_dies_at(tmp_path, monkeypatch):
+    """Each call that changes the disk in turn is the last one: what is read is the old or the new, never less."""
+    old, new = (xr.Dataset({"x": ("n", np.full(3, float(k)))}) for k in (1, 2))
+
+    class Died(BaseException):
+        pass
+
+    def counted(function, left):
+        def call(*arguments, **options):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Died
+            return function(*arguments, **options)
+        return call
+
+    read = []
+    for last in range(60):
+        folder = tmp_path / str(last)
+        folder.mkdir()
+        files.write_store(folder / files.STORE, old)
+        left = [last]
+        with monkeypatch.context() as patch, contextlib.suppress(Died):
+            patch.setattr(files.shutil, "rmtree", counted(files.shutil.rmtree, left))
+            patch.setattr(files.Path, "rename", counted(files.Path.rename, left))
+            patch.setattr(xr.Dataset, "to_zarr", counted(xr.Dataset.to_zarr, left))
+            files.write_store(folder / files.STORE, new)
+        read.append(files.read_dataset(folder)["x"].values.tolist())
+        files.write_store(folder / files.STORE, old)  # and the next writer gets on
+        assert files.read_dataset(folder)["x"].values.tolist() == 3 * [1.0]
+        if left[0] > 0:
+            break
+    assert last < 59
+    assert read == sorted(read)
+    assert {tuple(x) for x in read} == {(1.0,) * 3, (2.0,) * 3}
+    assert read.count(3 * [2.0]) >= 3  # before the old is removed, before the new has its name, and after
+
+
 def fabricated(small, large, end, clean_gap, seeds=4):
     """Results with given patch-only accuracies of S and L-S before annealing, of L-S at the end, and a clean gap."""
     config = TINY.replace(seeds=seeds, algorithms=("L-S", "S"))
@@ -284,7 +405,8 @@ def fabricated(small, large, end, clean_gap, seeds=4):
         values += jitter[None, :, None] * np.array([1, -1])[:, None, None]
     return xr.Dataset({"accuracy_patch_only": (("algorithm", "seed", "record"), only),
                        "accuracy_clean": (("algorithm", "seed", "record"), clean),
-                       "diverged_at": (("algorithm", "seed"), np.full((2, seeds), np.inf))},
+                       "diverged_at": (("algorithm", "seed"), np.full((2, seeds), np.inf)),
+                       "epochs_done": (("algorithm", "seed"), np.full((2, seeds), 4))},
                       coords={"algorithm": ["L-S", "S"], "seed": np.arange(seeds), "time": ("record", [1, 2, 3, 4])},
                       attrs={"config": to_json(config)})
 
@@ -351,6 +473,8 @@ def test_the_command_writes_a_folder_that_can_be_read_resumed_and_exported(stand
     (["--preset", "tiny", "--at-once", "2", "--spread", "batch"], "at_once"),
     (["--preset", "tiny", "--patch.share", "2"], "patch.share"),
     (["--preset", "tiny", "--spread", "batch", "--training.batch-size", "31"], "a multiple of the 2 devices"),
+    (["--preset", "tiny", "--spread", "batch", "--n-train", "127"], "its last batch, of 31, is a multiple of the 2 devices"),
+    (["--preset", "tiny", "--for", "0"], "--for 0: must be above 0"),
     (["--resume", "nowhere"], "cannot be read"),
     (["--preset", "tiny", "--config", "x"], "give one of them")])
 def test_bad_input_is_one_line(stand_in, capsys, words, complaint):
@@ -372,7 +496,7 @@ def test_bfloat16_trains(tmp_path):
     found = runs.run(TINY.replace(algorithms=("S",), **{"model.compute": "bfloat16"}), IMAGES)
     plain = runs.run(TINY.replace(algorithms=("S",)), IMAGES)
     np.testing.assert_allclose(found["train_loss"], plain["train_loss"], rtol=0.02)
-    assert found.attrs["precision"] == "bfloat16"
+    assert found.attrs["precision"].startswith("bfloat16; ")
     assert (found["train_loss"] != plain["train_loss"]).any()
 
 

@@ -1,5 +1,6 @@
 """The patch against its law; the models against a second statement of them in NumPy."""
 
+import functools
 import itertools
 
 import jax
@@ -7,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lrtheory.vision import models, patches
+from lrtheory.vision import cifar, models, patches, simulate
 from lrtheory.vision.patches import PatchLaw
+from lrtheory.vision.presets import preset
 
 LAW = PatchLaw()
 
@@ -69,9 +71,16 @@ def test_measuring_the_patch_alone_and_with_images():
     alone = patches.only(LAW, patch, jax.random.key(4), images, classes)
     assert float(jnp.abs(alone[:, 0]).max()) == 0
     assert abs(np.mean(np.abs(coefficient(alone) - 1) < 1e-3) - 0.8) < 0.03
-    mixed = patches.mixed(patch, jax.random.key(5), images, classes)
-    np.testing.assert_allclose(coefficient(mixed), 1, atol=1e-4)
-    assert float(mixed[0, 0, 0, 0]) == 0.5
+    every = patches.patched(patch, jax.random.key(5), images, classes)
+    np.testing.assert_allclose(coefficient(every), 1, atol=1e-4)
+    assert float(every[0, 0, 0, 0]) == 0.5
+    mixed = np.asarray(patches.mixed(LAW, patch, jax.random.key(6), images, classes))  # the training law, flags included
+    clean, zeros = (mixed == 0.5).all((1, 2, 3)), mixed[:, 0, 0, 0] == 0
+    np.testing.assert_allclose([clean.mean(), zeros.mean()], [0.2, 0.16], atol=0.025)
+    full = np.abs(coefficient(mixed) - 1) < 1e-3
+    assert full[~clean & ~zeros].all()
+    assert full[zeros].mean() < 0.01
+    assert coefficient(mixed)[zeros].mean() == pytest.approx(1.75 / 2, abs=0.06)
 
 
 def test_normalised_images_have_mean_0_and_deviation_1():
@@ -160,6 +169,16 @@ def test_kernels_have_the_papers_variance():
     assert float(kernel.std()) == pytest.approx(np.sqrt(2 / (9 * 128)), rel=0.02)
 
 
+def test_the_linear_layer_starts_as_published():
+    """U(-1/sqrt(n), 1/sqrt(n)), bias 0 (PyTorch's weights)."""
+    start = models.SmallCNN().init({"params": jax.random.key(1)}, jnp.zeros((1, 32, 32, 3)))["params"]["logits"]
+    weights, bound = np.asarray(start["kernel"]), 1 / 8
+    assert weights.shape == (64, 10)
+    assert 0.97 * bound < np.abs(weights).max() <= bound
+    assert weights.std() == pytest.approx(bound / np.sqrt(3), rel=0.05)
+    assert not start["bias"].any()
+
+
 def test_noise_is_one_plane_a_layer_and_step_shared_over_batch_and_channels():
     layer = models._Activation(jnp.float32)
     x = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (5, 1, 1, 4)), (5, 6, 7, 4))
@@ -204,6 +223,10 @@ def test_batch_statistics_are_those_of_the_batch_with_decay():
     stats = changed["batch_stats"]["BatchNorm_0"]
     np.testing.assert_allclose(stats["mean"], 0.1 * np.asarray(x).mean((0, 1, 2)), rtol=1e-4)
     np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * np.asarray(x).var((0, 1, 2)), rtol=1e-3)
+    few = x[:1, :2, :2]  # four values a channel: the unbiased variance is 4/3 of the biased one
+    _, changed = layer.apply(variables, few, 0.0, True, rngs={"noise": jax.random.key(3)}, mutable=["batch_stats"])
+    np.testing.assert_allclose(changed["batch_stats"]["BatchNorm_0"]["var"],
+                               0.9 + 0.1 * np.asarray(few).var((0, 1, 2), ddof=1), rtol=1e-4)
 
 
 def test_bfloat16_stays_near_float32():
@@ -212,3 +235,24 @@ def test_bfloat16_stays_near_float32():
     half = models.SmallCNN(dtype=jnp.bfloat16).apply(variables, x)
     assert half.dtype == jnp.float32
     np.testing.assert_allclose(half, models.SmallCNN().apply(variables, x), atol=0.05)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+@pytest.mark.parametrize("compute", ["float32", "bfloat16"])
+def test_float32_means_float32_on_every_platform(platform, compute):
+    """In the lowered training step and evaluation: the default would be TF32 on CUDA, bfloat16 on TPU."""
+    config = preset("tiny").replace(**{"model.compute": compute})
+    algorithm, images = config.training.algorithm("S+noise"), cifar.synthetic(128, 100)
+    data, state = simulate.choose(config, images, 0), simulate.begin(config, algorithm, jnp.asarray(0))
+    chosen = simulate.order(config, jnp.asarray(0), jnp.asarray(0))[0]
+    seed = jnp.asarray(0)
+    for function, arguments in (
+            (simulate.scanned_epoch, (config, algorithm, seed, data, state, chosen)),
+            (functools.partial(simulate.scanned_evaluation, tuple(simulate.CONDITIONS)), (config, seed, data, state))):
+        text = jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
+        products = [line for line in text.splitlines()
+                    if "stablehlo.convolution" in line or "stablehlo.dot_general" in line]
+        assert len(products) >= 3
+        single = [line for line in products if "bf16" not in line]
+        assert all(line.count("HIGHEST") == 2 for line in single), single
+        assert len(single) == (len(products) if compute == "float32" else sum("stablehlo.dot" in p for p in products))

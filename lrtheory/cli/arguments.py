@@ -28,9 +28,9 @@ T = TypeVar("T")
 C = TypeVar("C", Config, Experiment)
 
 
-def shown(metavar: str, default: str = "") -> Any:
-    """How the help shows an option: what to give, and what holds without it in words of ours instead of None."""
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "")
+def shown(metavar: str, default: str = "", name: str | None = None) -> Any:
+    """How the help shows an option: what to give, what holds without it in words of ours instead of None, its name."""
+    return tyro.conf.arg(name=name, metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "")
 
 
 Preset = Annotated[str | None, shown("NAME", "quick")]
@@ -121,6 +121,8 @@ class CifarArguments:
     """folder to write, new or empty"""
     resume: Unfinished = None
     """folder of an interrupted experiment to finish from its checkpoints; say again where CIFAR-10 is"""
+    minutes: Annotated[float | None, shown("MINUTES", "until it is done", name="for")] = None
+    """end in good order within so many minutes of the start, with what was measured; --resume goes on"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +220,8 @@ def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path]:
     source = Path(first.resume) / "config.json" if first.resume is not None else first.config
     base = read_config(source, Experiment) if source is not None else vision.preset(first.preset or "mini")
     found = parse(CifarArguments, "cifar", argv, CifarArguments(options=base), tuple(vision.PRESETS))
+    if found.minutes is not None and not found.minutes > 0:
+        raise ConfigError(f"--for {found.minutes:g}: must be above 0; give minutes, or leave it out")
     if found.resume is not None and found.out is not None:
         raise ConfigError(f"--resume {found.resume} and --out {found.out}: give one of them")
     if found.resume is not None and found.options != base:

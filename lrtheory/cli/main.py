@@ -6,6 +6,7 @@ that help is immediate. Lives elsewhere: what the words mean (arguments).
 
 import contextlib
 import io
+import math
 import signal
 import sys
 import time
@@ -195,9 +196,11 @@ def cifar(argv: list[str]) -> int:
     from lrtheory.cli import arguments, progress, report
     from lrtheory.vision import cifar, figures, results, runs, simulate
 
+    started = time.monotonic()
     devices.use_all_cores()
     asked, folder = arguments.cifar_arguments(argv)
     config = asked.options.check()
+    until = math.inf if asked.minutes is None else started + 60 * asked.minutes
     if asked.resume is None:
         files.require_free(folder)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -208,8 +211,13 @@ def cifar(argv: list[str]) -> int:
         console.print(report.cifar_opening(config, simulate.parameter_count(config), images.source), soft_wrap=True)
         try:
             with progress.CifarDisplay(console) as show, stop_on_signals(show.tell, "epoch") as stop:
-                found = runs.run(config, images, checkpoints=folder / "checkpoints", progress=show.progress, stop=stop)
+                found = runs.run(config, images, checkpoints=folder / "checkpoints", progress=show.progress,
+                                 keep=lambda so_far: results.save(so_far, folder), stop=stop, until=until)
         except (runs.Interrupted, KeyboardInterrupt):
+            if (folder / files.SUMMARY).exists():
+                so_far = files.read_dataset(folder)
+                console.print(report.cifar_closing(results.summarise(so_far)))
+                figures.save_all(so_far, config, images, folder / "figures")
             print(f"lrtheory cifar: stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}"
                   + (f" --data-dir {asked.data_dir}" if asked.data_dir else ""), file=sys.stderr)
             return 130

@@ -24,7 +24,8 @@ from lrtheory.theory.timescales import p_time, q_time
 from lrtheory.vision.config import Experiment
 
 CIFAR_ROWS = (("train_accuracy", "training accuracy"), ("accuracy_clean", "clean images"),
-              ("accuracy_mixed", "images with the patch"), ("accuracy_patch_only", "patch only"))
+              ("accuracy_mixed", "drawn as in training"),
+              ("accuracy_patched", "images with the patch"), ("accuracy_patch_only", "patch only"))
 """(measurement, label) of each row of the table."""
 
 
@@ -108,6 +109,8 @@ def cifar_closing(summary: dict[str, Any]) -> Group:
         if claim["resolved"] is False:
             shown += ", within 2 standard errors of 0: not resolved, more --seeds tell more"
         lines.append(f"{mark} {claim['statement']}: {shown}.")
+    if summary["unfinished"]:
+        lines.append(f"NO  unfinished: {summary['unfinished']}; the end is epoch {summary['end_epoch']}, the last of all runs.")
     lines += _remarks(summary, "Lower training.eta1.")
     return Group(*lines)
 

@@ -75,8 +75,7 @@ class SGD:
     epochs: int = static(default=60)
     """length of training"""
     batch_size: int = static(default=128)
-    """images a step; an epoch is n_train // batch_size steps,
-    the rest of a permutation is left out (the paper: a shorter last batch)"""
+    """images a step; the last step of an epoch takes what is left"""
     eta1: float = swept(default=0.1)
     """large rate"""
     eta_ratio: float = swept(default=0.04)
@@ -165,6 +164,8 @@ class Experiment:
     """runs trained together on one device, by vmap; the numbers agree up to rounding"""
     spread: Spread = static(default="runs")
     """what several devices share: runs: each trains its own; batch: each batch is split over all of them"""
+    interleave: bool = static(default=False)
+    """runs of one seed advance together, epoch by epoch, so that a stop leaves comparable curves"""
     checkpoint_epochs: int = static(default=5)
     """a checkpoint each so many epochs"""
 
@@ -188,8 +189,8 @@ class Experiment:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in a permutation of the training images."""
-        return self.n_train // self.training.batch_size
+        """Batches that a permutation of the training images makes, the last one perhaps a shorter one."""
+        return -(-self.n_train // self.training.batch_size)
 
     def replace(self, **changes: Any) -> "Experiment":
         """A copy with fields changed; dotted names reach into parts. Raises `ConfigError` for a name that is no field."""

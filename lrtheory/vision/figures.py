@@ -17,10 +17,11 @@ from lrtheory.style import GREY, Figure, algorithm_style, save_figures, styled
 from lrtheory.vision import patches, simulate
 from lrtheory.vision.cifar import CLASSES, Images
 from lrtheory.vision.config import Experiment
-from lrtheory.vision.results import CHANCE, last_before_annealing
+from lrtheory.vision.results import CHANCE, last, last_before_annealing
 
 TITLES = {"train_accuracy": "training images, as drawn", "accuracy_clean": "clean test images",
-          "accuracy_mixed": "test images with the patch", "accuracy_patch_only": "the patch alone"}
+          "accuracy_mixed": "test images, drawn as in training",
+          "accuracy_patched": "test images, all with the patch", "accuracy_patch_only": "the patch alone"}
 """{measurement: title of its panel}."""
 
 
@@ -67,7 +68,8 @@ def patch_before_and_after(results: xr.Dataset) -> Figure:
     """Patch-only and clean accuracy at the last epoch before annealing and at the end: points are seeds, bars means."""
     before = last_before_annealing(results)
     shown = [m for m in ("accuracy_patch_only", "accuracy_clean") if m in results]
-    moments = ([("before annealing", before)] if before is not None else []) + [("at the end", -1)]
+    moments = ([("before annealing", before)] if before is not None else []) + (
+        [("at the end", last(results))] if last(results) >= 0 else [])
     figure = Figure(figsize=(3.6 * len(shown), 3.1), layout="constrained")
     for axis, metric in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
         names = results["algorithm"].values.tolist()
@@ -100,8 +102,8 @@ def samples(config: Experiment, images: Images) -> Figure:
     one = jnp.ones(len(CLASSES))
     rows: dict[str, Any] = {"clean": x}
     if config.patch.share > 0:
-        rows |= {"z + ζ": patches.patched(data.patch, x, classes, one, one),
-                 "z − ζ": patches.patched(data.patch, x, classes, -one, one),
+        rows |= {"z + ζ": patches.stamp(data.patch, x, classes, one, one),
+                 "z − ζ": patches.stamp(data.patch, x, classes, -one, one),
                  "patch only": patches.only(config.patch, data.patch, jax.random.key(0), x, classes)}
     figure = Figure(figsize=(9, 1.0 * len(rows) + 0.3), layout="constrained")
     axes = figure.subplots(len(rows), len(CLASSES), squeeze=False)

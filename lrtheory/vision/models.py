@@ -1,7 +1,8 @@
 """Networks of the CIFAR-10 experiment in Flax: WideResNet and a small CNN, with noise before every ReLU.
 
 Lives here: architectures. Lives elsewhere: how they are trained. A model is applied to normalised images (N, 32, 32, 3)
-and returns logits (N, 10), float32 whatever the compute type.
+and returns logits (N, 10), float32 whatever the compute type. Float32 means float32: on GPU and TPU, too, where the default
+would round the factors of products and convolutions to TF32 or bfloat16.
 """
 
 from typing import Any
@@ -14,6 +15,17 @@ from jax import Array
 from lrtheory.vision.cifar import CLASSES
 
 
+DECAY = 0.9
+"""Of BatchNorm's running mean and variance, a step."""
+fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""The linear layer's weights (n, 10) ~ U(-1/sqrt(n), 1/sqrt(n)), as in the published code."""
+
+
+def precision(dtype: Any) -> jax.lax.Precision | None:
+    """Of products and convolutions in a compute type: full for float32; for bfloat16 factors there is one alone."""
+    return jax.lax.Precision.HIGHEST if jnp.dtype(dtype) == jnp.float32 else None
+
+
 def fan_out(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
     """Convolution kernels (k, k, in, out) ~ N(0, 2/(k k out)), as in the paper's code (He et al., fan-out)."""
     height, width, _, out = shape
@@ -23,14 +35,19 @@ def fan_out(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Arr
 class _Activation(nn.Module):
     """BatchNorm, noise, ReLU: relu(BN(x) + std n), n an H x W draw shared over batch and channels, fresh a layer and step.
 
-    The mean and variance of BN are of the batch while training (with a running mean of decay 0.9), the running ones else.
+    The mean and variance of BN are of the batch while training, running ones else: v <- 0.9 v + 0.1 var n/(n - 1), n values
+    a channel, which is unbiased as in the published code (PyTorch's).
     """
 
     dtype: Any
 
     @nn.compact
     def __call__(self, x: Array, std: Array | float, train: bool) -> Array:
-        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=self.dtype)(x)
+        norm = nn.BatchNorm(use_running_average=not train, momentum=DECAY, epsilon=1e-5, dtype=self.dtype)
+        kept = DECAY * norm.get_variable("batch_stats", "var") if train and not self.is_initializing() else None
+        n, x = x.size // x.shape[-1], norm(x)
+        if kept is not None:  # flax has var itself
+            norm.put_variable("batch_stats", "var", kept + (norm.get_variable("batch_stats", "var") - kept) * (n / (n - 1)))
         if train:
             x = x + (std * jax.random.normal(self.make_rng("noise"), x.shape[1:3])[None, ..., None]).astype(x.dtype)
         return nn.relu(x)
@@ -39,7 +56,7 @@ class _Activation(nn.Module):
 def _conv(features: int, size: int, stride: int, dtype: Any) -> nn.Conv:
     """A convolution without bias; padding size // 2 on each side, as in PyTorch ("SAME" differs at stride 2)."""
     return nn.Conv(features, (size, size), (stride, stride), padding=size // 2, use_bias=False, kernel_init=fan_out,
-                   dtype=dtype)
+                   dtype=dtype, precision=precision(dtype))
 
 
 class WideResNet(nn.Module):
@@ -102,5 +119,6 @@ class SmallCNN(nn.Module):
 
 
 def _head(x: Array) -> Array:
-    """Mean over the image, and logits."""
-    return nn.Dense(len(CLASSES), name="logits")(x.mean((1, 2)).astype(jnp.float32))
+    """Mean over the image, and logits, both in float32."""
+    return nn.Dense(len(CLASSES), kernel_init=fan_in, precision=precision(jnp.float32), name="logits")(
+        x.astype(jnp.float32).mean((1, 2)))

@@ -68,7 +68,7 @@ def normalise(images: Array) -> Array:
     return (images.astype(jnp.float32) - mean) / std
 
 
-def patched(patch: Patch, images: Array, classes: Array, signs: Array, scales: Array) -> Array:
+def stamp(patch: Patch, images: Array, classes: Array, signs: Array, scales: Array) -> Array:
     """Normalised images (N, 32, 32, 3) with z + scale b zeta_c written into them; classes c, signs b and scales (N,)."""
     each = patch.z[None] + (signs * scales)[:, None, None, None] * patch.zeta[classes]
     rows = slice(FIRST, FIRST + SIZE)
@@ -89,10 +89,26 @@ def draw(law: PatchLaw, patch: Patch, key: Array, images: Array, classes: Array,
       flags: which carry the patch, (N,) bool.
     """
     chosen, signs, scales = _variables(law, key, len(classes))
-    alone = patched(patch, jnp.zeros_like(images), classes, signs, scales)
-    together = patched(patch, images, classes, signs, jnp.ones_like(signs))
+    alone = stamp(patch, jnp.zeros_like(images), classes, signs, scales)
+    together = stamp(patch, images, classes, signs, jnp.ones_like(signs))
     chosen, flags = (v[:, None, None, None] for v in (chosen, flags))
     return jnp.where(flags, jnp.where(chosen, alone, together), images)
+
+
+def mixed(law: PatchLaw, patch: Patch, key: Array, images: Array, classes: Array) -> Array:
+    """Images for measuring as the published code does: a drawing of the training law, which images are flagged included.
+
+    Of N images (N, 32, 32, 3) with classes (N,), a share 1 - `law.share` stays clean and `law.share * law.alone` becomes the
+    patch alone, so that reading the patch perfectly answers share + (1 - share) x the accuracy on clean images.
+    """
+    for_flags, for_draw = jax.random.split(key)
+    return draw(law, patch, for_draw, images, classes, sample_flags(law, for_flags, len(classes)))
+
+
+def patched(patch: Patch, key: Array, images: Array, classes: Array) -> Array:
+    """Images for measuring image and patch together: every one of (N, 32, 32, 3) with the full patch; classes (N,)."""
+    signs = jax.random.rademacher(key, (len(classes),), jnp.float32)
+    return stamp(patch, images, classes, signs, jnp.ones_like(signs))
 
 
 def only(law: PatchLaw, patch: Patch, key: Array, images: Array, classes: Array) -> Array:
@@ -101,13 +117,7 @@ def only(law: PatchLaw, patch: Patch, key: Array, images: Array, classes: Array)
     Of the shape of `images`, normalised (N, 32, 32, 3), which are not shown; classes (N,).
     """
     chosen, signs, scales = _variables(law, key, len(classes))
-    return patched(patch, jnp.zeros_like(images), classes, signs, jnp.where(chosen, scales, 1.0))
-
-
-def mixed(patch: Patch, key: Array, images: Array, classes: Array) -> Array:
-    """Images (N, 32, 32, 3) for measuring image and patch together: every one with the full patch; classes (N,)."""
-    signs = jax.random.rademacher(key, (len(classes),), jnp.float32)
-    return patched(patch, images, classes, signs, jnp.ones_like(signs))
+    return stamp(patch, jnp.zeros_like(images), classes, signs, jnp.where(chosen, scales, 1.0))
 
 
 def _variables(law: PatchLaw, key: Array, n: int) -> tuple[Array, Array, Array]:

@@ -7,12 +7,13 @@ from lrtheory.spec import choose
 from lrtheory.vision.config import SGD, Experiment, Model
 from lrtheory.vision.patches import PatchLaw
 
-_LAST_BATCH = "An epoch leaves out the images that do not fill a batch (the paper: a shorter last batch)."
+_BFLOAT16 = ("Computed in bfloat16, parameters, statistics and logits in float32 (published: float32 throughout, which "
+             "--model.compute float32 is).")
 
 
 def paper() -> Experiment:
     """Section 6 as published: WideResNet-16-10, 50,000 images, 60 epochs, annealed at 30. For a GPU or TPU."""
-    return Experiment(name="cifar-paper", note=_LAST_BATCH, model=Model(compute="bfloat16"))
+    return Experiment(name="cifar-paper", note=_BFLOAT16, model=Model(compute="bfloat16"))
 
 
 def tiny() -> Experiment:
@@ -26,7 +27,7 @@ def tiny() -> Experiment:
 def plain() -> Experiment:
     """CIFAR-10 without a patch: 0.1 against 0.01, each x 0.2 at epochs 60, 120 and 150 of 200. For a GPU or TPU."""
     return Experiment(
-        name="cifar-plain", note=_LAST_BATCH + " No patch. --training.augment adds reflect-padded crops and flips. The "
+        name="cifar-plain", note=_BFLOAT16 + " No patch. --training.augment adds reflect-padded crops and flips. The "
         "noise of S+noise has the patched experiment's strength and ends at the first annealing.",
         model=Model(compute="bfloat16"), patch=PatchLaw(share=0.0),
         training=SGD(epochs=200, eta1=0.1, eta_ratio=0.1, anneal_epochs=(60, 120, 150), anneal=0.2, anneal_small=0.2))
@@ -61,7 +62,7 @@ def mini() -> Experiment:
         note="Changed from the paper for two cores: a CNN of three convolutions instead of WideResNet-16-10, 20,480 images "
              "in batches of 64 (50,000, of 128), 14 epochs annealed at 8 (60, at 30), rates 0.7, then 0.021, and 0.035 "
              "(0.1, then 0.004, and 0.004), the small rate x 0.1 when the noise ends, with noise or without (constant), "
-             "offsets within 0.3 (0.1), noise of 0.8 (0.4), 2,000 test images. " + _LAST_BATCH,
+             "offsets within 0.3 (0.1), noise of 0.8 (0.4), 2,000 test images.",
         model=Model(kind="small-cnn"), patch=PatchLaw(offset=0.3),
         training=SGD(epochs=14, batch_size=64, eta1=0.7, eta_ratio=0.05, anneal=0.03, anneal_small=0.1,
                      anneal_epochs=(8,), activation_noise=0.8),

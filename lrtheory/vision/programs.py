@@ -23,8 +23,7 @@ MEASURED: dict[str, tuple[str, str]] = {
     "train_loss": ("nat", "training loss, mean over an epoch's batches as drawn"),
     "train_accuracy": ("1", "training accuracy, likewise"),
     **{f"{kind}_{name}": ({"loss": "nat", "accuracy": "1"}[kind], f"test {kind} on {meaning}")
-       for name, meaning in (("clean", "clean images"), ("mixed", "images with the patch"),
-                             ("patch_only", "the patch alone, on zeros")) for kind in ("accuracy", "loss")},
+       for name, meaning in simulate.CONDITIONS.items() for kind in ("accuracy", "loss")},
     "rate": ("1", "learning rate at the epoch's last step"),
     "activation_noise": ("1", "std of the noise before every ReLU at the epoch's last step"),
     "seconds": ("s", "wall time of the epoch, measurement included"),
@@ -44,7 +43,7 @@ class Job(NamedTuple):
 def numbers(config: Experiment) -> Experiment:
     """The config as the programs take it: its numbers as arrays, and nothing else in which equal programs may differ."""
     same = {"name": "", "note": "", "algorithms": (), "seeds": 1, "first_seed": 0, "at_once": 1, "spread": "runs",
-            "checkpoint_epochs": 1, "n_test": 1, "training.epochs": 1, "training.anneal_epochs": ()}
+            "interleave": False, "checkpoint_epochs": 1, "n_test": 1, "training.epochs": 1, "training.anneal_epochs": ()}
     return jax.tree.map(jnp.asarray, config.replace(**same))
 
 
@@ -89,9 +88,12 @@ class Course:
         """`device`: one, or a list to split batches over; `scan`: whether an epoch is one program (None: not on CPU)."""
         self.config, self.job, self.several = config, job, len(job.runs) > 1
         many = isinstance(device, list)
-        size = config.training.batch_size
-        require(not many or size % len(device) == 0, "training.batch_size", size,
-                f"a multiple of the {len(device) if many else 1} devices", "spread batch splits each batch evenly")
+        size, of = config.training.batch_size, len(device) if many else 1
+        require(size % of == 0, "training.batch_size", size, f"a multiple of the {of} devices",
+                "spread batch splits each batch evenly")
+        require(config.n_train % size % of == 0, "n_train", config.n_train,
+                f"such that its last batch, of {config.n_train % size}, is a multiple of the {of} devices, too",
+                "spread batch splits each batch evenly")
         mesh = Mesh(np.array(device), ("batch",)) if many else None
         self.device = NamedSharding(mesh, PartitionSpec()) if mesh is not None else device
         self.batches = NamedSharding(mesh, PartitionSpec(None, "batch")) if mesh is not None else device
@@ -114,12 +116,14 @@ class Course:
     def train_epoch(self, state: simulate.State, epoch: int) -> tuple[simulate.State, simulate.Tally]:
         """An epoch (counted from 0): the state after it and sums over its images; the state given is used up."""
         config, algorithm, seeds, data = self.known
-        chosen = self.programs.order(config, seeds, jnp.asarray(epoch))
+        whole, rest = self.programs.order(config, seeds, jnp.asarray(epoch))
+        steps = [np.asarray(rest)] if rest.shape[-1] else []
         if self.scan:
-            return self.programs.epoch(config, algorithm, seeds, data, state, jax.device_put(chosen, self.batches))
-        seen = jax.device_put(simulate.tally((len(self.job.runs),) if self.several else ()), self.device)
-        steps = np.moveaxis(np.asarray(chosen), -2, 0)  # cut on the host: a slice a step costs as much as its call
-        for now in jax.device_put(list(steps), self.batch):
+            state, seen = self.programs.epoch(config, algorithm, seeds, data, state, jax.device_put(whole, self.batches))
+        else:
+            seen = jax.device_put(simulate.tally((len(self.job.runs),) if self.several else ()), self.device)
+            steps = [*np.moveaxis(np.asarray(whole), -2, 0), *steps]  # cut on the host: a slice a step costs as much as its call
+        for now in jax.device_put(steps, self.batch):
             state, seen = self.programs.step(config, algorithm, seeds, data, state, seen, now)
         return state, seen
 

@@ -14,7 +14,8 @@ from lrtheory import files
 from lrtheory.labelled import config_of, each_seed, estimate, summary
 from lrtheory.vision.config import Experiment
 
-SUMMARISED = ("train_loss", "train_accuracy", "accuracy_clean", "accuracy_mixed", "accuracy_patch_only", "loss_clean")
+SUMMARISED = ("train_loss", "train_accuracy", "accuracy_clean", "accuracy_mixed", "accuracy_patched", "accuracy_patch_only",
+              "loss_clean")
 """Measurements that `summarise` takes, where the experiment has them."""
 CHANCE = 0.1
 """Accuracy of guessing one of ten classes."""
@@ -23,19 +24,37 @@ READ = 0.8
 
 
 def last_before_annealing(results: xr.Dataset) -> int | None:
-    """Index of the record taken after the last epoch before the first annealing; None if there is no annealing."""
+    """Index of the record taken after the last epoch before the first annealing; None if that has not been, or never is."""
     first = min(config_of(results, Experiment).training.anneal_epochs, default=None)
-    return None if first is None else first - 2
+    return None if first is None or first - 2 > last(results) else first - 2
+
+
+def last(results: xr.Dataset) -> int:
+    """Index of the last record that every run has; of finished ones, of the last epoch."""
+    return int(results["epochs_done"].min()) - 1
+
+
+def unfinished(results: xr.Dataset) -> str | None:
+    """Which runs lack epochs, in words; None if none does."""
+    epochs, done = config_of(results, Experiment).training.epochs, results["epochs_done"]
+    lacking = [f"{name} seed {seed} {int(done.sel(algorithm=name, seed=seed))}" for name in done["algorithm"].values.tolist()
+               for seed in done["seed"].values.tolist() if done.sel(algorithm=name, seed=seed) < epochs]
+    return f"of {epochs} epochs, done: {', '.join(lacking)}" if lacking else None
 
 
 def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
     """The claims of section 6 that these runs can judge: what is claimed, a paired difference over seeds, whether it holds.
 
     A claim is resolved if the mean difference is away from 0 by more than 2 standard errors over the seeds in which neither
-    run diverged, and holds if it is above; with fewer than 2 such seeds it is not judged (both None). Source: section 6 of
-    Li, Wei & Ma (2019).
+    run diverged, and holds if it is above; with fewer than 2 such seeds it is not judged (both None). Of an unfinished
+    experiment the end is the last epoch that every run has done, and what annealing does is not claimed before it has been.
+    Source: section 6 of Li, Wei & Ma (2019).
     """
-    names, before = results["algorithm"].values.tolist(), last_before_annealing(results)
+    names, before, end = results["algorithm"].values.tolist(), last_before_annealing(results), last(results)
+    if end < 0:
+        return []
+    annealed = not config_of(results, Experiment).training.anneal_epochs or (before is not None and end > before)
+    finally_ = "at the end" if unfinished(results) is None else f"after epoch {end + 1}, not the last,"
     good = dict(zip(names, np.isinf(results["diverged_at"].values), strict=True))
 
     def at(name: str, metric: str, record: int) -> np.ndarray:
@@ -59,20 +78,22 @@ def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
               lambda: at("S", only, before) - READ)
         claim("large ignores", "before annealing L-S does not: its patch-only accuracy is below half of S's", ("L-S", "S"),
               lambda: at("S", only, before) / 2 - at("L-S", only, before))
-        claim("large learns it later", "after annealing L-S's patch-only accuracy rises", ("L-S",),
-              lambda: at("L-S", only, -1) - at("L-S", only, before))
+        if annealed:
+            claim("large learns it later", "after annealing L-S's patch-only accuracy rises", ("L-S",),
+                  lambda: at("L-S", only, end) - at("L-S", only, before))
         claim("noise ignores", "before annealing S+noise does not read the patch either: below half of S's",
               ("S+noise", "S"), lambda: at("S", only, before) / 2 - at("S+noise", only, before))
-    claim("price", "at the end L-S is more accurate than S on clean images", ("L-S", "S"),
-          lambda: at("L-S", "accuracy_clean", -1) - at("S", "accuracy_clean", -1))
-    claim("mitigation", "at the end S+noise is more accurate than S on clean images", ("S+noise", "S"),
-          lambda: at("S+noise", "accuracy_clean", -1) - at("S", "accuracy_clean", -1))
+    if annealed:
+        claim("price", f"{finally_} L-S is more accurate than S on clean images", ("L-S", "S"),
+              lambda: at("L-S", "accuracy_clean", end) - at("S", "accuracy_clean", end))
+        claim("mitigation", f"{finally_} S+noise is more accurate than S on clean images", ("S+noise", "S"),
+              lambda: at("S+noise", "accuracy_clean", end) - at("S", "accuracy_clean", end))
     return claims
 
 
 def summarise(results: xr.Dataset) -> dict[str, Any]:
     """Per algorithm, before annealing and at the end, mean, sem and per_seed of each measurement; and the verdict."""
-    moments = {"before_annealing": last_before_annealing(results), "end": -1}
+    moments = {"before_annealing": last_before_annealing(results), "end": last(results) if last(results) >= 0 else None}
     algorithms: dict[str, Any] = {}
     for name in results["algorithm"].values.tolist():
         runs = results.sel(algorithm=name)
@@ -80,7 +101,8 @@ def summarise(results: xr.Dataset) -> dict[str, Any]:
         algorithms[name] = {
             when: {m: each_seed(runs[m].isel(record=record).values.astype(float), good) for m in SUMMARISED if m in runs}
             for when, record in moments.items() if record is not None}
-    return summary(results, config_of(results, Experiment), algorithms, verdict(results))
+    return summary(results, config_of(results, Experiment), algorithms, verdict(results)) | {
+        "unfinished": unfinished(results), "end_epoch": last(results) + 1}
 
 
 def save(results: xr.Dataset, folder: Path) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from lrtheory.vision.cifar import Images
 from lrtheory.vision.config import Experiment
 from lrtheory.vision.patches import Patch
 
-CONDITIONS = ("clean", "mixed", "patch_only")
-"""What test images are shown: as they are, with the patch, the patch alone on zeros."""
+CONDITIONS = {"clean": "clean images", "mixed": "a drawing of the training law: clean, with the patch, or the patch alone",
+              "patched": "images that all carry the patch", "patch_only": "the patch alone, on zeros"}
+"""What test images are shown, drawn once a seed: {name: meaning}."""
 CHUNK = 500
 """Test images evaluated at once."""
 PAD = 4
@@ -118,11 +119,12 @@ def steps_done(state: State) -> Array:
     return state.optimiser[-1].count
 
 
-def order(config: Experiment, seed: Array, epoch: Array) -> Array:
-    """Indices (steps_per_epoch, batch_size) of the images of each step of an epoch, a fresh permutation."""
-    key = jax.random.fold_in(keys(seed)["order"], epoch)
-    kept = config.steps_per_epoch * config.training.batch_size
-    return jax.random.permutation(key, config.n_train)[:kept].reshape(config.steps_per_epoch, -1)
+def order(config: Experiment, seed: Array, epoch: Array) -> tuple[Array, Array]:
+    """Indices of the images of each step of an epoch, a fresh permutation: (whole batches, batch_size), and (rest,)."""
+    size = config.training.batch_size
+    each = jax.random.permutation(jax.random.fold_in(keys(seed)["order"], epoch), config.n_train)
+    whole = config.n_train // size * size
+    return each[:whole].reshape(-1, size), each[whole:]
 
 
 def augment(key: Array, images: Array) -> Array:
@@ -138,7 +140,7 @@ def augment(key: Array, images: Array) -> Array:
 
 def step(config: Experiment, algorithm: Algorithm, seed: Array, data: Data, state: State, seen: Tally,
          chosen: Array) -> tuple[State, Tally]:
-    """One step of SGD on the images `chosen` (batch_size,).
+    """One step of SGD on the images `chosen` (batch_size,), or fewer in an epoch's last step.
 
     The rate is that of the epochs done, with this batch's loss for triggers; the noise likewise, with the last batch's.
     """
@@ -165,7 +167,7 @@ def step(config: Experiment, algorithm: Algorithm, seed: Array, data: Data, stat
 
 def scanned_epoch(config: Experiment, algorithm: Algorithm, seed: Array, data: Data, state: State,
                   chosen: Array) -> tuple[State, Tally]:
-    """An epoch as one scan of `step`: for accelerators; on CPU, XLA runs convolutions in a scan many times slower."""
+    """The steps `chosen` (steps, batch_size) of an epoch as one scan: for accelerators; on CPU, XLA runs convolutions in a scan many times slower."""
     def body(carry, now):
         return step(config, algorithm, seed, data, carry[0], carry[1], now), None
 
@@ -174,7 +176,7 @@ def scanned_epoch(config: Experiment, algorithm: Algorithm, seed: Array, data: D
 
 def conditions(config: Experiment) -> tuple[str, ...]:
     """What is measured; without a patch, clean images alone."""
-    return CONDITIONS if config.patch.share > 0 else CONDITIONS[:1]
+    return tuple(CONDITIONS) if config.patch.share > 0 else ("clean",)
 
 
 def evaluate(names: tuple[str, ...], config: Experiment, seed: Array, data: Data, state: State,
@@ -183,10 +185,11 @@ def evaluate(names: tuple[str, ...], config: Experiment, seed: Array, data: Data
     x, classes = patches.normalise(data.test_images[chunk]), data.test_classes[chunk]
     real = classes >= 0
     classes = jnp.maximum(classes, 0)
-    key = jax.random.fold_in(keys(seed)["measure"], steps_done(state))
-    for_mixed, for_only = jax.random.split(jax.random.fold_in(key, chunk))
-    shown = {"clean": x, "mixed": patches.mixed(data.patch, for_mixed, x, classes),
-             "patch_only": patches.only(config.patch, data.patch, for_only, x, classes)}
+    for_mixed, for_patched, for_only = jax.random.split(jax.random.fold_in(keys(seed)["measure"], chunk), 3)
+    law, patch = config.patch, data.patch
+    shown = {"clean": x, "mixed": patches.mixed(law, patch, for_mixed, x, classes),
+             "patched": patches.patched(patch, for_patched, x, classes),
+             "patch_only": patches.only(law, patch, for_only, x, classes)}
 
     def measure(images: Array) -> Tally:
         logits = jnp.asarray(config.model.build().apply({"params": state.params, "batch_stats": state.stats}, images))
