@@ -110,7 +110,9 @@ def cifar_closing(summary: dict[str, Any]) -> Group:
             shown += ", within 2 standard errors of 0: not resolved, more --seeds tell more"
         lines.append(f"{mark} {claim['statement']}: {shown}.")
     if summary["unfinished"]:
-        lines.append(f"NO  unfinished: {summary['unfinished']}; the end is epoch {summary['end_epoch']}, the last of all runs.")
+        until = summary["end_epoch"]
+        lines.append(f"NO  unfinished: {summary['unfinished']}; " + (
+            f"the end is epoch {until}, the last that all have." if until else "there is no epoch that all have."))
     lines += _remarks(summary, "Lower training.eta1.")
     return Group(*lines)
 

@@ -14,7 +14,6 @@ from jax import Array
 
 from lrtheory.vision.cifar import CLASSES
 
-
 DECAY = 0.9
 """Of BatchNorm's running mean and variance, a step."""
 fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")

@@ -122,7 +122,7 @@ class Course:
             state, seen = self.programs.epoch(config, algorithm, seeds, data, state, jax.device_put(whole, self.batches))
         else:
             seen = jax.device_put(simulate.tally((len(self.job.runs),) if self.several else ()), self.device)
-            steps = [*np.moveaxis(np.asarray(whole), -2, 0), *steps]  # cut on the host: a slice a step costs as much as its call
+            steps = [*np.moveaxis(np.asarray(whole), -2, 0), *steps]  # on the host: a slice a step costs as much as its call
         for now in jax.device_put(steps, self.batch):
             state, seen = self.programs.step(config, algorithm, seeds, data, state, seen, now)
         return state, seen

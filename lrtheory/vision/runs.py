@@ -129,7 +129,7 @@ class _Record:
         self.epochs_done = np.zeros(shape, int)
 
     def take(self, job: Job, history: Mapping[str, np.ndarray], epochs: int, new: int, ended: bool) -> None:
-        """`new` more epochs of a job: its history {name: (runs, epochs)}, `epochs` of which are there; `ended`: and no more."""
+        """`new` more epochs of a job: its history {name: (runs, epochs)} has `epochs`; `ended`: there will be no more."""
         with self.lock:
             for k, (name, seed) in enumerate(job.runs):
                 where = self.names.index(name), seed - self.config.first_seed

@@ -167,7 +167,10 @@ def step(config: Experiment, algorithm: Algorithm, seed: Array, data: Data, stat
 
 def scanned_epoch(config: Experiment, algorithm: Algorithm, seed: Array, data: Data, state: State,
                   chosen: Array) -> tuple[State, Tally]:
-    """The steps `chosen` (steps, batch_size) of an epoch as one scan: for accelerators; on CPU, XLA runs convolutions in a scan many times slower."""
+    """The steps `chosen` (steps, batch_size) of an epoch as one scan, for accelerators.
+
+    On CPU, XLA runs convolutions in a scan many times slower.
+    """
     def body(carry, now):
         return step(config, algorithm, seed, data, carry[0], carry[1], now), None
 
