@@ -1,25 +1,34 @@
-"""The patched CIFAR-10 training: images a second, share of the matmul ceiling, against PyTorch, and ways of stacking runs.
+"""The patched CIFAR-10 training: images a second, share of the matmul ceiling, where the time goes, against PyTorch.
 
     python benchmarks/cifar.py                              small CNN, what two cores can do
-    python benchmarks/cifar.py --preset paper --steps 100   WideResNet-16-10, on a GPU or TPU
+    python benchmarks/cifar.py --preset paper --steps 60 --at-once 1 --kernels          WideResNet-16-10, on a GPU or TPU
+    python benchmarks/cifar.py --preset paper --widen 4 --at-once 1 2 4 --alone         how many runs at once
 
 Claim to test: `lrtheory cifar` trains WideResNet-16-10 in bfloat16 at 35% or more of the bfloat16 matmul ceiling that the
 same device reaches in the same run, and faster than PyTorch with channels-last memory and autocast to bfloat16. Random
 images; compilation is reported apart; the best of three repeats counts. FLOP are those of convolutions and the linear layer,
 forward times 3, from shapes. PyTorch's loop has its own code here: the same model, Nesterov SGD, images on the device, a
 patch of the same kind. `pip install -e '.[bench]'` for it.
+
+Several runs at once, by vmap: what `--at-once` of `lrtheory cifar` does, convolutions become grouped ones. By map: one run's
+epoch after another in one program, convolutions stay as they are. Every number is that of one run: ms a step of it, s an
+epoch of 50,000 images of it.
 """
 
 import argparse
+import functools
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import measure
 import numpy as np
 
 import lrtheory as lt
-from lrtheory.vision import cifar, runs
-from lrtheory.vision.config import Experiment
+from lrtheory.vision import cifar, runs, simulate
+from lrtheory.vision.config import N_TRAIN, Experiment
 from lrtheory.vision.presets import preset
 
 try:
@@ -29,23 +38,12 @@ except ImportError:
     torch = None
 
 
-def best(f, repeats=3):
-    """Least wall time of f() in seconds."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        f()
-        times.append(time.perf_counter() - start)
-    return min(times)
+class Timed(NamedTuple):
+    """A way of training, timed."""
 
-
-def ceiling(dtype):
-    """Matmul FLOP a second at 8192^3 (an accelerator) or 2048^3 (a CPU)."""
-    n = 2048 if jax.default_backend() == "cpu" else 8192
-    a = jax.random.normal(jax.random.key(0), (n, n)).astype(dtype)
-    product = jax.jit(lambda a: a @ a)
-    product(a).block_until_ready()
-    return 2 * n**3 / best(lambda: product(a).block_until_ready(), 5)
+    step: float  # seconds a step of one run
+    compile_seconds: float
+    epoch: Callable[[], None]
 
 
 def flop_per_image(config):
@@ -66,21 +64,32 @@ def flop_per_image(config):
     return 3 * found[0]
 
 
-def ours(config, images, at_once=1):
-    """(images a second, seconds to compile) of whole epochs, draws and patches included."""
-    config = config.replace(at_once=at_once, seeds=1, algorithms=("L-S", "S", "S+noise")[:1])
-    job = runs.Job(runs=tuple(("L-S", k) for k in range(at_once)))
+@functools.partial(jax.jit, donate_argnums=4)
+def mapped_epoch(config, algorithms, seeds, data, states, chosen):
+    """An epoch of several runs one after another, convolutions as in a single run: all but `config` with a leading axis."""
+    return jax.lax.map(lambda run: simulate.scanned_epoch(config, *run), (algorithms, seeds, data, states, chosen))
+
+
+def ours(config: Experiment, images: cifar.Images, at_once: int, by: str) -> Timed:
+    """Whole epochs of `at_once` runs, draws and patches included, as in `lrtheory cifar` ("vmap") or by lax.map ("map")."""
+    config = config.replace(at_once=at_once, seeds=1, algorithms=("L-S",))
+    job = runs.Job(runs=tuple(("L-S", seed) for seed in range(at_once)))
     course = runs.Course(config, job, [config.training.algorithm("L-S")] * at_once, images, jax.local_devices()[0])
     state, start = [course.begin()], time.perf_counter()
 
     def epoch():
-        state[0], seen = course.train_epoch(state[0], 1)
+        if by == "map":
+            numbers, algorithms, seeds, data = course.known
+            whole, _ = course.programs.order(numbers, seeds, jnp.asarray(1))
+            state[0], seen = mapped_epoch(numbers, algorithms, seeds, data, state[0], whole)
+        else:
+            state[0], seen = course.train_epoch(state[0], 1)
         jax.block_until_ready(seen)
 
     epoch()
     first = time.perf_counter() - start
-    seconds = best(epoch)
-    return at_once * config.steps_per_epoch * config.training.batch_size / seconds, first - seconds
+    seconds = measure.best(epoch)
+    return Timed(seconds / at_once / config.steps_per_epoch, first - seconds, epoch)
 
 
 def torch_model(config):
@@ -119,7 +128,7 @@ def torch_model(config):
 
 
 def theirs(config, images):
-    """PyTorch's images a second: channels last, bfloat16 autocast where ours computes in it, data on the device."""
+    """PyTorch's seconds a step: channels last, bfloat16 autocast where ours computes in it, data on the device."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cudnn.benchmark = True
     model = torch_model(config).to(device, memory_format=torch.channels_last)
@@ -147,38 +156,60 @@ def theirs(config, images):
         if device == "cuda":
             torch.cuda.synchronize()
 
-    epoch()
-    return config.steps_per_epoch * size / best(epoch)
+    return measure.best(epoch) / config.steps_per_epoch
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="mini")
     parser.add_argument("--steps", type=int, default=40, help="steps timed, an epoch")
     parser.add_argument("--batch", type=int, help="images a step (default: the preset's)")
+    parser.add_argument("--widen", type=int, help="WideResNet's widening factor (default: the preset's)")
     parser.add_argument("--compute", choices=("float32", "bfloat16"))
     parser.add_argument("--at-once", type=int, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--by", nargs="*", choices=("vmap", "map"), help="how (default: both, on a CPU vmap: a loop's "
+                        "convolutions are slow there)")
+    parser.add_argument("--kernels", action="store_true", help="where the time of the first of these goes, by kernel")
+    parser.add_argument("--alone", action="store_true", help="leave PyTorch out")
     asked = parser.parse_args()
     lt.use_all_cores()
     config: Experiment = preset(asked.preset)
-    config = config.replace(**{"training.batch_size": asked.batch or config.training.batch_size})
-    config = config.replace(n_train=asked.steps * config.training.batch_size, n_test=100, **{
-        "model.compute": asked.compute or config.model.compute})
+    size = asked.batch or config.training.batch_size
+    config = config.replace(n_train=asked.steps * size, n_test=100, **{
+        "training.batch_size": size, "model.compute": asked.compute or config.model.compute,
+        "model.widen": asked.widen or config.model.widen})
     images = cifar.synthetic(max(config.n_train, 500), 500)
-    peak = ceiling(jnp.dtype(config.model.compute))
-    flop = flop_per_image(config)
-    device = jax.local_devices()[0]
-    print(f"jax {jax.__version__}, one of {jax.local_device_count()} x {device.device_kind}; {config.name}, "
-          f"{config.model.compute}, batch {config.training.batch_size}, {asked.steps} steps; "
-          f"{flop / 1e9:.3f} GFLOP an image; matmul ceiling {peak / 1e12:.3g} TFLOP/s")
-    other = theirs(config, images) if torch is not None else float("nan")
-    name = f"PyTorch {torch.__version__}" if torch is not None else "PyTorch (absent)"
-    print(f"{'':24}images/s  of ceiling  over PyTorch  compile s")
-    print(f"{name:24}{other:8.0f}{other * flop / peak:11.1%}{1:14.2f}")
+    peak = measure.ceiling(config.model.compute)
+    flop = flop_per_image(config) * size
+    network = f", widened by {config.model.widen}" if config.model.kind == "wide-resnet" else ""
+    print(f"{measure.describe()}, one of them; {config.name}{network}, {config.model.compute}, batch {size}, "
+          f"{asked.steps} steps; {flop / size / 1e9:.3g} GFLOP an image; matmul ceiling {peak / 1e12:.3g} TFLOP/s")
+    print(f"{'':28}images/s  of ceiling  ms a step  s an epoch  compile s   peak GiB", flush=True)
+
+    def row(name: str, step: float, *more: float) -> None:
+        print(f"{name:28}{size / step:8.0f}{flop / step / peak:12.1%}{1e3 * step:11.3f}{N_TRAIN / size * step:12.2f}"
+              + "".join(f"{value:11.1f}" for value in more), flush=True)
+
+    steps = []
     for count in asked.at_once:
-        rate, seconds = ours(config, images, count)
-        print(f"lrtheory, {count} at once{'':4}{rate:8.0f}{rate * flop / peak:11.1%}{rate / other:14.2f}{seconds:11.1f}",
-              flush=True)
+        for by in (asked.by or (["vmap", "map"] if measure.on_accelerator() else ["vmap"]))[: None if count > 1 else 1]:
+            timed = ours(config, images, count, by)
+            row(f"lrtheory, {count} at once" + (f", {by}" if count > 1 else ""), timed.step, timed.compile_seconds,
+                measure.peak_memory())
+            if asked.kernels and not steps:
+                found = measure.kernels(timed.epoch)
+                print(found.table(count * asked.steps) if found else "the profiler saw no kernel", flush=True)
+            steps.append(timed.step)
+            del timed  # its images and state
+    if asked.alone:
+        return
+    if torch is None:
+        print("PyTorch is not installed: pip install 'lrtheory[bench]'")
+        return
+    other = theirs(config, images)
+    row(f"PyTorch {torch.__version__}", other)
+    if steps:
+        print(f"lrtheory over PyTorch: {other / min(steps):.2f}")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ best of several repeats, warmed up, with compilation apart. Machines are shared:
 """
 
 import argparse
-import time
 
 import jax
-import jax.numpy as jnp
+import measure
 import numpy as np
+from measure import best
 
 import lrtheory as lt
 from lrtheory.theory import programs as batch
@@ -38,33 +38,14 @@ def products(engine: str) -> float:
     return (1 + forward) * (2.0 * rows * D * M + 2.0 * 3 * 2 * M)
 
 
-def best(run, repeats: int = 5) -> float:
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def matmul_peak() -> dict[str, float]:
-    """GFLOP/s of large float32 products: one on each jax device at once, one on one device, and NumPy's on a CPU."""
-    count, (n, k, m) = jax.local_device_count(), (4096, 512, 1024)
-    mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("device",))
-    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("device"))
-    a, b = np.ones((count, n, k), np.float32), np.ones((count, k, m), np.float32)
-    product = jax.jit(lambda a, b: jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST))
-    flops = 2 * n * k * m / 1e9
-
-    def rate(x, y, factor):
-        return factor * flops / best(lambda: jax.block_until_ready(product(x, y)), 15)
-
-    rates = {"jax, all devices": rate(jax.device_put(a, spread), jax.device_put(b, spread), count),
-             "jax, one device": rate(jnp.asarray(a[0]), jnp.asarray(b[0]), 1)}
-    if jax.default_backend() == "cpu":
-        rates["NumPy"] = flops / best(lambda: a[0] @ b[0], 15)
-    return rates
+    """GFLOP/s of large float32 products: on each jax device at once, on one device, and NumPy's on a CPU."""
+    peaks = {"jax, all devices": measure.ceiling(precision=measure.HIGHEST, devices=jax.local_device_count()) / 1e9,
+             "jax, one device": measure.ceiling(precision=measure.HIGHEST) / 1e9}
+    if not measure.on_accelerator():
+        a = np.ones((2048, 2048), np.float32)
+        peaks["NumPy"] = 2 * len(a)**3 / 1e9 / best(lambda: a @ a, 15)
+    return peaks
 
 
 def engine_step(engine: str, steps: int) -> tuple[float, float]:
@@ -79,8 +60,8 @@ def engine_step(engine: str, steps: int) -> tuple[float, float]:
         nonlocal running
         running, _ = batch.advance(program, running, bounds)
 
-    observing = best(lambda: go(np.zeros_like(to_the_last)))
-    seconds = best(lambda: go(to_the_last)) - observing
+    observing = best(lambda: go(np.zeros_like(to_the_last)), 5)
+    seconds = best(lambda: go(to_the_last), 5) - observing
     return seconds / steps / (cfg.seeds * len(cfg.algorithms)) * 1e3, program.compile_seconds
 
 
@@ -118,9 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=200, help="steps a repeat")
     steps = parser.parse_args().steps
-    device = jax.local_devices()[0]
-    print(f"jax {jax.__version__}, {jax.local_device_count()} x {device.device_kind}; d = {D}, N = {N}, m = {M} + {M}, "
-          f"L-S and S from 4 seeds, {steps} steps a repeat")
+    print(f"{measure.describe()}; d = {D}, N = {N}, m = {M} + {M}, L-S and S from 4 seeds, {steps} steps a repeat")
     before = matmul_peak()
     try:
         baseline = torch_step(steps)
@@ -131,7 +110,10 @@ def main() -> None:
     except ImportError:
         baseline = float("nan")
         print("PyTorch is not installed: pip install 'lrtheory[bench]'")
-    measured = {engine: engine_step(engine, steps) for engine in ("dense", "reduced", "decoupled")}
+    measured = {}
+    for engine in ("dense", "reduced", "decoupled"):
+        measured[engine] = engine_step(engine, steps)
+        print(f"{engine}: {measured[engine][0]:.3f} ms", flush=True)
     peaks = {name: max(rate, before[name]) for name, rate in matmul_peak().items()}
     peak = max(peaks.values())
     print("float32 matmul before or after, GFLOP/s: " + ", ".join(f"{name} {rate:.0f}" for name, rate in peaks.items())

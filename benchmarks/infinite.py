@@ -1,6 +1,6 @@
 """The infinite-width engine: a whole comparison of L-S and S, seconds after compilation, against what it replaces.
 
-    python benchmarks/infinite.py            # minutes; --small leaves out d = 1024
+    python benchmarks/infinite.py            # minutes; --small leaves out d = 1024, --tiny all but the first row
 
 Each row is one seed of the quick preset's problem scaled to d (|z| ~ d^-1/2, lambda ~ 1/d, eta1 ~ d: the same T_P/T_Q and
 number of steps). Steps are those of the slower algorithm. Claims: 5 s at d = 128, 120 s at d = 1024 on two cores.
@@ -9,8 +9,9 @@ number of steps). Steps are those of the slower algorithm. Claims: 5 s at d = 12
 import argparse
 import time
 
+import measure
+
 import lrtheory as lt
-from lrtheory.provenance import environment
 from lrtheory.theory import programs as batch
 from lrtheory.theory.engines.gram import off_diagonal_rates
 
@@ -43,20 +44,22 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="leave out d = 1024")
-    small = parser.parse_args().small
+    parser.add_argument("--tiny", action="store_true", help="the first row alone")
+    asked = parser.parse_args()
     lt.use_all_cores()
-    facts = environment()
-    print(f"jax {facts['jax']}, {facts['device']}; L-S and S, one seed each")
+    print(f"{measure.describe()}; L-S and S, one seed each")
     print(f"{'engine':34s}  seconds compile s   steps kernel MiB  all MiB error L-S       S annealed at step")
     base = scaled(128, 512)
     chosen = row("d = 128, N = 512, chosen steps", base)
+    if asked.tiny:
+        return
     row("the same, tolerance 1e-4", base.replace(**{"training.tolerance": 1e-4}))
     fixed = row("the same, fixed steps", base.replace(**{"training.tolerance": 0.0}))
     neurons = row("decoupled, 64 + 4096 neurons", base.replace(engine="decoupled"))
     print(f"chosen steps: {fixed / chosen:.0f} times as fast as fixed ones, {neurons / chosen:.0f} times as fast as neurons")
     row("d = 32, N = 2048, matrix", scaled(32, 2048).replace(records=10))
     row("d = 32, N = 2048, features", scaled(32, 2048).replace(records=10, **{"network.kernel": "features"}))
-    if not small:
+    if not asked.small:
         row("d = 1024, N = 4096, matrix", scaled(1024, 4096))
 
 

@@ -2,21 +2,22 @@
 
     python benchmarks/sweeps.py             (needs the extra `bench` for the PyTorch column)
 
-Aims, on two cores: a sweep of 256 runs of the full network (reduced engine) takes its products at 70% of the float32
-matmul peak measured in the same run, and does 10 times the runs a second of the PyTorch loop at equal K (met with V as wide
-as condition F asks, not at even widths, where the reductions save a factor of 2.7 only). Every run is S at
-K = 1, 200 steps, 5 records; compilation is apart; the gain of micro-steps is on a line of its own. GFLOP counts the
-products of the steps only. Peak memory is that of a process of its own, against the plan's estimate. On an accelerator the
-same command adds 1024 runs and the share of its ceiling. Machines are shared: compare within one run.
+Aims, on two cores: a sweep of 256 runs of the full network (reduced engine) takes its products at 70% of the float32 matmul
+peak measured in the same run, and does 10 times the runs a second of the PyTorch loop at equal K (met with V as wide as
+condition F asks, not at even widths, where the reductions save a factor of 2.7 only). Every run is S at K = 1, 200 steps, 5
+records; compilation is apart; the gain of micro-steps is on a line of its own. GFLOP counts the products of the steps only.
+Peak memory is that of a process of its own, against the plan's estimate. On an accelerator the same command adds 1024 runs
+and the share of its ceiling; `--chunks 64 256` tells how many runs at once serve it best. Machines are shared: compare
+within one run.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-import jax
+import engines as single
+import measure
 import numpy as np
 import psutil
 
@@ -25,9 +26,6 @@ from lrtheory.sweeps import plan
 from lrtheory.sweeps.grid import Grid, make_grid
 from lrtheory.theory import programs as batch
 from lrtheory.theory.runs import Block
-
-sys.path.insert(0, str(Path(__file__).parent))
-import engines as single
 
 lt.use_all_cores()
 STEPS = 200
@@ -56,12 +54,12 @@ def products(size: dict) -> float:
     return 2 * (2.0 * rows * size["d"] * size["m_w"] + 2.0 * 3 * 2 * size["m_v"])
 
 
-def sweep_seconds(grid: Grid) -> tuple[float, float, plan.Plan]:
-    """(seconds for all runs, compile seconds, the plan) as `lrtheory sweep` cuts them, without the disk."""
-    made = plan.make_plan(grid)
+def sweep_seconds(grid: Grid, chunk: int | None = None) -> tuple[float, float, plan.Plan]:
+    """(seconds for all runs, compile seconds, the plan) as `lrtheory sweep --chunk` cuts them, without the disk."""
+    made = plan.make_plan(grid, runs=chunk)
     (group,) = made.programs
     program, chunks = made.programs[group], list(plan.chunks(grid, made.cut, group))
-    seconds = single.best(lambda: [plan.compute(grid, program, c) for c in chunks], 3)
+    seconds = measure.best(lambda: [plan.compute(grid, program, c) for c in chunks], 3)
     return seconds, program.compile_seconds, made
 
 
@@ -70,7 +68,7 @@ def loop_seconds(size: dict) -> float:
     one = config(size, 1)
     program = batch.compile_block(one, ("training.eta_ratio",), Block(1, 1))
     point = {"training.eta_ratio": np.array([0.1])}
-    return single.best(lambda: batch.run_block(program, point, np.array([0])), 5)
+    return measure.best(lambda: batch.run_block(program, point, np.array([0])), 5)
 
 
 def torch_seconds(size: dict) -> float:
@@ -98,15 +96,14 @@ def peak_memory(runs: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, nargs="+", help="numbers of runs (default: 1 16 256, and 1024 on accelerators)")
+    parser.add_argument("--chunks", type=int, nargs="+", default=[], help="sizes of chunks to try, too, besides the plan's")
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.memory:
         print(json.dumps(peak_memory(asked.memory)))
         return
-    on_cpu = jax.default_backend() == "cpu"
-    device = jax.local_devices()[0]
-    print(f"jax {jax.__version__}, {jax.local_device_count()} x {device.device_kind}; S, reduced engine, K = 1, "
-          f"{STEPS} steps a run")
+    on_cpu = not measure.on_accelerator()
+    print(f"{measure.describe()}; S, reduced engine, K = 1, {STEPS} steps a run")
     peaks = single.matmul_peak()
     peak = max(peaks.values())
     print("float32 matmul at full precision, GFLOP/s: " + ", ".join(f"{k} {v:.0f}" for k, v in peaks.items()))
@@ -121,17 +118,18 @@ def main() -> None:
         print(f"{'runs':>6} {'at once':>8} {'runs/s':>8} {'GFLOP/s':>8} {'of peak':>8} {'sweep/loop':>11} "
               f"{'sweep/PyTorch':>14} {'compile s':>10} {'MiB':>6}")
         for runs in asked.runs or ([1, 16, 256] if on_cpu else [1, 16, 256, 1024]):
-            seconds, compile_seconds, made = sweep_seconds(grid_of(size, runs))
-            rate = products(size) * STEPS * runs / seconds / 1e9
-            memory = next(iter(made.programs.values())).memory
-            print(f"{runs:>6} {made.cut.block.runs:>8} {runs / seconds:>8.2f} {rate:>8.0f} {rate / peak:>8.0%} "
-                  f"{loop * runs / seconds:>11.1f} {torch * runs / seconds:>14.1f} {compile_seconds:>10.1f} "
-                  f"{memory / 2**20:>6.0f}", flush=True)
+            for chunk in (None, *(chunk for chunk in asked.chunks if chunk < runs)):
+                seconds, compile_seconds, made = sweep_seconds(grid_of(size, runs), chunk)
+                rate = products(size) * STEPS * runs / seconds / 1e9
+                memory = next(iter(made.programs.values())).memory
+                print(f"{runs:>6} {made.cut.block.runs:>8} {runs / seconds:>8.2f} {rate:>8.0f} {rate / peak:>8.0%} "
+                      f"{loop * runs / seconds:>11.1f} {torch * runs / seconds:>14.1f} {compile_seconds:>10.1f} "
+                      f"{memory / 2**20:>6.0f}", flush=True)
     micro = config(SIZES["wide V (quick)"], 8).replace(**{"training.eta_ratio": 1e-4, "training.step_time": 0.02})
     seconds, _, _ = sweep_seconds(make_grid(micro, {"eta_ratio": [1e-4]}))
     print(f"micro-steps, eta2/eta1 = 1e-4, 8 runs: {8 * STEPS * 1e4 / seconds:.3g} literal iterations a second, "
           f"10,000 times {8 * STEPS / seconds:.3g} steps")
-    if on_cpu and sys.platform == "linux":
+    if on_cpu and sys.platform == "linux" and not asked.runs:
         for runs in (64, 256, 1024):
             found = subprocess.run([sys.executable, __file__, "--memory", str(runs)], capture_output=True, text=True,
                                    check=True)

@@ -68,13 +68,13 @@ def main() -> None:
 def print_cifar(names: list[str]) -> None:
     """An epoch of WideResNet-16-10 for one device of each topology."""
     config = preset("paper")
-    print(f"jax {jax.__version__}; an epoch of {config.name}: {config.steps_per_epoch} steps of "
+    print(f"jax {jax.__version__}; an epoch of {config.name}: {config.n_train // config.training.batch_size} steps of "
           f"{config.training.batch_size} images, {train.parameter_count(config):,} parameters")
     print(f"{'topology':<9} {'program MiB':>12} {'arguments MiB':>14} {'convolutions in bfloat16':>25}")
     algorithm, seed = config.training.algorithm("L-S"), jnp.asarray(0)
     data = jax.eval_shape(lambda: train.choose(config, cifar.synthetic(config.n_train, config.n_test), 0))
     state = jax.eval_shape(functools.partial(train.begin, config, algorithm, seed))
-    chosen = jax.ShapeDtypeStruct((config.steps_per_epoch, config.training.batch_size), jnp.int32)
+    chosen = jax.ShapeDtypeStruct((config.n_train // config.training.batch_size, config.training.batch_size), jnp.int32)
     known = jax.tree.map(jnp.asarray, config.replace(name="", note=""))
     for name in names:
         mesh = Mesh(np.array(topologies.get_topology_desc(platform="tpu", topology_name=name).devices[:1]), ("device",))

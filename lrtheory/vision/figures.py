@@ -20,8 +20,7 @@ from lrtheory.vision.config import Experiment
 from lrtheory.vision.results import CHANCE, last, last_before_annealing
 
 TITLES = {"train_accuracy": "training images, as drawn", "accuracy_clean": "clean test images",
-          "accuracy_mixed": "test images, drawn as in training",
-          "accuracy_patched": "test images, all with the patch", "accuracy_patch_only": "the patch alone"}
+          "accuracy_mixed": "test images, drawn as in training", "accuracy_patch_only": "the patch alone"}
 """{measurement: title of its panel}."""
 
 
