@@ -22,7 +22,7 @@ fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 def precision(dtype: Any) -> jax.lax.Precision | None:
     """Of products and convolutions in a compute type: full for float32; for bfloat16 factors there is one alone."""
-    return jax.lax.Precision.HIGHEST if jnp.dtype(dtype) == jnp.float32 else None
+    return None if jnp.dtype(dtype) == jnp.bfloat16 else jax.lax.Precision.HIGHEST
 
 
 def fan_out(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -118,6 +118,6 @@ class SmallCNN(nn.Module):
 
 
 def _head(x: Array) -> Array:
-    """Mean over the image, and logits, both in float32."""
-    return nn.Dense(len(CLASSES), kernel_init=fan_in, precision=precision(jnp.float32), name="logits")(
-        x.astype(jnp.float32).mean((1, 2)))
+    """Mean over the image, and logits, both in float32 (double where x is)."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32)).mean((1, 2))
+    return nn.Dense(len(CLASSES), kernel_init=fan_in, precision=precision(x.dtype), name="logits")(x)
