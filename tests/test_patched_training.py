@@ -200,7 +200,28 @@ def test_without_a_patch_nothing_of_it_is_measured():
     found = runs.run(TINY.replace(algorithms=("S",), **{"patch.share": 0.0}), IMAGES)
     assert "accuracy_clean" in found
     assert "accuracy_patch_only" not in found
-    assert [c["name"] for c in outcome.verdict(found)] == []
+    assert [c["name"] for c in outcome.verdict(found)] == ["memorises"]
+
+
+def test_plain_is_judged_against_what_is_published():
+    """L-S at 90.4% and S at 85%, of 86% when it first fits its images; and each of these undone."""
+    config = preset("plain").replace(algorithms=("L-S", "S"), **{"training.epochs": 4, "training.anneal_epochs": (3,)})
+
+    def claims(large=0.904, small=0.85, fitted=0.86):
+        clean = np.full((2, 3, 4), large) + 0.001 * np.array([-1, 0, 1])[:, None]
+        clean[1] += small - large
+        clean[1, :, 1] += fitted - small
+        dims = ("algorithm", "seed", "record")
+        found = xr.Dataset({"accuracy_clean": (dims, clean),
+                            "train_accuracy": (dims, np.broadcast_to([0.9, 1.0, 1.0, 1.0], (2, 3, 4))),
+                            "diverged_at": (dims[:2], np.full((2, 3), np.inf)),
+                            "epochs_done": (dims[:2], np.full((2, 3), 4))},
+                           coords={"algorithm": ["L-S", "S"], "seed": np.arange(3)}, attrs={"config": to_json(config)})
+        return {c["name"]: c["holds"] for c in outcome.verdict(found)}
+
+    assert claims() == {"price": True, "memorises": True}
+    assert claims(small=0.87, fitted=0.88) == {"price": False, "memorises": True}  # better, but by less than 4 points
+    assert claims(fitted=0.85) == {"price": True, "memorises": False}
 
 
 def test_any_schedule_of_the_two_layer_path_trains_it():

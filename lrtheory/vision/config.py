@@ -164,6 +164,8 @@ class Experiment:
     """runs trained together on one device, by vmap; the numbers agree up to rounding"""
     spread: Spread = static(default="runs")
     """what several devices share: runs: each trains its own; batch: each batch is split over all of them"""
+    margin: float = static(default=0.0)
+    """L-S is to be more accurate than S on clean images at the end by more than this"""
     interleave: bool = static(default=False)
     """runs of one seed advance together, epoch by epoch, so that a stop leaves comparable curves"""
     checkpoint_epochs: int = static(default=5)
@@ -179,6 +181,7 @@ class Experiment:
         require(1 <= self.n_test <= N_TEST, "n_test", self.n_test, f"between 1 and {N_TEST:,}", "CIFAR-10 has no more")
         require(1 <= self.training.batch_size <= self.n_train, "training.batch_size", self.training.batch_size,
                 f"between 1 and n_train = {self.n_train}", "lower it")
+        require(0 <= self.margin < 1, "margin", self.margin, "in [0, 1)", "0 asks for more accurate, by whatever amount")
         require(self.at_once >= 1, "at_once", self.at_once, "at least 1", "1 trains one run after another")
         require_choice("spread", self.spread, get_args(Spread))
         require(self.spread == "runs" or self.at_once == 1, "at_once", self.at_once, "1 with spread batch",

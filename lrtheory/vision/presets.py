@@ -13,7 +13,7 @@ _BFLOAT16 = ("Computed in bfloat16, parameters, statistics and logits in float32
 
 def paper() -> Experiment:
     """Section 6 as published: WideResNet-16-10, 50,000 images, 60 epochs, annealed at 30. For a GPU or TPU."""
-    return Experiment(name="cifar-paper", note=_BFLOAT16, model=Model(compute="bfloat16"))
+    return Experiment(name="cifar-paper", note=_BFLOAT16, model=Model(compute="bfloat16"), seeds=3)
 
 
 def tiny() -> Experiment:
@@ -25,11 +25,16 @@ def tiny() -> Experiment:
 
 
 def plain() -> Experiment:
-    """CIFAR-10 without a patch: 0.1 against 0.01, each x 0.2 at epochs 60, 120 and 150 of 200. For a GPU or TPU."""
+    """CIFAR-10 without a patch: 0.1 against 0.01, each x 0.2 at epochs 60, 120 and 150 of 200. For a GPU or TPU.
+
+    Without augmentation the published test errors at the end are about 9.6% at the large rate and 15.0% at the small one,
+    13.9% at its best, before it fits all training images (a figure of the senior author's public lecture notes; one
+    annealing, x 0.1 at epoch 60). So L-S is to win by more than 4 points, and S to lose once it fits its images.
+    """
     return Experiment(
         name="cifar-plain", note=_BFLOAT16 + " No patch. --training.augment adds reflect-padded crops and flips. The "
         "noise of S+noise has the patched experiment's strength and ends at the first annealing.",
-        model=Model(compute="bfloat16"), patch=PatchLaw(share=0.0),
+        model=Model(compute="bfloat16"), patch=PatchLaw(share=0.0), seeds=3, margin=0.04,
         training=SGD(epochs=200, eta1=0.1, eta_ratio=0.1, anneal_epochs=(60, 120, 150), anneal=0.2, anneal_small=0.2))
 
 

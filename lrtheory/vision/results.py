@@ -19,6 +19,8 @@ SUMMARISED = ("train_loss", "train_accuracy", "accuracy_clean", "accuracy_mixed"
 """Measurements that `summarise` takes, where the experiment has them."""
 CHANCE = 0.1
 """Accuracy of guessing one of ten classes."""
+FITTED = 0.999
+"""Training accuracy above which a network is said to fit its images."""
 READ = 0.8
 """Patch-only accuracy above which a network is said to read the patch."""
 
@@ -84,10 +86,18 @@ def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
         claim("noise ignores", "before annealing S+noise does not read the patch either: below half of S's",
               ("S+noise", "S"), lambda: at("S", only, before) / 2 - at("S+noise", only, before))
     if annealed:
-        claim("price", f"{finally_} L-S is more accurate than S on clean images", ("L-S", "S"),
-              lambda: at("L-S", "accuracy_clean", end) - at("S", "accuracy_clean", end))
+        margin = config_of(results, Experiment).margin
+        by = f" by more than {margin:.0%}" if margin else ""
+        claim("price", f"{finally_} L-S is more accurate than S on clean images{by}", ("L-S", "S"),
+              lambda: at("L-S", "accuracy_clean", end) - at("S", "accuracy_clean", end) - margin)
         claim("mitigation", f"{finally_} S+noise is more accurate than S on clean images", ("S+noise", "S"),
               lambda: at("S+noise", "accuracy_clean", end) - at("S", "accuracy_clean", end))
+        if "accuracy_patch_only" not in results and "S" in names:
+            found = results["train_accuracy"].sel(algorithm="S").isel(record=slice(end + 1)).values > FITTED
+            fitted = np.where(found.any(-1), found.argmax(-1), end)
+            clean = results["accuracy_clean"].sel(algorithm="S").values
+            claim("memorises", f"once S's training accuracy is above {FITTED:.1%} its accuracy on clean images falls",
+                  ("S",), lambda: clean[np.arange(len(fitted)), fitted] - clean[:, end])
     return claims
 
 
