@@ -1,11 +1,15 @@
 """One strict session: two fake devices, no silent rank promotion, warnings are errors (pyproject.toml)."""
 
+import importlib.metadata
 import os
 import shutil
 import sys
 import tempfile
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+if "XLA_FLAGS" not in os.environ:  # compiled in less than half the time; XLA_FLAGS= tests what users run, as .ci/run does
+    KNOWS_EMITTERS = importlib.metadata.version("jaxlib") < "0.11"
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0" + " --xla_cpu_use_fusion_emitters=false" * KNOWS_EMITTERS
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # many tests run the same program, and so do the commands they start
     CACHE = tempfile.mkdtemp(prefix="lrtheory-tests-")
     os.environ |= {"JAX_COMPILATION_CACHE_DIR": CACHE, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",

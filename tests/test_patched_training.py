@@ -39,6 +39,19 @@ IMAGES = cifar.synthetic(256, 150)
 TINY = preset("tiny").replace(seeds=1)
 
 
+@pytest.fixture
+def two_devices():
+    """Asked for by tests that are about several devices."""
+
+
+@pytest.fixture(autouse=True)
+def devices(request, monkeypatch):
+    """One device for all other tests: each device compiles every program for itself."""
+    if "two_devices" not in request.fixturenames:
+        found = jax.local_devices()[:1]
+        monkeypatch.setattr(jax, "local_devices", lambda: found)
+
+
 def one(config, seed=0, algorithm="L-S"):
     """(algorithm, data, state) of a run."""
     schedules = config.training.algorithm(algorithm)
@@ -132,7 +145,7 @@ def test_a_new_rate_or_length_does_not_compile_anew():
     assert programs.programs(False).step._cache_size() == before
 
 
-def test_every_way_of_driving_it_is_the_same_run():
+def test_every_way_of_driving_it_is_the_same_run(two_devices):
     """One scan an epoch, several runs at once, a batch over two devices: the numbers of steps driven one by one.
 
     With a last batch that is shorter.
@@ -264,7 +277,7 @@ def test_stopped_and_resumed_is_the_same_curve(tmp_path):
     assert seen[-1][:2] == (12, 12)
 
 
-def test_interleaved_runs_are_the_same_and_a_stop_leaves_comparable_curves(tmp_path):
+def test_interleaved_runs_are_the_same_and_a_stop_leaves_comparable_curves(tmp_path, two_devices):
     config = TINY.replace(interleave=True, seeds=2)
     seen, kept = [], []
     with pytest.raises(runs.Interrupted):
@@ -498,7 +511,7 @@ def test_the_command_writes_a_folder_that_can_be_read_resumed_and_exported(stand
     (["--preset", "tiny", "--for", "0"], "--for 0: must be above 0"),
     (["--resume", "nowhere"], "cannot be read"),
     (["--preset", "tiny", "--config", "x"], "give one of them")])
-def test_bad_input_is_one_line(stand_in, capsys, words, complaint):
+def test_bad_input_is_one_line(stand_in, two_devices, capsys, words, complaint):
     assert cli.main(["cifar", *words]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
