@@ -43,8 +43,8 @@ class Job(NamedTuple):
 def numbers(config: Experiment) -> Experiment:
     """The config as the programs take it: its numbers as arrays, and nothing else in which equal programs may differ."""
     same = {"name": "", "note": "", "algorithms": (), "seeds": 1, "first_seed": 0, "at_once": 1, "spread": "runs",
-            "interleave": False, "margin": 0.0, "checkpoint_epochs": 1, "n_test": 1, "training.epochs": 1,
-            "training.anneal_epochs": ()}
+            "interleave": False, "margin": 0.0, "checkpoint_epochs": 1, "n_test": 1,
+            "training.epochs": 1, "training.anneal_epochs": ()}
     return jax.tree.map(jnp.asarray, config.replace(**same))
 
 
