@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, bootstrap, duration, each_seed, lasting, slope
+from lrtheory.intervals import bootstrap, slope
+from lrtheory.predictions.base import Need, Prediction, each_seed, lasting
 from lrtheory.style import BLUE
 
 FACTORS = (1.0, 0.5, 0.25, 0.125)
@@ -18,9 +19,9 @@ EPS1 = 0.3
 def needs(base):
     """L-S over eta1 in one sweep, over d (all else in proportion) in another; what follows annealing does not matter."""
     training, problem = base.training, base.problem
-    config = lasting(base, duration(base), algorithms=("L-S",), records=4, n_test=64, **{
+    config = lasting(base, base.training.duration, algorithms=("L-S",), records=4, n_test=64, **{
         "training.eps1": EPS1, "training.eta_ratio": 1.0})
-    slowest = lasting(config, duration(base), **{"training.eta1": training.eta1 * FACTORS[-1]}).training.steps
+    slowest = lasting(config, base.training.duration, **{"training.eta1": training.eta1 * FACTORS[-1]}).training.steps
 
     def scaled(d):
         by = d / problem.d

@@ -5,8 +5,9 @@ import math
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from lrtheory.intervals import bootstrap
 from lrtheory.labelled import config_of
-from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap, duration, lasting
+from lrtheory.predictions.base import Need, Prediction, at_end, lasting
 from lrtheory.style import BLUE, VERMILION
 from lrtheory.theory import simulate
 from lrtheory.theory.config import Config
@@ -28,7 +29,7 @@ def needs(base):
     kept; where a step is one iteration (step_time 0) that is too long, and sharp is the base.
     """
     problem, training = base.problem, base.training
-    time, few = duration(base), base.replace(records=4)
+    time, few = base.training.duration, base.replace(records=4)
 
     def at_dimension(by):
         return Need(lasting(few, time * by, algorithms=("S",), **{

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, bootstrap, lasting, slope
+from lrtheory.intervals import bootstrap, slope
+from lrtheory.predictions.base import Need, Prediction, lasting
 from lrtheory.style import ORANGE, SKY, VERMILION
 from lrtheory.theory.figures import curve, time_axis
 

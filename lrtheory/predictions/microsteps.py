@@ -1,6 +1,7 @@
 """Prediction 9: K iterations with the gradient frozen agree with K single ones."""
 
-from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap
+from lrtheory.intervals import bootstrap
+from lrtheory.predictions.base import Need, Prediction, at_end
 from lrtheory.style import BLUE, VERMILION
 from lrtheory.theory.figures import curve, time_axis
 

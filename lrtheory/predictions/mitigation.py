@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap, duration
+from lrtheory.intervals import bootstrap
+from lrtheory.predictions.base import Need, Prediction, at_end
 from lrtheory.style import ALGORITHM_STYLE
 from lrtheory.theory.figures import curve, time_axis
 
 
 def needs(base):
     """L-S, S and S+noise, annealed by time."""
-    latest = min(2 / 3 * duration(base), base.training.anneal_time)
+    latest = min(2 / 3 * base.training.duration, base.training.anneal_time)
     return {"noisy": Need(base.replace(algorithms=("L-S", "S", "S+noise"), **{
         "training.activation_noise_form": "shared", "training.anneal_time": latest}))}
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, share
+from lrtheory.intervals import share
+from lrtheory.predictions.base import Need, Prediction
 from lrtheory.style import BLUE, GREY, VERMILION
 
 

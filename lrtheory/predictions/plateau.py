@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from lrtheory.intervals import bootstrap, mean, share
 from lrtheory.labelled import config_of
-from lrtheory.predictions.base import Need, Prediction, bootstrap, mean, share
+from lrtheory.predictions.base import Need, Prediction
 from lrtheory.style import BLUE, GREY
 from lrtheory.theory.config import Config
 from lrtheory.theory.figures import GROUP_STYLE, curve, mark_annealing, time_axis

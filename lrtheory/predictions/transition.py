@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap, each_seed
+from lrtheory.intervals import bootstrap
+from lrtheory.predictions.base import Need, Prediction, at_end, each_seed
 from lrtheory.style import GREY, VERMILION
 
 RATIOS = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)

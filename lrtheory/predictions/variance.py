@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, duration, lasting, mean
+from lrtheory.intervals import mean
+from lrtheory.predictions.base import Need, Prediction, lasting
 from lrtheory.style import BLUE, VERMILION
 from lrtheory.theory.figures import curve, time_axis
 
 
 def needs(base):
     """L-S and S at the base configuration, and the large rate throughout."""
-    large = lasting(base, duration(base), algorithms=("S",), **{"training.eta_ratio": 1.0})
+    large = lasting(base, base.training.duration, algorithms=("S",), **{"training.eta_ratio": 1.0})
     return {"main": Need(base), "large": Need(large)}
 
 

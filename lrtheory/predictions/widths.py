@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, bootstrap, each_seed, slope
+from lrtheory.intervals import bootstrap, slope
+from lrtheory.predictions.base import Need, Prediction, each_seed
 from lrtheory.style import BLUE, ORANGE, VERMILION
 
 WIDTHS = (64, 512, 4096)

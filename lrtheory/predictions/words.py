@@ -56,7 +56,7 @@ def markdown(report: dict[str, Any]) -> str:
                   "| statistic | value and interval | theory | holds within | verdict |", "|---|---|---|---|---|"]
         lines += [row(r["name"], interval(r), r["theory"], region(r), r["verdict"]) for r in c["statistics"]]
         if c["reason"]:
-            lines += ["", f"Not judged: its runs cannot be made of this configuration. {c['reason']}"]
+            lines += ["", f"Not judged: {c['reason']}"]
             continue
         lines += ["", f"![{c['name']}](figures/{c['name']}.png)"]
         if c["diverged"]:
