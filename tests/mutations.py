@@ -79,7 +79,7 @@ MUTATIONS = [
     Mutation("theory/simulate.py", "jnp.where(going, count, 0.0)", "count", "test_simulate.py", "a stopped run's clock goes on"),
     Mutation("theory/simulate.py", "jax.random.fold_in(setting.noise_key, index)", "setting.noise_key", "test_simulate.py",
              "the same noise at every step"),
-    Mutation("theory/simulate.py", "loss.each <= run.initial_losses / 2", "loss.each <= run.initial_losses", "test_simulate.py",
+    Mutation("theory/simulate.py", "HALVED = math.log(2) / 2", "HALVED = math.log(2)", "test_simulate.py",
              "halved at once"),
     Mutation("theory/training.py", "eta2 = self.eta1 * jnp.asarray(self.eta_ratio)", "eta2 = jnp.asarray(self.eta1)",
              "test_simulate.py test_config.py", "S with the large rate"),
