@@ -14,7 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from lrtheory.intervals import Level, Statistic
+from lrtheory.spec import ConfigError, require
 from lrtheory.theory.config import Config
+from lrtheory.theory.results import apart, at_time, common_time
 
 
 class Need(NamedTuple):
@@ -42,11 +44,28 @@ class Prediction(NamedTuple):
     """whether the claim is about configurations in which L-S and S come apart"""
 
 
+def require_groups(config: Config, *groups: str) -> None:
+    """Raise `ConfigError` if a training set has no examples of a group: what is claimed of them cannot be judged."""
+    sizes = dict(zip(config.problem.group_names, config.problem.group_sizes, strict=True))
+    for name in groups:
+        share = getattr(config.problem, f"{name}0")
+        require(sizes[name] > 0, f"problem.{name}0", share, "above 0 for this claim",
+                f"there are no {name.upper()}-only examples to judge it by")
+
+
 def lasting(config: Config, time: float, **changes: Any) -> Config:
     """A config with changes, and with steps so that every algorithm covers a time."""
     changed = config.replace(**changes)
     step = changed.replace(**{"training.steps": 1}).training.duration
     return changed.replace(**{"training.steps": math.ceil(time / step)})
+
+
+def paired_end(runs: xr.Dataset, first: str, second: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A measurement of two algorithms at the latest time that both reach, (seeds,) each; `ConfigError` if they part."""
+    time = common_time(runs, (first, second))
+    if time is None:
+        raise ConfigError(apart(runs, (first, second)))
+    return at_time(runs.sel(algorithm=first), name, time), at_time(runs.sel(algorithm=second), name, time)
 
 
 def at_end(runs: xr.Dataset, name: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Prediction 9: K iterations with the gradient frozen agree with K single ones."""
 
 from lrtheory.intervals import bootstrap
-from lrtheory.predictions.base import Need, Prediction, at_end
+from lrtheory.predictions.base import Need, Prediction, at_end, require_groups
 from lrtheory.style import BLUE, VERMILION
 from lrtheory.theory.figures import curve, time_axis
 
@@ -13,6 +13,7 @@ STEPS = 400
 
 def needs(base):
     """S at eta2/eta1 = 1/K over the same time, in steps of K iterations and of one."""
+    require_groups(base, "p", "q")
     eta1 = base.training.eta1
     config = base.replace(algorithms=("S",), records=4, **{
         "training.eta_ratio": 1 / K, "network.m_v": 4 * base.network.m_v})

@@ -3,12 +3,13 @@
 import numpy as np
 
 from lrtheory.intervals import share
-from lrtheory.predictions.base import Need, Prediction
+from lrtheory.predictions.base import Need, Prediction, require_groups
 from lrtheory.style import BLUE, GREY, VERMILION
 
 
 def needs(base):
     """L-S and S at the base configuration."""
+    require_groups(base, "p", "q")
     return {"main": Need(base)}
 
 
@@ -37,7 +38,7 @@ def draw(runs, figure):
 
 PREDICTION = Prediction(
     "order", "S fits Q before P, L-S fits P before Q", "theorems 3.4 and 3.5 (proofs)",
-    "The times at which the training loss of the P-only and of the Q-only examples first is half its initial value; exact "
+    "The times at which the training loss of the P-only and of the Q-only examples first is (log 2)/2; exact "
     "binomial interval for the share of seeds.", needs, judge, draw,
     needs_gap=True)
 """The claim and its source."""

@@ -68,7 +68,7 @@ def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None = None) -> Fi
         curve(axis, runs, "test_error_p", colour, name, band="error", theory=_one(theory, name))
         mark_annealing(axis, runs, colour)
     axis.set_ylabel("test error on P")
-    error = results["test_error_p"].mean("seed").values
+    error = results["test_error_p"].where(np.isinf(results["diverged_at"])).mean("seed").values
     if np.any(error > 0):  # else there is nothing to show on a logarithmic scale
         least, late = error[error > 0].min(), error[:, error.shape[1] // 20 :].max()
         axis.set_yscale("log")
@@ -143,7 +143,7 @@ def overlay(runs: Mapping[str, xr.Dataset], theory: xr.Dataset, metric: str = "c
     for axis, name in zip(axes, names, strict=True):
         for colour, (label, results) in zip((SKY, VERMILION, GREEN, PURPLE, ORANGE), runs.items(), strict=False):
             curve(axis, results.sel(algorithm=name), metric, colour, label, band="range")
-        when, predicted = (theory[m].sel(algorithm=name).mean("seed") for m in ("time", metric))
+        when, predicted = (undiverged(theory.sel(algorithm=name))[m].mean("seed") for m in ("time", metric))
         axis.plot(when, predicted, **DASHED, color="black", zorder=3)
         axis.set_title(name)
     axes[0].set_ylabel(str(theory[metric].attrs["long_name"].partition(";")[0]))
@@ -210,8 +210,8 @@ def curve(axis: Axes, runs: xr.Dataset, metric: str, colour: str, label: str, *,
         spread = 2 * values.std(0, ddof=1) / np.sqrt(values.shape[0])
         axis.fill_between(time, mean - spread, mean + spread, color=colour, alpha=0.2, lw=0)
     limit = float(time[-1])
-    if theory is not None:
-        when, predicted = theory["time"].mean("seed").values, theory[metric].mean("seed").values
+    if theory is not None and undiverged(theory).sizes["seed"]:
+        when, predicted = (undiverged(theory)[m].mean("seed").values for m in ("time", metric))
         shown = when <= 1.001 * limit
         axis.plot(when[shown], predicted[shown], **DASHED, color=0.45 * np.array(to_rgb(colour)), zorder=3)
     axis.margins(x=0)
