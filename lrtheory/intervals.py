@@ -143,7 +143,8 @@ def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], l
     def of(*means: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
             found = np.asarray(function(*means), float)
-            return np.log(found) if log else found
+            found = np.log(found) if log else found
+        return np.where(np.isfinite(found), found, np.nan)
 
     def estimates(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """F and its standard error, (draws,), where seed i has weight `weights` (draws, n)."""

@@ -257,6 +257,33 @@ def test_figures_draw_from_results_alone_and_leave_the_style_alone(runs):
     assert {"P only", "both halves", "Q only"} <= set(labels)
 
 
+def test_the_gap_is_drawn_against_lambda_times_time(runs):
+    """S less L-S, paired over seeds, at the times of S; without either nothing is drawn."""
+    shown = planted(runs, 0.01 + 0.02 * NINE, 0.2 + 0.05 * NINE)
+    axis = figures.gap(shown).axes[0]
+    line = axis.lines[0]
+    decay = config_of(shown, lt.Config).training.weight_decay
+    assert line.get_xdata()[-1] == pytest.approx(decay * float(shown["time"].max()), rel=1e-3)
+    assert line.get_ydata()[-1] == pytest.approx(0.19 + 0.03 / 2)
+    band = axis.collections[0].get_paths()[0].get_extents()
+    assert band.height > 0
+    assert not figures.gap(shown.sel(algorithm=["S"])).axes[0].lines[2:]
+
+
+def test_own_activation_noise_acts_or_is_refused(small):
+    """Without a form it would not act: bitwise a run without noise, while the dataset says 5."""
+    loud = {"loud": lt.Algorithm(lt.constant(0.05), lt.constant(5.0))}
+    for refused in (lambda: lt.run(small, algorithms=loud), lambda: lt.sweep(small, {"r": [0.3, 0.2]}, algorithms=loud)):
+        with pytest.raises(lt.ConfigError) as caught:
+            refused()
+        assert "training.activation_noise_form = None: must be set for the activation noise of your algorithm loud" in str(
+            caught.value)
+        assert "\n" not in str(caught.value)
+    quiet = lt.run(vary(small, seeds=2), algorithms={"a": loud["loud"]._replace(activation_noise=lt.constant(0.0))})
+    noisy = lt.run(vary(small, seeds=2, training__activation_noise_form="shared"), algorithms=loud)
+    assert not np.allclose(quiet["train_loss"], noisy["train_loss"])
+
+
 def test_own_algorithms_go_through_the_same_table(small):
     mine = {"warm": lt.Algorithm(lt.step_decay([0.5, 0.2, 0.05], [5.0, 10.0]), lt.constant(0.0))}
     runs = lt.run(vary(small, seeds=2), algorithms=mine)

@@ -186,13 +186,13 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
 
 def predictions(names: Sequence[str]) -> str:
     """What each prediction says and how it is judged."""
-    return "\n\n".join(f"{name}: {(p := PREDICTIONS[name]).statement}\n  source: {p.source}\n  {p.about}" for name in names)
+    return "\n\n".join(f"{name}: {(p := PREDICTIONS[name]).statement}\n  source: {p.source}\n  {p.about}"
+                       f"\n  It would fail by: {p.fails}" for name in names)
 
 
 def verify_closing(found: dict[str, Any]) -> Group:
     """The verdicts: a line a claim, and under it a row a statistic; columns are the same throughout."""
-    lines: list[Any] = [f"{found['name']}: {found['seeds']} seeds, intervals at {100 * found['level']:.4g}% (5% over all "
-                        "predictions together)", ""]
+    lines: list[Any] = [f"{found['name']}: {words.levels(found)}", ""]
     for c in found["claims"]:
         lines.append(f"{words.said(c).upper()}  {c['number']}. {c['name']}: {c['statement']} ({c['source']})")
         if c["reason"]:
@@ -204,6 +204,8 @@ def verify_closing(found: dict[str, Any]) -> Group:
         for s in c["statistics"]:
             table.add_row(s["name"], words.interval(s), s["theory"], words.region(s), s["verdict"])
         lines.append(table)
+        if c["diverged"]:
+            lines.append(f"    {c['diverged']} of its runs diverged; their seeds are left out, {c['seeds']} are judged\n")
     if not found["gap_expected"]:
         lines.append(words.no_gap(found))
     if found["separation"]:

@@ -8,7 +8,7 @@ from lrtheory.intervals import bootstrap, slope
 from lrtheory.predictions.base import Need, Prediction, each_seed, lasting
 from lrtheory.style import BLUE
 
-FACTORS = (1.0, 0.5, 0.25)
+FACTORS = (1.0, 0.5, 0.125)
 """Of eta1."""
 DIMENSIONS = (16, 32, 64)
 """Values of d."""
@@ -74,5 +74,6 @@ PREDICTION = Prediction(
     "eps1 = 0.3. Along eta1 every iteration is taken literally, at the noise that balances its rate. Along d: N = "
     "d/kappa^2, gamma0 sqrt(d), lambda d, nu^2 lambda (so the blur) and the smoothing over d are kept. The exponent in "
     "1/eps1 is not judged: the theorem bounds it for small eps1, and here eps1 is near the largest excess (1 - q) log 2 ="
-    " 0.52.", needs, judge, draw)
+    " 0.52.", needs, judge, draw,
+    fails="a time to anneal that depends on eta1, with every iteration taken; one that does not grow like d.")
 """The claim and its source."""

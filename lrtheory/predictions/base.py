@@ -42,6 +42,8 @@ class Prediction(NamedTuple):
     """the curves behind the statistics; None: the figure has their intervals alone"""
     needs_gap: bool = False
     """whether the claim is about configurations in which L-S and S come apart"""
+    fails: str = ""
+    """what would make each of its statistics fail, for `lrtheory verify --list`"""
 
 
 def require_groups(config: Config, *groups: str) -> None:

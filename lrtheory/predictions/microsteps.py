@@ -45,5 +45,6 @@ def draw(runs, figure):
 PREDICTION = Prediction(
     "microsteps", "K micro-steps agree with K = 1 while K eta lambda_max << 1", "derived here (section 3's update)",
     f"{K * STEPS:,} literal iterations against {STEPS} steps of K = {K}, the same data and independent noise; "
-    "four times the neurons of V, for less jitter.", needs, judge, draw)
+    "four times the neurons of V, for less jitter.", needs, judge, draw,
+    fails="K = 100 iterations a step that change Q's loss, P's loss or the contrast.")
 """The claim and its source."""

@@ -50,5 +50,6 @@ PREDICTION = Prediction(
     "One draw a neuron and step, relative size 0.3, annealed after two thirds of the run at the latest (L-S likewise): the "
     "noise-free loss cannot be relied on as a trigger, because under activation noise the noise-free outputs of Q drift off "
     "together, and at infinite width keep it from its threshold.", needs, judge, draw,
-    needs_gap=True)
+    needs_gap=True,
+    fails="no gap to close; noise that does not help; one that helps otherwise than L-S; Q never learned.")
 """The claim and its source."""

@@ -40,5 +40,6 @@ PREDICTION = Prediction(
     "order", "S fits Q before P, L-S fits P before Q", "theorems 3.4 and 3.5 (proofs)",
     "The times at which the training loss of the P-only and of the Q-only examples first is (log 2)/2; exact "
     "binomial interval for the share of seeds.", needs, judge, draw,
-    needs_gap=True)
+    needs_gap=True,
+    fails="P before Q under S; Q before P under L-S.")
 """The claim and its source."""

@@ -90,5 +90,7 @@ PREDICTION = Prediction(
     "theorem 3.4 (proof); plateau t_blur/T_Q derived here",
     "Means over time from 10 T_Q until annealing, by seed. What W moves is the length of its signal part's path through the "
     "records, linear in time between them: at least the distance.", needs, judge,
-    draw, needs_gap=True)
+    draw, needs_gap=True,
+    fails="Q learned under the large rate, wholly or by its contrast alone; halved before annealing; only long after "
+          "it; W moving on by more than a tenth.")
 """The claim and its source."""

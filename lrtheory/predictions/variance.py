@@ -49,5 +49,7 @@ PREDICTION = Prediction(
     "variance", "Var(Utilde) = tau0^2 under the large rate, and relaxes after annealing",
     "assumption 3.1; closed form derived here",
     "Mean square of the entries of the noise part of W and V, averaged over both halves; a tenth of the value is allowed.",
-    needs, judge, draw)
+    needs, judge, draw,
+    fails="injected noise that is not balanced; noise that relaxes otherwise than by v <- a^2 v + s^2, under either "
+          "algorithm.")
 """The claim and its source."""

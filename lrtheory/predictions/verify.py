@@ -150,8 +150,8 @@ def _planned(prediction: Prediction, number: int, base: Config, gap: bool) -> tu
     """A claim before it is judged, and its runs; with the reason, and none, if they cannot be made of this configuration."""
     should = base.training.batch_size is None and (gap or not prediction.needs_gap)
     claim = {"name": prediction.name, "number": number, "statement": prediction.statement, "source": prediction.source,
-             "about": prediction.about, "expected": should, "verdict": "not judged", "reason": None, "diverged": 0,
-             "seeds": 0, "level_to_fail": None, "statistics": []}
+             "about": prediction.about, "fails": prediction.fails, "expected": should,
+             "verdict": "not judged", "reason": None, "diverged": 0, "seeds": 0, "level_to_fail": None, "statistics": []}
     needs: Mapping[str, Need] = {}
     try:
         needs = prediction.needs(base)

@@ -2,6 +2,11 @@
 
 Lives here: numbers. Lives elsewhere: what they mean (problem, network, training) and whether they can show the
 effect (timescales).
+
+None sets `training.stop_loss`, although the theorems stop at a small training loss: at these sizes it falls to a floor that
+decay sets, which differs between the algorithms (infinite width: S 0.073, L-S 0.061 in phase; 0.046, 0.039 in quick), and
+how S's error rises while its loss hardly falls is what is to be seen. Runs end within 1/lambda (condition G), and the
+verdict compares at matched training loss, too.
 """
 
 from lrtheory.spec import choose
