@@ -53,7 +53,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 conv: every neuron sees both halves; annealing comes later, so the runs are twice as long. minibatch: a step is one iteration
 (K micro-steps would share one batch), so for the runs to end eta2/eta1 is 0.03, not 1e-4, and there are 12 seeds. There
-t_blur(eta2)/T_Q is 8: enough for S's order, far from the 600 at which its error is half its ceiling.
+t_blur(eta2)/T_Q is 8: enough for S's order, far from the 200 at which its error is half its ceiling.
 """
 
 

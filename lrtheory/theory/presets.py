@@ -40,7 +40,9 @@ def quick() -> Config:
 
 
 def full() -> Config:
-    """The full network, reduced engine: the same verdict without decoupling, minutes on two cores.
+    """The full network, reduced engine, minutes on two cores: what `quick` shows without decoupling.
+
+    4 seeds agree with it and are too few to resolve its verdict; 8 (`--seeds 8`) take twice as long.
 
     Condition F asks sqrt(m_v) tau_v > 10 pi/(|z| r^2), so that V's neurons keep their kinks. The noise itself puts out
     N(u, Utilde; x), of order tau0: on V it shakes the contrast as lambda tau_v^2, hence many neurons and no larger
