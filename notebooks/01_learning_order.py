@@ -74,16 +74,26 @@ lt.figures.test_error_on_p(runs, theory)
 lt.figures.directions(runs, theory)
 
 # %% [markdown]
+# What S errs more than L-S, against lambda times time: what tells the algorithms apart decays as exp(-lambda t), so the gap is a
+# transient, and a run should end before lambda t = 1 (condition G).
+
+# %%
+lt.figures.gap(runs, theory)
+
+# %% [markdown]
 # The verdict, as `lrtheory run` prints it, with its numbers:
 
 # %%
 verdict = lt.summarise(runs, theory)["verdict"]
-for name, side in verdict["learning_order"].items():
-    if name != "holds":
-        print(f"{name}: {side['first']} first in {side['seeds']} of {side['of']} seeds")
+for name in ("S", "L-S"):
+    side = verdict["learning_order"][name]
+    print(f"{name}: {side['first']} first in {side['seeds']} of {side['of']} seeds")
 ratio = verdict["error_ratio"]
 print(f"test error on P: S {ratio['S']['mean']:.4f} +- {ratio['S']['sem']:.4f}, "
-      f"L-S {ratio['L-S']['mean']:.5f} +- {ratio['L-S']['sem']:.5f}")
+      f"L-S {ratio['L-S']['mean']:.5f} +- {ratio['L-S']['sem']:.5f}; {ratio['verdict']}")
+matched = verdict["matched_loss"]
+print(f"the same where both first have a training loss of {matched['S']['train_loss']['mean']:.3f}: "
+      f"S {matched['S']['mean']:.4f}, L-S {matched['L-S']['mean']:.5f}; {matched['verdict']}")
 if not FAST:
     assert verdict["learning_order"]["holds"]
     assert ratio["holds"]

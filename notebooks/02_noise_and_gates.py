@@ -19,7 +19,7 @@
 # Three questions, each with its answer expected beforehand:
 #
 # 1. Does balanced noise (assumption 3.1) keep the noise part's variance, and what happens after annealing?
-# 2. How long do gates that tell z from z + zeta last? Until t_blur(eta) = r^2 eta1/(2 lambda eta), and no longer.
+# 2. How long do gates that tell z from z + zeta last? Until t_blur(eta) = log(1 + r^2 eta1/eta)/(2 lambda), and no longer.
 # 3. Are three ways of computing the dynamics the same: the full network, gates from the noise part alone (decoupled), and no
 #    neurons at all (infinite width)? Up to 1/sqrt(m), while V's neurons keep their kinks (condition F).
 

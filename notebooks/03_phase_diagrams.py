@@ -16,7 +16,7 @@
 # **Shows** how to sweep, keep, read back and plot, on the question the theory answers by a ratio: below which small rate does the
 # order of learning matter? **Takes** about 3 minutes on two cores.
 #
-# Expected: the small rate's noise blurs Q within t_blur(eta2) = r^2 eta1/(2 lambda eta2 nu^2). If that is shorter than T_Q, S
+# Expected: the small rate's noise blurs Q within t_blur(eta2) = log(1 + r^2 eta1/(nu^2 eta2))/(2 lambda). If that is shorter than T_Q, S
 # cannot learn Q first and does what L-S does. So all points of S, whatever noise level nu and ratio eta2/eta1, should lie on one
 # curve over t_blur(eta2)/T_Q, and the order should flip near 1.
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import math
 
 import jax
 import pytest
 from conftest import vary
 
+from lrtheory import noise
 from lrtheory.fields import field_names, from_json, read_config, to_json
 from lrtheory.spec import ConfigError
 from lrtheory.theory.config import Config
@@ -133,8 +135,26 @@ def test_time_scales_of_the_reference_run():
     assert q_time(problem) == pytest.approx(2.116, rel=1e-3)
     assert p_time(problem) == pytest.approx(566, rel=2e-3)
     assert blur_time(problem, training, training.eta1) == pytest.approx(0.435, rel=1e-2)
-    assert blur_time(problem, training, training.eta1 * 1e-4) == pytest.approx(4348, rel=1e-2)
+    assert blur_time(problem, training, training.eta1 * 1e-4) == pytest.approx(1749, rel=1e-3)
     assert stability_bound(problem) == pytest.approx(2 / (0.95 * 625 / 8), rel=2e-3)
+
+
+@pytest.mark.parametrize("level", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("ratio", [1.0, 0.1, 1e-4, 1e-6])
+def test_blur_time_is_that_of_the_noise_itself(ratio, level, float64):
+    """At t_blur fresh noise is r times what is left of the old, by the recursion of both: no linearisation."""
+    config = preset("phase").replace(**{"training.noise_level": level})
+    problem, training = config.problem, config.training
+    rate = ratio * training.eta1
+    time = blur_time(problem, training, rate)
+    move = noise.micro_steps(rate, time / rate, training.weight_decay, training.tau_xi)
+    assert float(move.kick / (1 + move.shrink)) == pytest.approx(problem.r, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["noise_level", "weight_decay"])
+def test_nothing_blurs_without_noise_or_decay(name):
+    config = preset("phase").replace(**{f"training.{name}": 0.0})
+    assert blur_time(config.problem, config.training, config.training.eta1) == math.inf
 
 
 @pytest.mark.parametrize("name", ["quick", "full", "mitigation"])
@@ -142,3 +162,29 @@ def test_presets_that_promise_the_effect_meet_its_conditions(name):
     config = preset(name)
     found = conditions(config.problem, config.training, config.network, full=config.engine != "decoupled")
     assert all(c.holds for c in found), [c for c in found if not c.holds]
+
+
+def named(config):
+    found = conditions(config.problem, config.training, config.network, full=config.engine in ("dense", "reduced"))
+    return {c.name: c for c in found}
+
+
+def test_a_run_that_is_too_long_lets_both_algorithms_forget():
+    """At 10 times quick's length L-S and S err alike (0.0070 and 0.0076 at infinite width): condition G alone says so."""
+    config = preset("quick")
+    assert named(config)["G"].value == pytest.approx(4.6e-4 * 520, rel=1e-6)
+    long = named(config.replace(**{"training.steps": 260_000}))
+    assert [name for name, c in long.items() if not c.holds] == ["G"]
+    literal = named(config.replace(**{"training.step_time": 0.0}))  # S is followed to time 0.052 only
+    assert literal["G"].value == pytest.approx(4.6e-4 * 0.052, rel=1e-6)
+
+
+def test_kinks_of_a_shared_matrix_are_those_of_all_its_neurons():
+    """Condition F for conv: neither tau_v nor m_v exists there, U has m_w + m_v neurons of scale tau_w."""
+    config = preset("full")
+    assert named(config)["F"].value == pytest.approx(1.07, rel=0.01)
+    shared = named(config.replace(**{"network.variant": "conv"}))["F"]
+    assert shared.value == pytest.approx(0.0476, rel=0.01)
+    assert not shared.holds
+    assert "tau_w" in shared.meaning
+    assert named(config.replace(**{"network.variant": "conv", "network.tau_v": 99.0}))["F"].value == shared.value

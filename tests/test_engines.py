@@ -50,6 +50,7 @@ def test_dense_is_reduced_path_by_path(float64, small, variant, init, groups):
     test = sample_test(config.problem, data, 32, jax.random.key(7))
     engines = ENGINES["dense"], ENGINES["reduced"]
     lam, tau_xi = config.training.weight_decay, config.training.tau_xi
+    begun = states
     for k in range(100):
         eta, count = (0.2, 1) if k < 50 else (0.02, 10)  # the large rate, then micro-steps of the small one
         move = noise.micro_steps(eta, count, lam, tau_xi)
@@ -66,7 +67,7 @@ def test_dense_is_reduced_path_by_path(float64, small, variant, init, groups):
     for a, b in zip(engines[0].read(config, inputs[0], states[0], test),
                     engines[1].read(config, inputs[1], states[1], test), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-12)
-    ours, theirs = (e.diagnose(config, i, s) for e, i, s in zip(engines, inputs, states, strict=True))
+    ours, theirs = (e.diagnose(config, i, s, b) for e, i, s, b in zip(engines, inputs, states, begun, strict=True))
     for name in ours._fields:
         np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name), rtol=1e-9, err_msg=name)
     assert not np.allclose(states[1].signal[0], 0)

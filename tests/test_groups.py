@@ -82,9 +82,15 @@ def test_its_test_error_is_that_of_fresh_examples(float64, small, extra):
         g = apply(weights, 0 * test.x1[:3], directions(config.problem) @ data.basis[1:])
         ours = measure.test_errors(config, test, Readout(f1=apply(weights, test.x1, 0 * test.x1), g=g))
         error = 4 * np.sqrt(2 * 0.25 / 40_000)
+        loss = np.logaddexp(0, -np.asarray(data.y * f))[member]
+        assert abs(float(ours[f"test_loss_{extra.name}"]) - loss.mean()) < 4 * loss.std() * np.sqrt(2 / 40_000)
+        for name, code in (("q", 2), ("p", 0), ("mixed", 1)):
+            loss = np.logaddexp(0, -np.asarray(data.y * f))[np.asarray(data.group) == code]
+            assert abs(float(ours[f"test_loss_{name}"]) - loss.mean()) < 4 * loss.std() * np.sqrt(1 / len(loss) + 1 / 40_000)
         assert abs(float(ours[f"test_error_{extra.name}"]) - wrong.mean()) < error
         shares = dict(zip(config.problem.group_names, config.problem.shares, strict=True))
         assert float(ours["test_error"]) == pytest.approx(sum(s * float(ours[f"test_error_{n}"]) for n, s in shares.items()))
+        assert float(ours["test_loss"]) == pytest.approx(sum(s * float(ours[f"test_loss_{n}"]) for n, s in shares.items()))
 
 
 def test_the_floor_counts_every_example_that_carries_x2_alone(float64, small):

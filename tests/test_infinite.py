@@ -107,7 +107,7 @@ def test_memory_without_history(float64, small, variant, groups, ratio, level):
     scale = np.abs(exact).max()
     assert scale > 0.1
     np.testing.assert_allclose(np.stack(outputs), exact, rtol=1e-6, atol=1e-6 * scale)
-    np.testing.assert_allclose(ENGINE.diagnose(config, inputs, state).noise_variance, variance, rtol=1e-9)
+    np.testing.assert_allclose(ENGINE.diagnose(config, inputs, state, state).noise_variance, variance, rtol=1e-9)
     np.testing.assert_allclose(state.squares, squares(), rtol=1e-2)
     test = sample_test(config.problem, data, 70, jax.random.key(3))
     ours = ENGINE.read(config, inputs, state, test)

@@ -293,3 +293,31 @@ def test_record_steps_are_distinct_and_end_at_the_end(small):
     steps = simulate.record_steps(vary(small, training__steps=22_000, records=150))
     assert steps[1] == 1
     assert steps[-1] == 22_000
+
+
+def test_halved_is_half_of_log_2_whatever_the_start_is(small):
+    """From a random start the loss on Q begins far above log 2 and falls as the noise does, with nothing learned."""
+    config = vary(small, engine="reduced", network__init="plain", network__tau_v=15.0, records=60, training__eta_ratio=1.0,
+                  training__noise_level=0.5, training__weight_decay=0.02, algorithms=("S",))
+    runs = lt.run(config).sel(algorithm="S")
+    begun = runs["loss_q"].isel(record=0).values
+    assert begun.max() > 1.5
+    for group in ("p", "q", "mixed"):
+        loss, time = runs[f"loss_{group}"].values[:, :-1], runs["time"].values[:, :-1]  # of the last nothing is looked at
+        below = loss <= np.log(2) / 2
+        first = np.where(below.any(1), time[np.arange(3), below.argmax(1)], np.inf)
+        np.testing.assert_allclose(runs[f"time_{group}_half"], first, rtol=1e-5)
+    assert np.any(runs["loss_q"].values.min(1) < begun / 2)
+
+
+@pytest.mark.parametrize("engine", ["dense", "reduced", "decoupled"])
+def test_what_the_signal_moved_is_the_distance_between_records(small, engine):
+    config = vary(small, engine=engine, records=2, training__steps=40)
+    state, records = one_run(config)
+    half_way, _ = one_run(vary(config, records=1, training__steps=10))
+    assert simulate.record_steps(config).tolist() == [0, 10, 40]
+    for k, half in enumerate("wv"):
+        moved = np.linalg.norm(np.asarray(state.network.signal[k] - half_way.network.signal[k]))
+        assert float(records[f"signal_moved_{half}"][2]) == pytest.approx(moved, rel=1e-4)
+        assert moved > 1.001 * abs(float(np.diff(records[f"signal_norm_{half}"])[1]))  # more than the norm changes
+        assert float(records[f"signal_moved_{half}"][1]) == pytest.approx(float(records[f"signal_norm_{half}"][1]), rel=1e-5)

@@ -51,6 +51,13 @@ def test_means_leave_out_diverged_and_missing_runs(planted):
     assert np.isnan(never.sel(first)[0])  # a mean with "never" in it is none
 
 
+@pytest.mark.parametrize("name", ["q_first", "p_first"])
+def test_without_examples_of_a_group_there_is_no_order(planted, name):
+    """Q's loss is no number and never halved: P does not come first, and the share has no value."""
+    none = planted.assign(loss_q=np.nan * planted["loss_q"], time_q_half=np.inf + 0 * planted["time_p_half"])
+    assert np.isnan(tables.metric(none, name)).all()
+
+
 def test_one_seed_has_no_error(runs):
     mean, error = tables.mean_and_error(tables.metric(runs.isel(seed=[0]), "contrast"))
     assert np.all(np.isfinite(mean))

@@ -11,12 +11,14 @@ import xarray as xr
 import lrtheory as lt
 from lrtheory.cli.main import main
 from lrtheory.fields import to_json
-from lrtheory.predictions import PREDICTIONS, Statistic, base, verdict
+from lrtheory.intervals import decide
+from lrtheory.labelled import config_of
+from lrtheory.predictions import PREDICTIONS, error
 from lrtheory.predictions import verify as verifying
 from lrtheory.predictions.separation import separation
 from lrtheory.spec import ConfigError
 from lrtheory.theory import programs, simulate
-from lrtheory.theory.problem import sample
+from lrtheory.theory.problem import sample, sample_test
 from lrtheory.theory.timescales import p_time, q_time
 
 pytestmark = pytest.mark.xdist_group("verify")  # they share programs, so one process takes them all
@@ -24,37 +26,8 @@ pytestmark = pytest.mark.xdist_group("verify")  # they share programs, so one pr
 LEVEL = 0.995
 
 
-@pytest.mark.parametrize(("low", "high", "expected"), [
-    (0.95, 1.05, "holds"), (1.2, 1.3, "fails"), (1.05, 1.3, "not resolved"), (0.5, 2.0, "not resolved"),
-    (np.nan, np.nan, "not resolved")])
-def test_an_interval_and_a_region_decide(low, high, expected):
-    assert Statistic("", (low + high) / 2, low, high, (0.9, 1.1), "").verdict == expected
-
-
-def test_a_claim_holds_only_if_all_of_it_does():
-    yes, no, unclear = (Statistic("", 1.0, low, 1.0, region, "") for low, region in
-                        ((1.0, (0.0, 2.0)), (1.0, (2.0, 3.0)), (np.nan, (0.0, 2.0))))
-    assert verdict([yes, yes]) == "holds"
-    assert verdict([yes, unclear]) == "not resolved"
-    assert verdict([yes, unclear, no]) == "fails"
-    assert verdict([]) == "not resolved"
-
-
-def test_intervals_have_their_coverage():
-    """Of 400 means of 16 normal draws, 95% intervals miss the truth in about 5%, Student's and the bootstrap's."""
-    draws = np.random.default_rng(0).normal(1.0, 1.0, (400, 16))
-    for interval in (lambda v: base.mean("", v, 0.95, (0, 2), ""),
-                     lambda v: base.bootstrap("", [v], lambda m: m, 0.95, (0, 2), "")):
-        missed = np.mean([not s.low <= 1.0 <= s.high for s in map(interval, draws)])
-        assert 0.02 < missed < 0.085  # 5% with 2.7 standard errors above
-
-
-def test_too_few_seeds_resolve_nothing():
-    assert base.mean("", [1.0], LEVEL, (0, 2), "").verdict == "not resolved"
-    assert base.bootstrap("", [np.ones(1)], lambda v: v, LEVEL, (0, 2), "").verdict == "not resolved"
-    assert base.share("", [True] * 4, LEVEL, "").verdict == "not resolved"
-    assert base.share("", [True] * 16, LEVEL, "").verdict == "holds"
-    assert base.share("", [False] * 16, LEVEL, "").verdict == "fails"
+def judged(prediction, runs):
+    return decide(lambda level: prediction.judge(runs, level), LEVEL).verdict
 
 
 def _over(field, values, data, **attrs):
@@ -73,13 +46,13 @@ def test_exponents_in_the_width_decide(exponent, expected):
     full = {g: apart for g in names} | {f"gate_agreement_{h}": 1 - 0.1 * apart for h in "wv"}
     runs = {"reduced": _over("m_w", (64, 512, 4096), full, algorithms=["L-S"]),
             "decoupled": _over("m_w", (64, 512, 4096), {g: zero for g in names}, algorithms=["L-S"])}
-    assert verdict(list(widths.judge(runs, LEVEL))) == expected
+    assert judged(widths, runs) == expected
     wide = np.array([256.0, 1024.0, 4096.0])[:, None, None, None] ** exponent
     finite = {g: wide * rng.normal(size=(3, 2, 16, 50)) for g in names}
     runs = {"decoupled": _over("m_w", (256, 1024, 4096), finite, algorithms=["L-S", "S"]),
             "infinite": xr.Dataset({g: (("algorithm", "seed", "record"), np.zeros((2, 16, 50))) for g in names},
                                    coords={"algorithm": ["L-S", "S"]})}
-    assert verdict(list(limit.judge(runs, LEVEL))) == expected
+    assert judged(limit, runs) == expected
 
 
 @pytest.mark.parametrize(("wrong", "expected"), [(1.0, "holds"), (1.5, "fails")])
@@ -88,7 +61,7 @@ def test_micro_steps_that_differ_from_single_ones_fail(wrong, expected):
     values[1] *= wrong
     data = dict.fromkeys(("loss_q", "loss_p", "contrast"), values)
     runs = {"steps": _over("step_time", (1.0, 2.0), data, algorithms=["S"])}
-    assert verdict(list(PREDICTIONS["microsteps"].judge(runs, LEVEL))) == expected
+    assert judged(PREDICTIONS["microsteps"], runs) == expected
 
 
 @pytest.mark.parametrize(("in_eta1", "in_d", "expected"), [(0.0, 1.0, "holds"), (-1.0, 1.0, "fails"), (0.0, 0.0, "fails"),
@@ -102,7 +75,225 @@ def test_annealing_times_decide(in_eta1, in_d, expected):
         times["rates"] = np.full((3, 1, 16), np.inf)  # annealing never happens
     runs = {"rates": _over("eta1", eta1, {"annealed_at": times["rates"]}, algorithms=["L-S"]),
             "dimensions": _over("d", d, {"annealed_at": times["dimensions"]}, algorithms=["L-S"])}
-    assert verdict(list(PREDICTIONS["annealing"].judge(runs, LEVEL))) == expected
+    assert judged(PREDICTIONS["annealing"], runs) == expected
+
+
+DIMS = ("algorithm", "seed", "record")
+SEEDS, RECORDS = 24, 9
+
+
+def honest(names=("L-S", "S"), over=None):
+    """Runs as the theory has them, at the base configuration: 24 seeds, what is asked of `over` time or once a run."""
+    config, rng = verifying.base_config("quick"), np.random.default_rng(11)
+    t_q, end = q_time(config.problem), config.training.duration
+    jitter = 1 + 0.05 * rng.normal(size=(len(names), SEEDS))
+    time = np.broadcast_to(np.linspace(0, end, RECORDS), (len(names), SEEDS, RECORDS))
+    anneals = np.array([n != "S" for n in names])
+    annealed = np.where(anneals, 0.5 * end, np.inf)[:, None] * jitter
+    blurred = anneals[:, None, None] & (time < annealed[..., None])
+    loss_q = np.where(blurred, np.log(2), 0.05) * jitter[..., None]
+    loss_q[..., 0] = np.log(2)
+    data = {
+        "time": time, "phase": 1.0 * (time >= annealed[..., None]), "loss_q": loss_q,
+        "loss_p": np.where(time > 0, 0.4, np.log(2)), "train_loss": np.linspace(0.7, 0.1, RECORDS) + 0 * time,
+        "contrast": np.where(blurred, -0.5, -12.0) * jitter[..., None],
+        "noise_variance_theory": np.where(blurred, 1.0, 0.5), "signal_norm_w": 2.0 + 0 * time,
+        "signal_moved_w": np.full(time.shape, 0.01), "test_error_p": np.where(anneals, 0.001, 0.02)[:, None, None]
+        * jitter[..., None] + 0 * time}
+    for half in "wv":
+        data[f"noise_variance_{half}"] = data["noise_variance_theory"] * (1 + 0.02 * rng.normal(size=time.shape))
+    data["train_loss"] = np.where(anneals[:, None, None], data["train_loss"], np.maximum(data["train_loss"], 0.2))
+    data["test_error"] = 0.7 * data["test_error_p"]
+    data["test_loss_p"] = 0.3 + 10 * data["test_error_p"]
+    once = {"annealed_at": annealed, "time_q_half": np.where(anneals, 0.5 * end + 3 * t_q, 3 * t_q)[:, None] * jitter,
+            "time_p_half": np.where(anneals, 0.3 * end, np.inf)[:, None] * jitter,
+            "diverged_at": np.full(jitter.shape, np.inf), "stopped_at": np.full(jitter.shape, np.inf)}
+    once["time_q_half"] = np.where(anneals[:, None], annealed + 3 * t_q, once["time_q_half"])
+    return xr.Dataset({k: (DIMS[: v.ndim], np.array(v)) for k, v in (data | once).items()},
+                      coords={"algorithm": list(names), "seed": np.arange(SEEDS), "at": ("record", np.arange(RECORDS))},
+                      attrs={"config": to_json(config)})
+
+
+def of(run, name, **changes):
+    """The runs with an algorithm's measurements multiplied, or replaced by a function of them."""
+    run = run.copy(deep=True)
+    for metric, change in changes.items():
+        here = run[metric].sel(algorithm=name)
+        run[metric].loc[{"algorithm": name}] = change(here) if callable(change) else change * here
+    return run
+
+
+def ratios(run):
+    """S over eta2/eta1, from S's own order and error to L-S's as t_blur falls below T_Q."""
+    axis = np.array([1e-4, 0.03, 0.1, 1.0])
+    parts = [run.sel(algorithm=["S" if ratio < 0.2 else "L-S"]).assign_coords(algorithm=["S"]) for ratio in axis]
+    swept = xr.concat(parts, xr.DataArray(axis, dims="eta_ratio", name="eta_ratio"))
+    return swept.assign_coords(blur_ratio_small=("eta_ratio", [324.0, 7.9, 2.45, 0.25]))
+
+
+def noisy(run):
+    """S+noise beside them: L-S's error."""
+    return xr.concat([run, of(run, "L-S", test_error_p=1.0).sel(algorithm=["L-S"]).assign_coords(algorithm=["S+noise"])],
+                     "algorithm")
+
+
+def kappas(run, factor=64.0):
+    """What claim 6 needs: kappa larger (L-S worse), fewer P-only examples, d/2 and 2d, T_P/T_Q large."""
+    few, _ = error.classifiers(config_of(run, lt.Config), tuple(range(SEEDS))).T
+    alone = run.sel(algorithm=["S"])
+    sharp = of(alone, "S", test_error_p=lambda e: 0.6 * few[:, None] + 0 * e)
+    config = PREDICTIONS["error"].needs(config_of(run, lt.Config))["sharp"].config
+    return {"main": run, "wide": of(run, "L-S", test_error_p=factor), "rare": alone, "small": alone, "large": alone,
+            "sharp": sharp.assign_attrs(config=to_json(config))}
+
+
+@pytest.fixture(scope="module")
+def right():
+    """{claim: its runs}, all as the theory has them; L-S errs as its classifier does."""
+    run = honest()
+    _, everything = error.classifiers(config_of(run, lt.Config), tuple(range(SEEDS))).T
+    run = of(run, "L-S", test_error_p=lambda e: (everything + 1e-4)[:, None] + 0 * e)
+    few, _ = error.classifiers(config_of(run, lt.Config), tuple(range(SEEDS))).T
+    run = of(run, "S", test_error_p=lambda e: 0.5 * few[:, None] + 0 * e)
+    run = run.assign(test_error=0.7 * run["test_error_p"], test_loss_p=0.3 + 10 * run["test_error_p"])
+    main = {name: {"main": run} for name in ("variance", "plateau", "order")}
+    return main | {"error": kappas(run), "transition": {"ratios": ratios(run)}, "mitigation": {"noisy": noisy(run)}}
+
+
+def statistics(name, runs):
+    """{start of a statistic's name: verdict}."""
+    found = decide(lambda level: PREDICTIONS[name].judge(runs, level), LEVEL)
+    return {s.name: v for s, v in zip(found.statistics, found.verdicts, strict=True)}
+
+
+CLAIMS = ("variance", "plateau", "order", "error", "transition", "mitigation")
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_what_the_theory_says_holds_in_every_statistic(right, name):
+    found = statistics(name, right[name])
+    assert set(found.values()) == {"holds"}, found
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_exchanged_labels_fail(right, name):
+    """L-S's runs as S's and S's as L-S's, in all runs of a claim that have both, and S's replaced where it is alone."""
+    swap = {"L-S": "S", "S": "L-S", "S+noise": "S+noise"}
+    exchanged = {key: run.assign_coords(algorithm=[swap[a] for a in run["algorithm"].values])
+                 for key, run in right[name].items() if run.sizes["algorithm"] > 1}
+    if name == "transition":  # S alone: L-S at every ratio of rates
+        run = right["order"]["main"].sel(algorithm=["L-S"]).assign_coords(algorithm=["S"])
+        exchanged = {"ratios": ratios(xr.concat([run, run.assign_coords(algorithm=["L-S"])], "algorithm"))}
+    found = statistics(name, right[name] | exchanged)
+    assert "fails" in found.values(), found
+
+
+T_Q = q_time(verifying.base_config("quick").problem)
+OWN = [  # (claim, run, algorithm, change, the one statistic that it turns)
+    ("variance", "main", "L-S", {"noise_variance_w": lambda v: v.where(v < 0.7, 1.5), "noise_variance_v": lambda v:
+                                 v.where(v < 0.7, 1.5)}, "variance over tau0^2 under"),
+    ("variance", "main", "L-S", {"noise_variance_w": lambda v: v.where(v > 0.7, 0.9), "noise_variance_v": lambda v:
+                                 v.where(v > 0.7, 0.9)}, "variance over its closed form, L-S"),
+    ("variance", "main", "S", {"noise_variance_w": 1.5, "noise_variance_v": 1.5}, "variance over its closed form, S"),
+    ("plateau", "main", "L-S", {"loss_q": lambda q: q.where(q < 0.5, 0.45)}, "Q's loss before annealing"),
+    ("plateau", "main", "L-S", {"contrast": 5.0}, "contrast before annealing"),
+    ("plateau", "main", "L-S", {"time_q_half": 0.01}, "Q's loss is first halved"),
+    ("plateau", "main", "L-S", {"time_q_half": lambda t: t + 20 * T_Q}, "time from annealing"),
+    ("plateau", "main", "L-S", {"signal_moved_w": 1000.0}, "length of W's path"),
+    ("order", "main", "S", {"time_q_half": lambda t: t + np.inf}, "Q halved before P under S"),
+    ("order", "main", "L-S", {"time_q_half": 0.01}, "P halved before Q under L-S"),
+    ("error", "main", "L-S", {"test_error_p": lambda e: e.where((e["at"] < 5) | (e["at"] == 8), 0.9)},
+     "error on P at matched"),
+    ("error", "sharp", "S", {"test_error_p": 0.75}, "that ratio at"),
+    ("error", "sharp", "S", {"test_error_p": 8.0}, "S's error over that of logistic"),
+    ("error", "main", "both", {"test_loss_p": -1.0}, "test loss on P"),
+    ("error", "main", "both", {"test_error": lambda e: 1 / e}, "C/c"),
+    ("error", "wide", "L-S", {"test_error_p": 0.01}, "exponent in kappa"),
+    ("error", "rare", "S", {"test_error_p": 16.0}, "exponent in p0"),
+    ("error", "large", "S", {"test_error_p": 10.0}, "exponent in d"),
+    ("error", "main", "L-S", {"test_error_p": lambda e: 8 * e}, "L-S's error over that of logistic"),
+    ("transition", "ratios", 1, {"time_q_half": lambda t: t + np.inf}, "Q halved before P at"),
+    ("transition", "ratios", 3, {"time_q_half": 0.01}, "P halved before Q at"),
+    ("transition", "ratios", 0, {"test_error_p": 0.0}, "error on P at the smallest rate"),
+    ("mitigation", "noisy", "S+noise", {"loss_q": 12.0}, "Q's loss at the end"),
+    ("mitigation", "noisy", "S+noise", {"test_error_p": lambda e: e + 0.03}, "S less S+noise, over"),
+]
+MORE = [  # those that turn others, too
+    ("error", "main", "L-S", {"test_error_p": 5000.0}, "error on P: S less L-S"),
+    ("mitigation", "noisy", "L-S", {"test_error_p": 5000.0}, "error on P: S less L-S"),
+    ("mitigation", "noisy", "S+noise", {"test_error_p": 5000.0}, "error on P: S less S+noise"),
+]
+
+
+@pytest.mark.parametrize(("name", "key", "where", "change", "turned"), OWN + MORE,
+                         ids=[f"{o[0]}: {o[-1]}" for o in OWN + MORE])
+def test_each_statistic_has_a_violation_of_its_own(right, name, key, where, change, turned):
+    """It turns this statistic red and leaves every other as it was, but for a few that follow from others."""
+    runs, before = dict(right[name]), statistics(name, right[name])
+    run = runs[key].copy(deep=True)
+    at = {"eta_ratio": run["eta_ratio"].values[where]} if isinstance(where, int) else (
+        {} if where == "both" else {"algorithm": where})
+    for metric, alter in change.items():
+        here = run[metric].sel(at)
+        run[metric].loc[at] = (alter(here) if callable(alter) else alter * here).values
+    after = statistics(name, runs | {key: run})
+    assert all(after[s] == "fails" for s in before if s.startswith(turned)), after
+    if (name, key, where, change, turned) in MORE:
+        return
+    assert all(after[s] == "holds" for s in before if not s.startswith(turned)), after
+
+
+@pytest.mark.parametrize("cosine", [-0.3, 0.0, 0.8, 0.98])
+def test_the_error_of_a_linear_classifier_is_that_on_test_points(cosine):
+    """Against 200,000 test points, within 4 standard errors."""
+    problem = lt.preset("phase").problem
+    data = sample(problem, jax.random.key(0))
+    test = sample_test(problem, data, 200_000, jax.random.key(1))
+    w_star, across = np.asarray(data.basis[0]), np.eye(problem.d)[0]
+    across -= (across @ w_star) * w_star
+    weights = cosine * w_star + np.sqrt(1 - cosine**2) * across / np.linalg.norm(across)
+    wrong = np.mean(np.asarray(test.y) * (np.asarray(test.x1) @ weights) <= 0)
+    assert abs(error.linear_error(problem, 3 * weights, w_star) - wrong) < 4 * np.sqrt(wrong / 200_000)
+
+
+@pytest.mark.parametrize("wrong", ["loss_q", "loss_p", "contrast"])
+def test_micro_steps_are_judged_by_each_measurement(wrong):
+    rng = np.random.default_rng(2)
+    data = {m: np.ones((2, 1, 16, 1)) * (1 + 0.005 * rng.normal(size=(2, 1, 16, 1)))
+            for m in ("loss_q", "loss_p", "contrast")}
+    data[wrong][1] *= 1.2
+    found = statistics("microsteps", {"steps": _over("step_time", (1.0, 2.0), data, algorithms=["S"])})
+    assert [v for s, v in found.items() if s.startswith(wrong)] == ["fails"]
+    assert list(found.values()).count("holds") == 2
+
+
+@pytest.mark.parametrize("wrong", ["g_z", "gate_agreement_w", "gate_agreement_v", "L-S", "S"])
+def test_each_exponent_in_the_width_decides(wrong):
+    rng, names = np.random.default_rng(1), ("g_z", "g_plus", "g_minus")
+
+    def falling(widths, power, shape):
+        wide = np.array(widths)[:, None, None, None] ** power
+        return wide * (1 + 0.1 * rng.normal(size=(3, *shape)))
+
+    def power(what):
+        return 0.0 if what == wrong else -0.5
+
+    if wrong in ("L-S", "S"):
+        widths = (256.0, 1024.0, 4096.0)
+        finite = {g: np.concatenate([falling(widths, power(a), (1, 16, 50)) for a in ("L-S", "S")], 1) for g in names}
+        none = xr.Dataset({g: (("algorithm", "seed", "record"), np.zeros((2, 16, 50))) for g in names},
+                          coords={"algorithm": ["L-S", "S"]})
+        found = statistics("limit", {"decoupled": _over("m_w", widths, finite, algorithms=["L-S", "S"]), "infinite": none})
+        assert {s.rpartition(" ")[2]: v for s, v in found.items()} == {
+            a: "fails" if a == wrong else "holds" for a in ("L-S", "S")}
+        return
+    widths = (64.0, 512.0, 4096.0)
+    full = dict.fromkeys(names, falling(widths, power("g_z"), (1, 16, 1)))
+    full |= {f"gate_agreement_{h}": 1 - 0.1 * falling(widths, power(f"gate_agreement_{h}"), (1, 16, 1)) for h in "wv"}
+    none = dict.fromkeys(names, np.zeros((3, 1, 16, 1)))
+    found = list(statistics("widths", {"reduced": _over("m_w", widths, full, algorithms=["L-S"]),
+                                       "decoupled": _over("m_w", widths, none, algorithms=["L-S"])}).values())
+    assert found == ["fails" if name == wrong else "holds" for name in ("g_z", "gate_agreement_w", "gate_agreement_v")]
 
 
 PLANTED = {
@@ -199,16 +390,66 @@ def test_what_cannot_run_in_a_setting_is_not_judged(tmp_path):
     assert "Not judged" in (tmp_path / "found/report.md").read_text()
 
 
-def test_draws_without_a_value_leave_a_claim_not_resolved():
-    """A ratio to errors most of which are 0: many draws have no value, and no warning is left to the user."""
-    samples = [np.ones(4), np.array([1.0, 0, 0, 0])]
-    found = base.bootstrap("ratio", samples, lambda a, b: np.where(b > 0, a / b, np.nan), 0.995, (0.5, 2.0), "1")
-    assert not np.isfinite(found.low)
-    assert found.verdict == "not resolved"
+def test_seeds_that_diverged_enter_no_statistic(small, monkeypatch):
+    """Seed 3 diverged under S: it is left out under L-S, too, and in every run of the claim."""
+    run = lt.run(small.replace(seeds=12, records=3)).copy(deep=True)
+    run["diverged_at"].loc[{"algorithm": "S", "seed": 3}] = 2.0
+    run["noise_norm_w"].loc[{"seed": 3}] = 1e9
+    monkeypatch.setattr(verifying, "run", lambda config: run)
+    seen = {}
+
+    def judge(runs, level):
+        seen.update({key: found["seed"].values.tolist() for key, found in runs.items()})
+        yield lt.predictions.mean("", lt.predictions.at_end(runs["main"].sel(algorithm="L-S"), "noise_norm_w"), level,
+                                  (0.0, 100.0), "")
+
+    claim = lt.predictions.Prediction("own", "", "", "", lambda c: {k: lt.predictions.Need(c) for k in ("main", "more")},
+                                      judge)
+    told = lt.verify(small.replace(seeds=12), [claim])["claims"][0]
+    assert told["verdict"] == "holds"
+    assert (told["diverged"], told["seeds"]) == (2, 11)
+    assert seen["main"] == seen["more"] == [k for k in range(12) if k != 3]
+    run["diverged_at"] = run["diverged_at"].clip(max=1.0)
+    told = lt.verify(small.replace(seeds=12), [claim])["claims"][0]
+    assert told["verdict"] == "not judged"
+    assert "every seed has a run that diverged" in told["reason"]
+
+
+def test_what_cannot_be_judged_costs_one_claim_and_says_so_first(small, monkeypatch, tmp_path):
+    """With 3 P-only examples a seed has them of one class: no classifier. Found before anything runs."""
+    ran = []
+    two = lt.run(small.replace(seeds=2, records=2))
+    monkeypatch.setattr(verifying, "_found", lambda need, done: ran.append(need) or two)
+    config = verifying.base_config("quick").replace(seeds=8, **{"problem.p0": 0.02})
+    report = verifying.verify(config, ["error"])
+    assert report["claims"][0]["verdict"] == "not judged"
+    assert "P-only examples of both classes" in report["claims"][0]["reason"]
+    assert not ran
+
+    def judge(runs, level):
+        raise ValueError("This solver needs samples of at least 2 classes\nin the data")
+
+    claim = lt.predictions.Prediction("own", "", "", "", lambda c: {"main": lt.predictions.Need(c)}, judge)
+    fine = claim._replace(name="fine", judge=lambda runs, level: [lt.predictions.share("", [True] * 12, level, "")])
+    report = verifying.verify(small, [claim, fine], folder=tmp_path / "found")
+    assert [c["verdict"] for c in report["claims"]] == ["not judged", "holds"]
+    assert report["claims"][0]["reason"] == "ValueError: This solver needs samples of at least 2 classes in the data"
+    assert json.loads((tmp_path / "found/verify.json").read_text())["claims"][1]["verdict"] == "holds"
+    assert "Not judged: ValueError" in (tmp_path / "found/report.md").read_text()
+
+
+@pytest.mark.parametrize(("group", "names"), [("q", ("plateau", "order", "transition", "mitigation", "microsteps")),
+                                              ("p", ("order", "error", "transition", "microsteps"))])
+def test_claims_on_examples_that_do_not_exist_are_not_judged(group, names, monkeypatch):
+    monkeypatch.setattr(verifying, "_found", lambda need, done: pytest.fail("nothing is to be run"))
+    config = verifying.base_config("quick").replace(**{f"problem.{group}0": 0.0})
+    for claim in verifying.verify(config, list(names))["claims"]:
+        assert claim["verdict"] == "not judged"
+        assert f"problem.{group}0 = 0" in claim["reason"]
 
 
 def test_a_prediction_of_your_own_is_judged_like_the_theory_s(small, tmp_path):
-    config = small.replace(seeds=4, records=3)
+    config = small.replace(seeds=12, records=3)
 
     def judge(runs, level):
         norm = lt.predictions.at_end(runs["main"].sel(algorithm="S"), "noise_norm_w")
@@ -231,7 +472,7 @@ def test_a_prediction_of_your_own_is_judged_like_the_theory_s(small, tmp_path):
 @pytest.mark.parametrize("setting", verifying.SETTINGS)
 def test_settings_cover_the_same_time(setting):
     config = verifying.base_config("quick", setting).check()
-    ratio = base.duration(config) / base.duration(verifying.base_config("quick"))
+    ratio = config.training.duration / verifying.base_config("quick").training.duration
     assert ratio == pytest.approx(2 if setting == "conv" else 1, rel=1e-3)
 
 

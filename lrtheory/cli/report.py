@@ -55,15 +55,19 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
         lines.append("Theory: the conditions for a clear gap do not all hold at this size: "
                      + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}" for c in missing)
                      + ".")
-    if verdict["error_ratio"] is not None:
-        lines.append(_ratio_line("L-S", verdict["error_ratio"]))
+    for name, other in (("error_ratio", "L-S"), ("matched_loss", "L-S"), ("mitigation", "S+noise")):
+        if verdict.get(name) is not None:
+            lines.append(_ratio_line(other, verdict[name], "at matched training loss" if name == "matched_loss" else ""))
+        if name == "matched_loss" and verdict.get("test_loss") is not None:
+            lines.append(_loss_line(verdict["test_loss"]))
     if verdict["learning_order"] is not None:
         order = verdict["learning_order"]
-        lines.append(_mark(order["holds"]) + " learning order: S fits Q before P in "
-                     f"{order['S']['seeds']} of {order['S']['of']} seeds, L-S fits P before Q in "
-                     f"{order['L-S']['seeds']} of {order['L-S']['of']}.")
-    if verdict.get("mitigation") is not None:
-        lines.append(_ratio_line("S+noise", verdict["mitigation"]))
+        lines.append(_mark(order) + " learning order: " + (order.get("reason") or (
+            f"S fits Q before P in {order['S']['seeds']} of {order['S']['of']} seeds, L-S fits P before Q in "
+            f"{order['L-S']['seeds']} of {order['L-S']['of']}")) + ".")
+    if any(verdict.get(c) is not None for c in ("error_ratio", "mitigation")):
+        lines.append(f"Paired over seeds, intervals at {100 * verdict['level']:.4g}%: any of these verdicts is wrong in at "
+                     "most 5%, as far as the intervals cover.")
     lines += _remarks(summary, "Lower training.eta1 or training.step_time.")
     return lines
 
@@ -182,13 +186,13 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
 
 def predictions(names: Sequence[str]) -> str:
     """What each prediction says and how it is judged."""
-    return "\n\n".join(f"{name}: {(p := PREDICTIONS[name]).statement}\n  source: {p.source}\n  {p.about}" for name in names)
+    return "\n\n".join(f"{name}: {(p := PREDICTIONS[name]).statement}\n  source: {p.source}\n  {p.about}"
+                       f"\n  It would fail by: {p.fails}" for name in names)
 
 
 def verify_closing(found: dict[str, Any]) -> Group:
     """The verdicts: a line a claim, and under it a row a statistic; columns are the same throughout."""
-    lines: list[Any] = [f"{found['name']}: {found['seeds']} seeds, intervals at {100 * found['level']:.4g}% (5% over all "
-                        "predictions together)", ""]
+    lines: list[Any] = [f"{found['name']}: {words.levels(found)}", ""]
     for c in found["claims"]:
         lines.append(f"{words.said(c).upper()}  {c['number']}. {c['name']}: {c['statement']} ({c['source']})")
         if c["reason"]:
@@ -200,6 +204,8 @@ def verify_closing(found: dict[str, Any]) -> Group:
         for s in c["statistics"]:
             table.add_row(s["name"], words.interval(s), s["theory"], words.region(s), s["verdict"])
         lines.append(table)
+        if c["diverged"]:
+            lines.append(f"    {c['diverged']} of its runs diverged; their seeds are left out, {c['seeds']} are judged\n")
     if not found["gap_expected"]:
         lines.append(words.no_gap(found))
     if found["separation"]:
@@ -218,11 +224,28 @@ def spoken(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _ratio_line(other: str, found: dict[str, Any]) -> str:
+def _ratio_line(other: str, found: dict[str, Any], where: str = "") -> str:
+    head = f"{_mark(found)} test error on P{' ' + where if where else ''}: "
+    if found.get("reason"):
+        return head + found["reason"] + "."
     ratio = "undefined" if found["ratio"] is None else f"{found['ratio']:.1f}"
-    return (_mark(found["holds"]) + f" test error on P: S {_value(found['S'])} against {other} {_value(found[other])}, "
-            f"ratio {ratio} (asked: {found['required_ratio']:g}), intervals of 2 standard errors "
-            + ("apart." if found["intervals_apart"] else "not apart."))
+    return (head + f"S {_value(found['S'])} against {other} {_value(found[other])}, ratio {ratio} (asked: "
+            f"{found['required_ratio']:g}) at training losses {_value(found['S']['train_loss'])} and "
+            f"{_value(found[other]['train_loss'])}; {_interval(found)}.")
+
+
+def _loss_line(found: dict[str, Any]) -> str:
+    head = f"{_mark(found)} test loss on P: "
+    if found.get("reason"):
+        return head + found["reason"] + "."
+    return head + f"S {_value(found['S'])} against L-S {_value(found['L-S'])}; {_interval(found)}."
+
+
+def _interval(found: dict[str, Any]) -> str:
+    """The statistic of a comparison with its interval, and over how many seeds."""
+    row = found["statistics"][0]
+    low, high = ("none" if v is None else f"{v:.3g}" for v in (row["low"], row["high"]))
+    return f"{row['name']} [{low}, {high}] over {found['seeds']} seeds"
 
 
 def _table(summary: dict[str, Any]) -> Table:
@@ -246,7 +269,7 @@ def _table(summary: dict[str, Any]) -> Table:
     if not summary["verdict"]["expected"]:
         orders = dict.fromkeys(names, "no clear order")
     expected = {id(e): orders.get(name, "") for name, e in zip(names, entries, strict=True)}
-    row("fitted first (seeds)", lambda e: _fitted_first(e, e["diverged_seeds"]), _fitted_first)
+    row("fitted first (seeds)", _fitted_first, _fitted_first)
     row("time scales predict", lambda e: expected[id(e)], lambda e: "")
     for label, metric in (("loss on P halved at", "time_p_half"), ("loss on Q halved at", "time_q_half"),
                           ("annealed at", "annealed_at"), ("loss at threshold", "threshold_at")):
@@ -254,8 +277,10 @@ def _table(summary: dict[str, Any]) -> Table:
             section=metric == "threshold_at")
     for label, metric in (("test error on P", "test_error_p"), ("test error on Q", "test_error_q"),
                           ("test error, mixed", "test_error_mixed"), ("test error, all", "test_error"),
+                          ("test loss on P", "test_loss_p"), ("test loss, all", "test_loss"),
                           ("training loss", "train_loss"), ("contrast", "contrast")):
-        row(label, lambda e, m=metric: _value(e[m]), lambda e, m=metric: _predicted(e[m]["mean"]))
+        if all(metric in e for e in entries):
+            row(label, lambda e, m=metric: _value(e[m]), lambda e, m=metric: _predicted(e[m]["mean"]))
     return table
 
 
@@ -273,14 +298,9 @@ def _predicted_time(found: dict[str, Any]) -> str:
     return _predicted(found["mean"]) if len(reached) == of else f"{len(reached)} of {of}"
 
 
-def _fitted_first(entry: dict[str, Any], diverged: Sequence[int] = ()) -> str:
-    """How many seeds fitted P, Q or neither first."""
-    counts = {"P": 0, "Q": 0, "neither": 0}
-    for p, q in zip(entry["time_p_half"]["per_seed"], entry["time_q_half"]["per_seed"], strict=True):
-        p, q = (float("inf") if t is None else t for t in (p, q))
-        counts["P" if p < q else "Q" if q < p else "neither"] += 1
-    counts["neither"] -= len(diverged)
-    return ", ".join(f"{name} ({count})" for name, count in counts.items() if count > 0)
+def _fitted_first(entry: dict[str, Any]) -> str:
+    """How many seeds fitted P, Q or neither first; "-" where no seed has examples of both alone."""
+    return ", ".join(f"{name} ({count})" for name, count in entry["fitted_first"].items() if count > 0) or "-"
 
 
 def _time(found: dict[str, Any], diverged: list[int]) -> str:
@@ -305,8 +325,10 @@ def _value(found: dict[str, Any]) -> str:
     return f"({mean:.{digits}f} ± {sem:.{digits}f})e{power}" if power else f"{mean:.{digits}f} ± {sem:.{digits}f}"
 
 
-def _mark(holds: bool) -> str:
-    return "YES" if holds else "NO "
+def _mark(claim: dict[str, Any]) -> str:
+    """YES, NO or ? of a claim, with why not YES."""
+    return {"holds": "YES", "fails": "NO ", "not resolved": "?   not resolved:"}.get(claim["verdict"],
+                                                                                  f"?   {claim['verdict']}:")
 
 
 def _accuracy(found: dict[str, Any] | None) -> str:

@@ -4,6 +4,7 @@ Lives here: their order. Lives elsewhere: each of them (one file a claim), judgi
 file and an entry here; one of your own is a `Prediction` given to `lrtheory.verify`.
 """
 
+from lrtheory.intervals import Statistic, bootstrap, mean, share, slope
 from lrtheory.predictions import (
     annealing,
     error,
@@ -16,11 +17,11 @@ from lrtheory.predictions import (
     variance,
     widths,
 )
-from lrtheory.predictions.base import Need, Prediction, Statistic, at_end, bootstrap, mean, share, slope, verdict
+from lrtheory.predictions.base import Need, Prediction, at_end
 
 PREDICTIONS: dict[str, Prediction] = {
     m.PREDICTION.name: m.PREDICTION
     for m in (variance, widths, plateau, annealing, order, error, transition, mitigation, microsteps, limit)}
 """By name, in the order in which they are reported."""
 
-__all__ = ["PREDICTIONS", "Need", "Prediction", "Statistic", "at_end", "bootstrap", "mean", "share", "slope", "verdict"]
+__all__ = ["PREDICTIONS", "Need", "Prediction", "Statistic", "at_end", "bootstrap", "mean", "share", "slope"]

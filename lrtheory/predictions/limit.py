@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, bootstrap, lasting, slope
+from lrtheory.intervals import bootstrap, slope
+from lrtheory.predictions.base import Need, Prediction, lasting
 from lrtheory.style import ORANGE, SKY, VERMILION
 from lrtheory.theory.figures import curve, time_axis
 
@@ -47,5 +48,6 @@ def draw(runs, figure):
 
 PREDICTION = Prediction(
     "limit", "decoupled and infinite-width trajectories agree to O(1/sqrt(m))", "derived here",
-    "Root mean square over the records of the first 1,500 steps and over Q's three directions.", needs, judge, draw)
+    "Root mean square over the records of the first 1,500 steps and over Q's three directions.", needs, judge, draw,
+    fails="a deviation from the limit, under L-S or S, that does not fall as the networks widen.")
 """The claim and its source."""

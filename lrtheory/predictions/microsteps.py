@@ -1,6 +1,7 @@
 """Prediction 9: K iterations with the gradient frozen agree with K single ones."""
 
-from lrtheory.predictions.base import Need, Prediction, at_end, bootstrap
+from lrtheory.intervals import bootstrap
+from lrtheory.predictions.base import Need, Prediction, at_end, require_groups
 from lrtheory.style import BLUE, VERMILION
 from lrtheory.theory.figures import curve, time_axis
 
@@ -12,6 +13,7 @@ STEPS = 400
 
 def needs(base):
     """S at eta2/eta1 = 1/K over the same time, in steps of K iterations and of one."""
+    require_groups(base, "p", "q")
     eta1 = base.training.eta1
     config = base.replace(algorithms=("S",), records=4, **{
         "training.eta_ratio": 1 / K, "network.m_v": 4 * base.network.m_v})
@@ -43,5 +45,6 @@ def draw(runs, figure):
 PREDICTION = Prediction(
     "microsteps", "K micro-steps agree with K = 1 while K eta lambda_max << 1", "derived here (section 3's update)",
     f"{K * STEPS:,} literal iterations against {STEPS} steps of K = {K}, the same data and independent noise; "
-    "four times the neurons of V, for less jitter.", needs, judge, draw)
+    "four times the neurons of V, for less jitter.", needs, judge, draw,
+    fails="K = 100 iterations a step that change Q's loss, P's loss or the contrast.")
 """The claim and its source."""

@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, share
+from lrtheory.intervals import share
+from lrtheory.predictions.base import Need, Prediction, require_groups
 from lrtheory.style import BLUE, GREY, VERMILION
 
 
 def needs(base):
     """L-S and S at the base configuration."""
+    require_groups(base, "p", "q")
     return {"main": Need(base)}
 
 
@@ -36,7 +38,8 @@ def draw(runs, figure):
 
 PREDICTION = Prediction(
     "order", "S fits Q before P, L-S fits P before Q", "theorems 3.4 and 3.5 (proofs)",
-    "The times at which the training loss of the P-only and of the Q-only examples first is half its initial value; exact "
+    "The times at which the training loss of the P-only and of the Q-only examples first is (log 2)/2; exact "
     "binomial interval for the share of seeds.", needs, judge, draw,
-    needs_gap=True)
+    needs_gap=True,
+    fails="P before Q under S; Q before P under L-S.")
 """The claim and its source."""

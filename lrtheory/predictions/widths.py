@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lrtheory.predictions.base import Need, Prediction, bootstrap, each_seed, slope
+from lrtheory.intervals import bootstrap, slope
+from lrtheory.predictions.base import Need, Prediction, each_seed
 from lrtheory.style import BLUE, ORANGE, VERMILION
 
 WIDTHS = (64, 512, 4096)
@@ -54,5 +55,6 @@ PREDICTION = Prediction(
     "widths", "gates of U and Utilde, and outputs of full and decoupled networks, agree better as m grows",
     "section 3 (decomposition of U); rate 1/sqrt(m) derived here",
     "Exponents fitted over widths 64 to 4096 of both halves after 200 steps at |z| = 1 and r = 0.3 (so that "
-    "condition F holds), without injected noise: its own output is of order tau0 at any width.", needs, judge, draw)
+    "condition F holds), without injected noise: its own output is of order tau0 at any width.", needs, judge, draw,
+    fails="outputs that differ by as much at any width; gates of W, or of V, that do.")
 """The claim and its source."""

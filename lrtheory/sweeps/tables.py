@@ -14,17 +14,24 @@ import xarray as xr
 from lrtheory.labelled import RUN_DIMS, mean_and_error
 from lrtheory.spec import ConfigError
 
+
+def _ordered(runs: xr.Dataset, first: xr.DataArray) -> xr.DataArray:
+    """1.0 or 0.0 a run; nan where there are no P-only or no Q-only examples, which have no loss and so no order."""
+    known = [xr.apply_ufunc(np.isfinite, runs[f"loss_{g}"].isel(record=0, drop=True)) for g in "pq"]
+    return first.astype(float).where(known[0] & known[1])
+
+
 DERIVED: dict[str, tuple[str, Callable[[xr.Dataset], xr.DataArray]]] = {
     "q_first": ("share of seeds, Q halved before P",
-                lambda runs: runs["time_q_half"] < runs["time_p_half"]),
+                lambda runs: _ordered(runs, runs["time_q_half"] < runs["time_p_half"])),
     "p_first": ("share of seeds, P halved before Q",
-                lambda runs: runs["time_p_half"] < runs["time_q_half"]),
+                lambda runs: _ordered(runs, runs["time_p_half"] < runs["time_q_half"])),
     "annealed": ("share of seeds, annealed", lambda runs: xr.apply_ufunc(np.isfinite, runs["annealed_at"])),
 }
 """What follows from the stored times, 0 or 1 a run: {name: (meaning, of a dataset)}; halved is a group's training loss."""
 
-SUMMARISED = ("test_error_p", "test_error_q", "test_error_mixed", "test_error", "train_loss", "loss_p", "loss_mixed",
-              "loss_q", "contrast", "q_first", "p_first", "annealed")
+SUMMARISED = ("test_error_p", "test_error_q", "test_error_mixed", "test_error", "test_loss_p", "test_loss", "train_loss",
+              "loss_p", "loss_mixed", "loss_q", "contrast", "q_first", "p_first", "annealed")
 """Columns of the table of points."""
 
 
@@ -56,7 +63,7 @@ def points(runs: xr.Dataset) -> pd.DataFrame:
     columns: dict[str, xr.DataArray] = {
         "runs": xr.apply_ufunc(np.isinf, runs["diverged_at"]).sum("seed"),
         "diverged": xr.apply_ufunc(np.isfinite, runs["diverged_at"]).sum("seed")}
-    for name in SUMMARISED:
+    for name in (n for n in SUMMARISED if n in runs or n in DERIVED):
         columns[name], columns[f"{name}_sem"] = mean_and_error(metric(runs, name))
     return _frame(xr.Dataset(columns), [*axes_of(runs), "algorithm"])
 

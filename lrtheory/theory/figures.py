@@ -68,7 +68,7 @@ def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None = None) -> Fi
         curve(axis, runs, "test_error_p", colour, name, band="error", theory=_one(theory, name))
         mark_annealing(axis, runs, colour)
     axis.set_ylabel("test error on P")
-    error = results["test_error_p"].mean("seed").values
+    error = results["test_error_p"].where(np.isinf(results["diverged_at"])).mean("seed").values
     if np.any(error > 0):  # else there is nothing to show on a logarithmic scale
         least, late = error[error > 0].min(), error[:, error.shape[1] // 20 :].max()
         axis.set_yscale("log")
@@ -143,7 +143,7 @@ def overlay(runs: Mapping[str, xr.Dataset], theory: xr.Dataset, metric: str = "c
     for axis, name in zip(axes, names, strict=True):
         for colour, (label, results) in zip((SKY, VERMILION, GREEN, PURPLE, ORANGE), runs.items(), strict=False):
             curve(axis, results.sel(algorithm=name), metric, colour, label, band="range")
-        when, predicted = (theory[m].sel(algorithm=name).mean("seed") for m in ("time", metric))
+        when, predicted = (undiverged(theory.sel(algorithm=name))[m].mean("seed") for m in ("time", metric))
         axis.plot(when, predicted, **DASHED, color="black", zorder=3)
         axis.set_title(name)
     axes[0].set_ylabel(str(theory[metric].attrs["long_name"].partition(";")[0]))
@@ -151,8 +151,49 @@ def overlay(runs: Mapping[str, xr.Dataset], theory: xr.Dataset, metric: str = "c
     return figure
 
 
-FIGURES: dict[str, Draw] = {f.__name__: f for f in (learning_order, test_error_on_p,
-                                                                              directions, noise_and_signal)}
+@styled
+def gap(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
+    """S less L-S, test error and test loss on P, against lambda times time; bands of 2 standard errors over paired seeds.
+
+    What tells the algorithms apart decays as exp(-lambda t), so beyond lambda t = 1 (condition G, dotted) the gap closes.
+    Empty where results lack L-S or S.
+    """
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    axes = figure.subplots(1, 2)
+    decay = config_of(results, Config).training.weight_decay
+    for axis, metric in zip(axes, ("test_error_p", "test_loss_p"), strict=True):
+        for runs, style in ((results, {"color": VERMILION, "label": "S less L-S"}),
+                            (theory, {"color": "black", "label": "infinite width", **DASHED})):
+            if runs is None or not {"L-S", "S"} <= set(runs["algorithm"].values.tolist()):
+                continue
+            time, mean, error = _difference(runs.isel(record=slice(1, None)), metric)
+            axis.plot(decay * time, mean, **style)
+            if runs is results:
+                axis.fill_between(decay * time, mean - 2 * error, mean + 2 * error, color=VERMILION, alpha=0.2, lw=0)
+        axis.axhline(0, color=GREY, lw=0.6)
+        axis.axvline(1, color=GREY, lw=0.8, ls=":")
+        axis.set(xlabel="λ × time", ylabel=f"{results[metric].attrs['long_name']}: S less L-S")
+    if axes[0].get_legend_handles_labels()[0]:
+        axes[0].legend(fontsize=7)
+    return figure
+
+
+def _difference(runs: xr.Dataset, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Time, mean and standard error over seeds of S less L-S, each (records,), at the records of S that both reach."""
+    good = np.isinf(runs["diverged_at"].sel(algorithm=["L-S", "S"]).transpose("algorithm", "seed").values).all(0)
+    times, values = ({a: runs[name].sel(algorithm=a).transpose("seed", "record").values[good] for a in ("L-S", "S")}
+                     for name in ("time", metric))
+    if not good.any():
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    time = times["S"].mean(0)
+    time = time[time <= 1.001 * times["L-S"][:, -1].min()]
+    apart = np.stack([np.interp(time, ts, s) - np.interp(time, tl, large) for ts, s, tl, large in
+                      zip(times["S"], values["S"], times["L-S"], values["L-S"], strict=True)])
+    error = apart.std(0, ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else 0 * apart[0]
+    return time, apart.mean(0), error
+
+
+FIGURES: dict[str, Draw] = {f.__name__: f for f in (learning_order, test_error_on_p, directions, noise_and_signal, gap)}
 """The figures of a run, by name."""
 
 
@@ -210,8 +251,8 @@ def curve(axis: Axes, runs: xr.Dataset, metric: str, colour: str, label: str, *,
         spread = 2 * values.std(0, ddof=1) / np.sqrt(values.shape[0])
         axis.fill_between(time, mean - spread, mean + spread, color=colour, alpha=0.2, lw=0)
     limit = float(time[-1])
-    if theory is not None:
-        when, predicted = theory["time"].mean("seed").values, theory[metric].mean("seed").values
+    if theory is not None and undiverged(theory).sizes["seed"]:
+        when, predicted = (undiverged(theory)[m].mean("seed").values for m in ("time", metric))
         shown = when <= 1.001 * limit
         axis.plot(when[shown], predicted[shown], **DASHED, color=0.45 * np.array(to_rgb(colour)), zorder=3)
     axis.margins(x=0)

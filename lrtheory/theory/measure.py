@@ -55,26 +55,32 @@ def loss_gradient(data: Data, f: Array) -> Array:
 
 
 def test_errors(config: Config, test: Data, readout: Readout) -> dict[str, Array]:
-    """Test errors on P alone, Q alone (closed form), mixed, further groups, and overall with the groups' probabilities.
+    """Test errors and losses on P alone, Q alone, mixed, further groups, and overall with the groups' probabilities.
 
-    An output of exactly 0, or not a number, counts as an error.
+    The error on Q is in closed form; its loss takes alpha from the test points and each direction with its probability. An
+    output of exactly 0, or not a number, counts as an error. Theorems 3.4 and 3.5 speak of both errors and losses.
     """
     problem = config.problem
 
-    def error(f: Array, y: Array) -> Array:
-        return jnp.mean((~(y * f > 0)).astype(f.dtype))
-
-    def group_error(p: float, q: float) -> Array:
+    def margin(p: float, q: float) -> Array:
         y = test.y if (p or q) > 0 else -test.y  # test points tell the truth, the group may lie
         other = jnp.where(test.direction == 0, 1 + jnp.arange(len(y)) % 2, 0)  # x2 of the other class
         direction = test.direction if p * q >= 0 else other
-        return error(abs(p) * readout.f1 + abs(q) * test.alpha * readout.g[direction], y)
+        return y * (abs(p) * readout.f1 + abs(q) * test.alpha * readout.g[direction])
 
-    errors = {"p": error(readout.f1, test.y), "q": q_test_error(readout.g)}
-    errors |= {name: group_error(*halves) for name, halves in zip(problem.group_names, problem.halves, strict=True)
-               if name not in errors}
-    overall = sum(share * errors[name] for name, share in zip(problem.group_names, problem.shares, strict=True))
-    return {f"test_error_{name}": value for name, value in errors.items()} | {"test_error": jnp.asarray(overall)}
+    margins = {"p": test.y * readout.f1} | {name: margin(*halves) for name, halves in
+                                           zip(problem.group_names, problem.halves, strict=True) if name not in ("p", "q")}
+    errors = {"q": q_test_error(readout.g)} | {name: jnp.mean((~(m > 0)).astype(m.dtype)) for name, m in margins.items()}
+    signed = readout.g * jnp.array([1.0, -1.0, -1.0])  # z is of class +1
+    on_q = jnp.mean(jax.nn.softplus(-test.alpha[None] * signed[:, None]), -1)
+    found = {"q": jnp.sum(on_q * jnp.array([0.5, 0.25, 0.25]))} | {
+        name: jnp.mean(jax.nn.softplus(-m)) for name, m in margins.items()}
+
+    def overall(each: dict[str, Array]) -> Array:
+        return jnp.asarray(sum(share * each[name] for name, share in zip(problem.group_names, problem.shares, strict=True)))
+
+    return {f"{what}_{name}": each[name] for what, each in (("test_error", errors), ("test_loss", found))
+            for name in problem.group_names} | {"test_error": overall(errors), "test_loss": overall(found)}
 
 
 def measurements(config: Config, data: Data, test: Data, f: Array, readout: Readout,
@@ -111,6 +117,11 @@ def described(problem: Problem) -> dict[str, tuple[str, str]]:
         "test_error_mixed": ("1", "test error on examples with both halves"),
         **{f"test_error_{g.name}": ("1", f"test error on the {g.name} group, fresh") for g in problem.extra_groups},
         "test_error": ("1", "test error over the distribution"),
+        "test_loss_p": ("nat", "test loss on x1 alone"),
+        "test_loss_q": ("nat", "test loss on x2 alone"),
+        "test_loss_mixed": ("nat", "test loss on examples with both halves"),
+        **{f"test_loss_{g.name}": ("nat", f"test loss on the {g.name} group, fresh") for g in problem.extra_groups},
+        "test_loss": ("nat", "test loss over the distribution"),
         "g_z": ("1", "g(z), output on the direction z"),
         "g_plus": ("1", "g(z + zeta)"),
         "g_minus": ("1", "g(z - zeta)"),
@@ -120,7 +131,9 @@ def described(problem: Problem) -> dict[str, tuple[str, str]]:
         **{f"gate_agreement_{h}": ("1", f"share of gates that {h.upper()} and its noise part have in common") for h in "wv"},
         **{f"signal_norm_{h}": ("1", f"Frobenius norm of the signal part of {h.upper()}") for h in "wv"},
         **{f"noise_norm_{h}": ("1", f"Frobenius norm of the noise part of {h.upper()}") for h in "wv"},
-        **{f"time_{g}_half": ("sum of rates", f"first time the loss on the {label} group is at most half its initial value; "
+        **{f"signal_moved_{h}": ("1", f"distance of the signal part of {h.upper()} from that at the record before; "
+                                 "nan at infinite width") for h in "wv"},
+        **{f"time_{g}_half": ("sum of rates", f"first time the loss on the {label} group is at most (log 2)/2; "
                               "inf: never") for g, label in groups.items()},
         "annealed_at": ("sum of rates", "time of annealing, of the rate or of the activation noise; inf: never"),
         "threshold_at": ("sum of rates", "first time the loss itself, not its running mean, is at the threshold"),

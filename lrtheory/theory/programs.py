@@ -23,6 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lrtheory import schedule
 from lrtheory.algorithm import Algorithm, stacked
 from lrtheory.devices import RUNS, compiler_options, run_mesh
+from lrtheory.spec import require
 from lrtheory.theory import simulate
 from lrtheory.theory.config import Config
 
@@ -189,9 +190,16 @@ def lower_block(config: Config, swept: tuple[str, ...], block: Block,
       platform: to lower for, where it is not that of the devices ("cuda", "tpu").
       early: called with `begin` before `follow`, which takes longer, is traced.
 
+    Raises:
+      ConfigError: activation noise of your own that would not act.
+
     Seeds are the innermost axis and nothing random depends on a point or an algorithm, so that all runs of a seed share
     its draws; of the data, only what a point changes is computed once a point (`_depends`).
     """
+    for name, own in (algorithms or {}).items():
+        require(config.training.activation_noise_form is not None or not np.any(np.asarray(own.activation_noise.values)),
+                "training.activation_noise_form", None, f"set for the activation noise of your algorithm {name}",
+                "choose example or shared")
     shared = numbers(config)
     mesh, padded, over_seeds = _layout(block, jax.local_devices() if devices is None else devices)
     spread, begin, follow = functions(jax.tree.structure(shared), swept, padded, mesh, over_seeds)

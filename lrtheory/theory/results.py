@@ -1,9 +1,11 @@
 """What runs of one configuration say: the summary over seeds, the verdict, and the folder on disk.
 
-Lives here: the two comparisons the theory predicts, and what is summarised. Lives elsewhere: computing (runs), means over
+Lives here: the comparisons the theory predicts, and what is summarised. Lives elsewhere: computing (runs), means over
 seeds (labelled), files as such (files), drawing (figures), printing (cli.report).
 """
 
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,22 @@ import numpy as np
 import xarray as xr
 
 from lrtheory import files
-from lrtheory.labelled import config_of, each_seed, estimate, summary, undiverged
+from lrtheory.intervals import Level, Statistic, decide, mean, share
+from lrtheory.labelled import config_of, each_seed, estimate, finite, summary, undiverged
 from lrtheory.theory.config import Config
 from lrtheory.theory.timescales import conditions
 
 THEORY = "theory.zarr"
 """The prediction beside the results of `lrtheory run`."""
-FINAL = ("test_error_p", "test_error_q", "test_error_mixed", "test_error", "train_loss", "contrast")
+FINAL = ("test_error_p", "test_error_q", "test_error_mixed", "test_error", "test_loss_p", "test_loss", "train_loss",
+         "contrast")
 """Measurements summarised at the last record."""
 TIMES = ("time_p_half", "time_mixed_half", "time_q_half", "annealed_at", "threshold_at", "stopped_at")
 """Times summarised; one that was never reached is null and counts as later than any."""
+
+
+ERROR_RATE = 0.05
+"""Chance that any part of the verdict is wrong; each part has an equal share (Bonferroni)."""
 
 
 def summarise(results: xr.Dataset, theory: xr.Dataset | None = None) -> dict[str, Any]:
@@ -35,82 +43,209 @@ def summarise(results: xr.Dataset, theory: xr.Dataset | None = None) -> dict[str
         good = np.isinf(runs["diverged_at"].values)
         algorithms[name] = {
             metric: each_seed(runs[metric].values if metric in TIMES else runs[metric].isel(record=-1).values, good)
-            for metric in FINAL + TIMES}
+            for metric in FINAL + TIMES if metric in runs} | {"fitted_first": _fitted_first(runs)}
         if theory is not None:
             algorithms[name]["theory"] = _prediction(runs, theory.sel(algorithm=name))
     return summary(results, config_of(results, Config), algorithms, verdict(results))
 
 
+def _fitted_first(runs: xr.Dataset) -> dict[str, int]:
+    """How many seeds fitted P, Q or neither first, of those that did not diverge and have examples of both alone."""
+    known = ordered(undiverged(runs))
+    p, q = first_of(known, "p", "q"), first_of(known, "q", "p")
+    return {"P": int(p.sum()), "Q": int(q.sum()), "neither": int((~p & ~q).sum())}
+
+
 def _prediction(runs: xr.Dataset, theory: xr.Dataset) -> dict[str, Any]:
     """`FINAL` at the times where the runs of an algorithm end, and `TIMES` before them, of its prediction."""
-    ends = runs["time"].isel(record=-1).values
+    ends, good = runs["time"].isel(record=-1).values, np.isinf(theory["diverged_at"].values)
     found: dict[str, Any] = {}
-    for metric in FINAL:
+    for metric in (m for m in FINAL if m in runs and m in theory):
         values = [np.interp(end, t, v) for end, t, v in zip(ends, theory["time"].values, theory[metric].values, strict=True)]
-        found[metric] = each_seed(np.array(values))
+        found[metric] = each_seed(np.array(values), good)
     for metric in TIMES:
         values = np.where(theory[metric].values <= ends, theory[metric].values, np.inf)
-        found[metric] = each_seed(values)
-    return found
+        found[metric] = each_seed(values, good)
+    return found | {"fitted_first": _fitted_first(theory.assign({
+        f"time_{g}_half": theory[f"time_{g}_half"].where(theory[f"time_{g}_half"].values <= ends, np.inf) for g in "pq"}))}
 
 
 def verdict(results: xr.Dataset) -> dict[str, Any]:
     """Whether the runs show what the theory predicts, with the numbers; null where an algorithm is missing.
 
-    error_ratio: S's test error on P at least `required_ratio` times L-S's, intervals of 2 standard errors apart.
-    learning_order: Q's loss halves before P's under S, and after it under L-S: the share of seeds that do, less 2
-    standard errors, is above one half. mitigation: the first comparison with S+noise in the place of L-S.
-    expected: whether conditions A to D of `lrtheory.theory.timescales`, and F for the full network, hold, so that the theory
-    predicts a gap at all. Source: theorems 3.4 and 3.5 of Li, Wei & Ma (2019); conditions derived here.
+    error_ratio: S's test error on P is at least `required_ratio` times L-S's. matched_loss: the same where both first reach
+    the training loss that both reach, for the theorems stop at a small loss. test_loss: S's test loss on P is above L-S's.
+    learning_order: Q's loss is halved before P's under S, and after it under L-S. mitigation: the first comparison with
+    S+noise in the place of L-S. Each by the intervals and the rule of `lrtheory.intervals`, as `lrtheory verify`: means over
+    the seeds of which neither run diverged, paired; "holds", "fails" or "not resolved", wrong in at most 5% over all of them
+    together, as far as the intervals cover. Two seeds resolve nothing. Algorithms are compared at the latest time that they
+    reach; where one is followed more than twice as long as the other, they are "not comparable", with the reason.
+    expected: whether conditions A to D and G of `lrtheory.theory.timescales`, and F for the full network, hold, so that the
+    theory predicts a gap at all. Source: theorems 3.4 and 3.5 of Li, Wei & Ma (2019); conditions derived here.
     """
     config = config_of(results, Config)
     names = results["algorithm"].values.tolist()
     found = conditions(config.problem, config.training, config.network, full=config.engine in ("dense", "reduced"))
-    both = "S" in names and "L-S" in names
-    tree: dict[str, Any] = {
-        "expected": all(c.holds for c in found),
-        "conditions": [c._asdict() for c in found],
-        "error_ratio": compare_errors(results, "L-S", config.required_ratio) if both else None,
-        "learning_order": compare_orders(results) if both else None,
-    }
+    judged: dict[str, Callable[[Level], dict[str, Any]]] = {}
+    required = config.required_ratio
+    if "S" in names and "L-S" in names:
+        judged = {"error_ratio": lambda level: compare_errors(results, "L-S", required, level),
+                  "matched_loss": lambda level: compare_errors(results, "L-S", required, level, matched=True),
+                  "learning_order": lambda level: compare_orders(results, level)}
+        if "test_loss_p" in results:
+            judged["test_loss"] = lambda level: compare_losses(results, "L-S", level)
     if "S" in names and "S+noise" in names:
-        tree["mitigation"] = compare_errors(results, "S+noise", config.required_ratio)
-    return tree
+        judged["mitigation"] = lambda level: compare_errors(results, "S+noise", required, level)
+    level = 1 - ERROR_RATE / max(len(judged), 1)
+    tree: dict[str, Any] = {
+        "expected": all(c.holds for c in found), "conditions": [c._asdict() for c in found], "level": level,
+        "error_ratio": None, "matched_loss": None, "test_loss": None, "learning_order": None}
+    return tree | {name: judge(level) for name, judge in judged.items()}
 
 
-def compare_errors(results: xr.Dataset, other: str, required: float) -> dict[str, Any]:
-    """Final test error on P of S against `other`: ratio of means, and intervals of 2 standard errors.
+def common_time(results: xr.Dataset, names: Sequence[str]) -> float | None:
+    """The latest time that all runs of some algorithms reach; None if one is followed more than twice as long as another.
 
-    It holds if S's mean is at least `required` times the other's and the intervals are apart.
+    As the middle one of its seeds is. A run that stopped (stop_loss) stands still and is there at any later time.
     """
-    sides: dict[str, Any] = {}
-    for name in (other, "S"):
-        side = estimate(undiverged(results.sel(algorithm=name))["test_error_p"].isel(record=-1).values)
-        if side["mean"] is not None and side["sem"] is not None:
-            side |= {"low": side["mean"] - 2 * side["sem"], "high": side["mean"] + 2 * side["sem"]}
-        sides[name] = side
-    mean_s, mean_other = sides["S"]["mean"], sides[other]["mean"]
-    apart = "low" in sides["S"] and "high" in sides[other] and sides["S"]["low"] > sides[other]["high"]
-    ratio, large = None, False
-    if mean_s is not None and mean_other is not None:
-        ratio = mean_s / mean_other if mean_other > 0 else None
-        large = mean_s > 0 and mean_s >= required * mean_other
-    return {"holds": bool(large and apart), "ratio": ratio, "required_ratio": required, "intervals_apart": bool(apart),
-            **sides}
-
-
-def compare_orders(results: xr.Dataset) -> dict[str, Any]:
-    """Share of seeds whose losses halve in the predicted order: Q before P under S, P before Q under L-S."""
-    sides: dict[str, Any] = {}
-    for name, (first, second) in {"S": ("q", "p"), "L-S": ("p", "q")}.items():
+    ends = []
+    for name in names:
         runs = undiverged(results.sel(algorithm=name))
-        right = runs[f"time_{first}_half"].values < runs[f"time_{second}_half"].values
-        side = estimate(right.astype(float))
-        mean, sem = side["mean"], side["sem"]
-        holds = mean is not None and sem is not None and mean - 2 * sem > 0.5
-        sides[name] = {"first": first.upper(), "holds": holds, "share": mean, "sem": sem, "seeds": int(right.sum()),
-                       "of": int(right.size)}
-    return {"holds": all(side["holds"] for side in sides.values()), **sides}
+        goes_on = np.isinf(runs["stopped_at"].values) if "stopped_at" in runs else np.ones(runs.sizes["seed"], bool)
+        ends.append(runs["time"].isel(record=-1).values[goes_on])
+    middle = [float(np.median(end)) for end in ends if end.size]
+    if not middle:
+        return math.inf
+    return float(min(end.min() for end in ends if end.size)) if max(middle) <= 2 * min(middle) else None
+
+
+def apart(results: xr.Dataset, names: Sequence[str]) -> str:
+    """Why algorithms cannot be compared, and what to do."""
+    ends = [float(undiverged(results.sel(algorithm=name))["time"].isel(record=-1).max()) for name in names]
+    return (", ".join(f"{name} was followed to time {end:.3g}" for name, end in zip(names, ends, strict=True))
+            + "; set training.step_time to training.eta1, or raise training.steps")
+
+
+def at_time(runs: xr.Dataset, metric: str, time: float) -> np.ndarray:
+    """A measurement at a time, (seeds,), of one algorithm: linear between records; from the last one on, the last."""
+    times, values = (runs[name].transpose("seed", "record").values for name in ("time", metric))
+    late = times[:, -1] <= time * (1 + 1e-3)
+    return np.array([v[-1] if last else np.interp(time, t, v) for t, v, last in zip(times, values, late, strict=True)])
+
+
+def at_matched_loss(one: xr.Dataset, other: xr.Dataset, metrics: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Measurements of two algorithms where each first reaches, seed by seed, the training loss that both reach.
+
+    (metrics, seeds) for either; linear between records, without the first, at which no output has a sign.
+    """
+    losses = [runs["train_loss"].transpose("seed", "record").values[:, 1:] for runs in (one, other)]
+    target = np.maximum(*(loss.min(1) for loss in losses))
+    found = []
+    for runs, loss in zip((one, other), losses, strict=True):
+        values = [runs[m].transpose("seed", "record").values[:, 1:] for m in metrics]
+        row, first = np.arange(len(target)), (loss <= target[:, None]).argmax(1)
+        before = np.maximum(first - 1, 0)
+        fall = loss[row, before] - loss[row, first]
+        part = np.where(fall > 0, (loss[row, before] - target) / np.where(fall > 0, fall, 1.0), 1.0)
+        found.append(np.stack([v[row, before] + part * (v[row, first] - v[row, before]) for v in values]))
+    return found[0], found[1]
+
+
+def _pair(results: xr.Dataset, other: str) -> dict[str, xr.Dataset]:
+    """The runs of another algorithm and of S, of the seeds of which neither diverged."""
+    good = np.isinf(results["diverged_at"].sel(algorithm=[other, "S"]).transpose("algorithm", "seed").values).all(0)
+    return {name: results.sel(algorithm=name).isel(seed=good) for name in (other, "S")}
+
+
+def _claim(judge: Callable[[Level], list[Statistic]], level: Level, pair: dict[str, xr.Dataset]) -> dict[str, Any]:
+    """A claim of a verdict: what is decided, by which intervals, over how many seeds."""
+    decision = decide(judge, level)
+    shown = [{"name": s.name, "value": finite(s.value), "low": finite(s.low), "high": finite(s.high), "theory": s.theory,
+              "verdict": v} for s, v in zip(decision.statistics, decision.verdicts, strict=True)]
+    return {"holds": decision.verdict == "holds", "verdict": decision.verdict,
+            "seeds": pair["S"].sizes["seed"], "statistics": shown}
+
+
+def _apart(results: xr.Dataset, other: str) -> dict[str, Any]:
+    return {"holds": False, "verdict": "not comparable", "seeds": 0, "statistics": [],
+            "reason": apart(results, (other, "S"))}
+
+
+def compare_errors(results: xr.Dataset, other: str, required: float, level: Level, matched: bool = False) -> dict[str, Any]:
+    """Test error on P of S against `other`, at the end or at matched training loss: S - required other > 0 in the mean.
+
+    With the means of error and training loss, and the ratio of errors.
+    """
+    pair = _pair(results, other)
+    time = common_time(results, (other, "S"))
+    if time is None:
+        return _apart(results, other)
+    metrics = ("test_error_p", "train_loss")
+    if matched:
+        ends = dict(zip(pair, at_matched_loss(*pair.values(), metrics), strict=True))
+    else:
+        ends = {name: np.stack([at_time(runs, m, time) for m in metrics]) for name, runs in pair.items()}
+    sides = {name: estimate(values[0]) | {"train_loss": estimate(values[1])} for name, values in ends.items()}
+    mean_s, mean_other = sides["S"]["mean"], sides[other]["mean"]
+    ratio = mean_s / mean_other if mean_s is not None and mean_other else None
+
+    def judge(level: Level) -> list[Statistic]:
+        less = ends["S"][0] - required * ends[other][0]
+        return [mean(f"S's error on P less {required:g} times that of {other}", less, level, (0.0, math.inf), "above 0")]
+
+    return _claim(judge, level, pair) | {"ratio": ratio, "required_ratio": required, **sides}
+
+
+def compare_losses(results: xr.Dataset, other: str, level: Level) -> dict[str, Any]:
+    """Test loss on P of S against `other` at the end: S - other > 0 in the mean."""
+    pair = _pair(results, other)
+    time = common_time(results, (other, "S"))
+    if time is None:
+        return _apart(results, other)
+    ends = {name: at_time(runs, "test_loss_p", time) for name, runs in pair.items()}
+
+    def judge(level: Level) -> list[Statistic]:
+        return [mean(f"S's test loss on P less that of {other}", ends["S"] - ends[other], level, (0.0, math.inf), "above 0")]
+
+    return _claim(judge, level, pair) | {name: estimate(values) for name, values in ends.items()}
+
+
+def compare_orders(results: xr.Dataset, level: Level) -> dict[str, Any]:
+    """Share of seeds whose losses halve in the predicted order: Q before P under S, P before Q under L-S.
+
+    Seeds without P-only or without Q-only examples have no order; if none is left, nothing is judged.
+    """
+    time = common_time(results, ("L-S", "S"))
+    if time is None:
+        return _apart(results, "L-S")
+    pair = {name: ordered(undiverged(results.sel(algorithm=name))) for name in ("S", "L-S")}
+    predicted = {"S": ("q", "p"), "L-S": ("p", "q")}
+    if not all(runs.sizes["seed"] for runs in pair.values()):
+        return {"holds": False, "verdict": "not judged", "seeds": 0, "statistics": [],
+                "reason": "no seed has both P-only and Q-only examples and did not diverge"}
+    right = {name: first_of(pair[name], *predicted[name], until=time) for name in pair}
+
+    def judge(level: Level) -> list[Statistic]:
+        return [share(" halved before ".join(map(str.upper, predicted[name])) + f" under {name}", right[name], level,
+                      "almost every seed") for name in pair]
+
+    claim = _claim(judge, level, pair)
+    sides = {name: {"first": predicted[name][0].upper(), "holds": row["verdict"] == "holds",
+                    "share": float(right[name].mean()), "seeds": int(right[name].sum()), "of": int(right[name].size)}
+             for name, row in zip(pair, claim["statistics"], strict=True)}
+    return claim | sides
+
+
+def ordered(runs: xr.Dataset) -> xr.Dataset:
+    """The seeds that have both P-only and Q-only examples: a loss of either at the start."""
+    known = [np.isfinite(runs[f"loss_{g}"].isel(record=0).values) for g in "pq"]
+    return runs.isel(seed=known[0] & known[1])
+
+
+def first_of(runs: xr.Dataset, first: str, second: str, until: float = math.inf) -> np.ndarray:
+    """Whether one group's loss is halved before another's, and by a time, (seeds,); never is later than any time."""
+    one, other = (runs[f"time_{g}_half"].values for g in (first, second))
+    return (one < other) & (one <= until)
 
 
 def save(results: xr.Dataset, folder: Path, theory: xr.Dataset | None = None) -> dict[str, Any]:

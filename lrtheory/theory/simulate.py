@@ -4,6 +4,7 @@ Lives here: the order of things within a step. Lives elsewhere: how outputs are 
 noise (noise), rates (schedule), many runs at once (programs).
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,11 @@ from lrtheory.theory.problem import Data, sample, sample_test
 
 DIVERGED_LOSS = 100.0
 """A training loss above this, or not finite, ends a run as diverged."""
+HALVED = math.log(2) / 2
+"""A group's loss is halved at half of log 2 (nat), the loss of an output of 0: where an antisymmetric network starts.
+
+A random start has a loss of its own, which shrinks with the noise and nothing learned; it is not what is halved.
+"""
 
 
 class Sum(NamedTuple):
@@ -58,7 +64,6 @@ class Run(NamedTuple):
     steps: Array  # () steps taken, tried leaps included
     stride: Array  # () time that the next leap tries to cover
     noise_variance: Array  # () v, in units of tau0^2, by its recursion
-    initial_losses: Array  # (groups,)
     half_times: Array  # (groups,)
     annealed_at: Array  # ()
     threshold_at: Array  # ()
@@ -80,14 +85,12 @@ def begin(config: Config, algorithm: Algorithm, seed: Array) -> tuple[Setting, R
     data, test = datasets(config, seed)
     inputs = engine.prepare(config, data)
     network = engine.init(config, inputs, weights_key)
-    f, _ = engine.forward(config, inputs, network, None)
     zero = jnp.zeros(())
     never = jnp.full((), jnp.inf)
-    initial = losses(config.problem, data, f).each
     run = Run(network=network, rate=algorithm.rate.init(), activation_noise=algorithm.activation_noise.init(),
               time=Sum(zero, zero), iterations=Sum(zero, zero), steps=jnp.array(0),
               stride=jnp.asarray(config.training.step_time, zero.dtype), noise_variance=jnp.ones(()),
-              initial_losses=initial, half_times=jnp.full(initial.shape, jnp.inf), annealed_at=never,
+              half_times=jnp.full(len(config.problem.group_names), jnp.inf), annealed_at=never,
               threshold_at=never, stopped_at=never, diverged_at=never)
     return Setting(data, test, inputs, noise_key), run
 
@@ -113,7 +116,7 @@ def look(config: Config, algorithm: Algorithm, data: Data, run: Run, f: Array) -
     annealed = (rate.stage > 0) | (activation_noise.stage > 0)
     run = run._replace(
         rate=rate, activation_noise=activation_noise, stopped_at=stopped_at, diverged_at=diverged_at,
-        half_times=_first(run.half_times, time, loss.each <= run.initial_losses / 2),
+        half_times=_first(run.half_times, time, loss.each <= HALVED),
         annealed_at=_first(run.annealed_at, time, annealed),
         threshold_at=_first(run.threshold_at, time, _reached(algorithm, excess)))
     return Now(run, eta, level, jnp.isinf(diverged_at) & jnp.isinf(stopped_at))
@@ -189,12 +192,12 @@ def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, 
     return jax.lax.while_loop(unfinished, try_leap, seen(run)).run
 
 
-def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run) -> dict[str, Array]:
-    """All measurements of a run at one moment, as scalars."""
+def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run, before: Run) -> dict[str, Array]:
+    """All measurements of a run at one moment, as scalars; `before`: the run at the record before."""
     engine = ENGINES[config.engine]
     f, _ = engine.forward(config, setting.inputs, run.network, None)
     readout = engine.read(config, setting.inputs, run.network, setting.test)
-    diagnostics = engine.diagnose(config, setting.inputs, run.network)
+    diagnostics = engine.diagnose(config, setting.inputs, run.network, before.network)
     return measurements(config, setting.data, setting.test, f, readout, diagnostics) | {
         "time": run.time.value, "iterations": run.iterations.value, "steps": run.steps,
         "learning_rate": algorithm.rate.values[run.rate.stage],
@@ -223,12 +226,13 @@ def trajectory(config: Config, algorithm: Algorithm, setting: Setting, run: Run,
     Bounds are traced and must not be batched: all runs of a vmapped call are observed at the same steps. Where the
     engine chooses its steps, bounds are times in units of `training.step_time`.
     """
-    def segment(run: Run, ends: tuple[Array, Array]) -> tuple[Run, dict[str, Array]]:
+    def segment(before: Run, ends: tuple[Array, Array]) -> tuple[Run, dict[str, Array]]:
+        run = before
         if config.adaptive:
             run = leap_to(config, algorithm, setting, ends[1] * jnp.asarray(config.training.step_time), run)
         else:
             run = jax.lax.fori_loop(*ends, lambda index, r: step(config, algorithm, setting, index, r), run)
-        return run, observe(config, algorithm, setting, run)
+        return run, observe(config, algorithm, setting, run, before)
 
     return jax.lax.scan(segment, run, (bounds[:-1], bounds[1:]))
 

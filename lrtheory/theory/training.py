@@ -78,6 +78,11 @@ class Training:
         """
         return self.noise_level * noise.balanced_noise(self.eta1, self.weight_decay)
 
+    @property
+    def duration(self) -> float:
+        """Time that every algorithm covers at least: `steps` of step_time, or of the small rate if that is longer."""
+        return self.steps * max(self.step_time, self.eta1 * self.eta_ratio)
+
     def algorithm(self, name: str) -> Algorithm:
         """Schedules of algorithm `name`; their clock is time and their loss is the excess L - q log 2 (nat).
 

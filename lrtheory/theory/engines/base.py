@@ -60,6 +60,7 @@ class Diagnostics(NamedTuple):
     gate_agreement: Array  # (2,) share of gates 1[U x >= 0] = 1[Utilde x >= 0], on training x1 and on Q's directions
     signal_norm: Array  # (2,) Frobenius norm of Ubar
     noise_norm: Array  # (2,) Frobenius norm of Utilde
+    signal_moved: Array  # (2,) Frobenius distance of Ubar from that of an earlier state; nan where the engine cannot tell
 
 
 class Leap(NamedTuple):
@@ -78,7 +79,7 @@ class Engine(NamedTuple):
     draw(key, state) -> standard normals for one step (None where there is nothing to inject).
     advance(config, inputs, state, gradient, move, normals) -> state after K micro-steps.
     read(config, inputs, state, test) -> Readout.
-    diagnose(config, inputs, state) -> Diagnostics.
+    diagnose(config, inputs, state, before) -> Diagnostics, `before` an earlier state of the same run.
     leap(config, inputs, state, slope, rate, K, level) -> Leap over K iterations at a rate and a level of activation
     noise; None for engines that cannot tell how wrong a step is.
     """
@@ -89,7 +90,7 @@ class Engine(NamedTuple):
     draw: Callable[[Array, Any], Any]
     advance: Callable[[Config, Any, Any, Any, Move, Any], Any]
     read: Callable[[Config, Any, Any, Data], Readout]
-    diagnose: Callable[[Config, Any, Any], Diagnostics]
+    diagnose: Callable[[Config, Any, Any, Any], Diagnostics]
     leap: Callable[[Config, Any, Any, Slope, Array, Array, Array], Leap] | None = None
 
 
@@ -116,8 +117,11 @@ def advance(config: Config, inputs: Any, state: State, gradient: Weights, move: 
     return State(signal, refreshed)
 
 
-def diagnostics(config: Config, state: State, x1: Array, x2: Array) -> Diagnostics:
-    """`Diagnostics` of a state, gates compared on the rows x1 (n, k) (for W or U) and x2 (n', k') (for V or U)."""
+def diagnostics(config: Config, state: State, before: State, x1: Array, x2: Array) -> Diagnostics:
+    """`Diagnostics` of a state, gates compared on the rows x1 (n, k) (for W or U) and x2 (n', k') (for V or U).
+
+    The distance is that from an earlier state.
+    """
     weights, scales = state.weights, config.network.scales
     halves = ((0, x1), (-1, x2))
 
@@ -129,7 +133,8 @@ def diagnostics(config: Config, state: State, x1: Array, x2: Array) -> Diagnosti
         gate_agreement=jnp.stack([jnp.mean((gates(weights[k], x) == gates(state.noise[k], x)).astype(x.dtype))
                                   for k, x in halves]),
         signal_norm=jnp.stack([norm(state.signal[k]) for k, _ in halves]),
-        noise_norm=jnp.stack([norm(state.noise[k]) for k, _ in halves]))
+        noise_norm=jnp.stack([norm(state.noise[k]) for k, _ in halves]),
+        signal_moved=jnp.stack([norm(state.signal[k] - before.signal[k]) for k, _ in halves]))
 
 
 def pre_activation_noise(config: Config, perturbation: Perturbation, halves: list[tuple[int, Array]]) -> list[Array]:

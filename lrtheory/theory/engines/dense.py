@@ -73,19 +73,19 @@ def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
     return Readout(f1=alone(test.x1, 0 * test.x1), g=alone(0 * inputs.directions, inputs.directions))
 
 
-def diagnose(config: Config, inputs: Inputs, state: State) -> Diagnostics:
+def diagnose(config: Config, inputs: Inputs, state: State, before: State) -> Diagnostics:
     """`Diagnostics`; signal and noise of V are measured in the plane of z and zeta, where alone they matter.
 
     Orthogonal to that plane V's signal is 0 and its noise never reaches the output.
     """
     rows = inputs.x1[config.problem.p_rows]
     if config.network.variant == "conv":
-        return diagnostics(config, state, rows, inputs.directions)
+        return diagnostics(config, state, before, rows, inputs.directions)
     z, plus = inputs.directions[0], inputs.directions[1] - inputs.directions[0]
     plane = jnp.stack([z / jnp.linalg.norm(z), plus / jnp.linalg.norm(plus)])
-    planar = State(signal=(state.signal[0], matmul(plane, state.signal[1])),
-                   noise=(state.noise[0], matmul(plane, state.noise[1])))
-    return diagnostics(config, planar, rows, matmul(inputs.directions, plane.T))
+    planar, planar_before = (State(signal=(s.signal[0], matmul(plane, s.signal[1])),
+                                   noise=(s.noise[0], matmul(plane, s.noise[1]))) for s in (state, before))
+    return diagnostics(config, planar, planar_before, rows, matmul(inputs.directions, plane.T))
 
 
 DENSE = Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read, diagnose=diagnose)

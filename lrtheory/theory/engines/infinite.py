@@ -380,15 +380,15 @@ def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
     return Readout(f1=jax.lax.map(at, blocks).reshape(-1)[:n], g=state.g)
 
 
-def diagnose(config: Config, inputs: Inputs, state: State) -> Diagnostics:
+def diagnose(config: Config, inputs: Inputs, state: State, before: State) -> Diagnostics:
     """`Diagnostics`: the variance by its recursion, gates that the noise alone decides, norms of the signal part.
 
-    At infinite width the noise part's norm is infinite: reported as such.
+    At infinite width the noise part's norm is infinite: reported as such. Distances are not followed (nan).
     """
-    del config, inputs
+    del config, inputs, before
     norms = jnp.sqrt(jnp.maximum(state.squares, 0.0))
     return Diagnostics(noise_variance=jnp.stack([state.variance, state.variance]), gate_agreement=jnp.ones(2),
-                       signal_norm=norms, noise_norm=jnp.full(2, jnp.inf))
+                       signal_norm=norms, noise_norm=jnp.full(2, jnp.inf), signal_moved=jnp.full(2, jnp.nan))
 
 
 INFINITE = Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read, diagnose=diagnose,

@@ -120,9 +120,9 @@ def make(activity: Activity) -> Engine:
         f1 = jax.lax.map(lambda x: at(0, x[None])[0], test.x1, batch_size=TEST_ROWS)
         return Readout(f1=f1, g=at(-1, inputs.directions))
 
-    def diagnose(config: Config, inputs: Inputs, state: State) -> Diagnostics:
+    def diagnose(config: Config, inputs: Inputs, state: State, before: State) -> Diagnostics:
         """`Diagnostics` on training x1 and on Q's directions."""
-        return diagnostics(config, state, inputs.p_rows, inputs.directions)
+        return diagnostics(config, state, before, inputs.p_rows, inputs.directions)
 
     return Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read,
                   diagnose=diagnose)

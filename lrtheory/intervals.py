@@ -1,0 +1,188 @@
+"""Intervals over seeds, and what they decide.
+
+Lives here: `Statistic`, the decision rule, intervals for means, functions of means and shares. Lives elsewhere: what is
+claimed (predictions, the results of each wing), means and standard errors as such (labelled).
+
+The rule: a statistic has an interval over seeds and a region in which a claim puts it. Interval inside the region: holds.
+Interval and region apart: fails. Anything else, and anything that too few seeds say: not resolved. A claim holds if all its
+statistics do and fails if one fails. So a claim that is wrong in one statistic holds only if this one interval misses, which
+needs no correction over the claim's own statistics; one that is right in all fails if any of k misses, which does
+(Bonferroni, 1 - (1 - level)/k). `decide` does both: a verdict is wrong with probability at most 1 - level.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+Verdict = Literal["holds", "fails", "not resolved"]
+Level = float
+"""Confidence level of one interval, in (0, 1)."""
+DRAWS = 20_000
+"""Bootstrap draws of an interval."""
+BATCH = 1_000
+"""Draws made at a time."""
+
+
+class Statistic(NamedTuple):
+    """One number, its interval over seeds, and where the claim puts it."""
+
+    name: str
+    value: float
+    low: float  # of the interval
+    high: float
+    region: tuple[float, float]  # where the claim holds: ends included if they are the theory's, excluded if (0, ...)
+    theory: str  # what the theory says, in words and numbers
+
+    @property
+    def verdict(self) -> Verdict:
+        """The decision rule; an interval that is not a number decides nothing.
+
+        An end of the region at 0 is excluded ("above 0", "below 0"): an interval that contains 0 resolves no sign.
+        """
+        if not (math.isfinite(self.value) and self.low <= self.high):
+            return "not resolved"
+        (first, last), (low, high) = self.region, (self.low, self.high)
+        above = low > 0 if first == 0 else low >= first
+        below = high < 0 if last == 0 else high <= last
+        if above and below:
+            return "holds"
+        apart = (high <= 0 if first == 0 else high < first) or (low >= 0 if last == 0 else low > last)
+        return "fails" if apart else "not resolved"
+
+
+def verdict(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict of a claim from those on its statistics: fails if one does, holds if all do."""
+    if "fails" in verdicts:
+        return "fails"
+    return "holds" if verdicts and all(v == "holds" for v in verdicts) else "not resolved"
+
+
+class Decision(NamedTuple):
+    """A claim's verdict, its statistics with intervals at the level asked for, and the verdict on each."""
+
+    verdict: Verdict
+    statistics: list[Statistic]
+    verdicts: list[Verdict]
+    level_to_fail: Level  # of the wider intervals by which a statistic fails
+
+
+def decide(judge: Callable[[Level], Iterable[Statistic]], level: Level) -> Decision:
+    """Judge a claim: it holds by intervals at `level`, and fails by those at 1 - (1 - level)/k, k its statistics.
+
+    If all claims are judged at 1 - alpha/n, n of them, the chance that any verdict "holds" or "fails" is wrong is at most
+    alpha, as far as the intervals cover. `judge` gives the statistics with intervals at a level.
+    """
+    statistics = list(judge(level))
+    wider = 1 - (1 - level) / max(len(statistics), 1)
+    wide = list(judge(wider)) if len(statistics) > 1 else statistics
+    verdicts: list[Verdict] = ["fails" if w.verdict == "fails" else "holds" if s.verdict == "holds" else "not resolved"
+                               for s, w in zip(statistics, wide, strict=True)]
+    return Decision(verdict(verdicts), statistics, verdicts, wider)
+
+
+def mean(name: str, values: Any, level: Level, region: tuple[float, float], theory: str) -> Statistic:
+    """Mean over seeds, values (seeds,), by `bootstrap`. A value that is not finite leaves it not resolved."""
+    values = np.asarray(values, float).ravel()
+    if not np.isfinite(values).all():
+        return Statistic(name, math.nan, math.nan, math.nan, region, theory)
+    return bootstrap(name, [values], lambda m: m, level, region, theory)
+
+
+def share(name: str, happened: Any, level: Level, theory: str) -> Statistic:
+    """Share of seeds in which something happened, with the exact (Clopper-Pearson) interval; claimed: above one half.
+
+    It takes 9 seeds that agree to be above one half at 99.5%, 6 at 95%.
+    """
+    happened = np.asarray(happened, bool).ravel()
+    region = (float(np.nextafter(0.5, 1)), 1.0)
+    if not happened.size:
+        return Statistic(name, math.nan, math.nan, math.nan, region, theory)
+    found = stats.binomtest(int(happened.sum()), happened.size)
+    low, high = found.proportion_ci(level, method="exact")
+    return Statistic(name, found.statistic, low, high, region, theory)
+
+
+def agreed(seeds: int, level: Level) -> bool:
+    """Whether so many seeds that all say the same are evidence: that more than half of all would (exact, `share`)."""
+    return seeds > 0 and ((1 - level) / 2) ** (1 / seeds) > 0.5
+
+
+def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], level: Level, region: tuple[float, float],
+              theory: str, log: bool = False) -> Statistic:
+    """A function of means over seeds, with the studentised bootstrap interval over seeds.
+
+    theta - t*_high se <= f <= theta - t*_low se, t* the quantiles of (theta_b - theta)/se_b over draws b of the seeds with
+    replacement, se_b^2 = sum_i w_i U_i^2 / (n - 1), w_i the share of seed i in the draw and U_i the derivative of f along
+    w_i (infinitesimal jackknife; for a mean se is the standard error). At 99.5% the mean of 12 and of 24 seeds is missed in
+    0.6% and 0.5% where the law is normal, 1.1% and 0.8% where it is exponential, 2.3% and 2.0% where it is lognormal
+    (sigma 1), +- 0.1%, nearly always with the interval below the truth; by Student's interval in 2.9% and 2.2%
+    (exponential), 6.6% and 5.4% (lognormal). Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 12
+    (bootstrap-t).
+
+    A draw without a value, or without spread, may lie anywhere: enough of them leave the interval without an end. Seeds
+    that all say the same are a point if they are enough to be evidence (`agreed`).
+
+    Args:
+      name: what it is.
+      samples: arrays (seeds, ...) of the same seeds, which are resampled together.
+      function: of the samples' means over seeds, (draws, ...) each, to numbers (draws,).
+      level: confidence level.
+      region: where the claim puts it.
+      theory: the claim in numbers.
+      log: whether the interval is made for the logarithm, as suits ratios; the value must be above 0.
+    """
+    arrays = [np.asarray(s, float) for s in samples]
+    n = min(len(a) for a in arrays)
+    nothing = Statistic(name, math.nan, math.nan, math.nan, region, theory)
+    if n < 2:
+        return nothing
+
+    def of(*means: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = np.asarray(function(*means), float)
+            found = np.log(found) if log else found
+        return np.where(np.isfinite(found), found, np.nan)
+
+    def estimates(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """F and its standard error, (draws,), where seed i has weight `weights` (draws, n)."""
+        draws, step = len(weights), 1e-4
+        means = [np.einsum("bn,n...->b...", weights, a) for a in arrays]
+        centre = of(*means)
+        towards = [((1 - step) * m[:, None] + step * a[None]).reshape(-1, *a.shape[1:])
+                   for m, a in zip(means, arrays, strict=True)]
+        slopes = (of(*towards).reshape(draws, n) - centre[:, None]) / step
+        slopes = np.where(weights > 0, slopes, 0.0)
+        return centre, np.sqrt(np.sum(weights * slopes**2, 1) / (n - 1))
+
+    value, error = (float(x[0]) for x in estimates(np.full((1, n), 1 / n)))
+    point = math.exp(value) if log and math.isfinite(value) else value
+    if not math.isfinite(value):
+        return nothing
+    if error <= 1e-9 * abs(value):
+        return nothing._replace(value=point, low=point, high=point) if agreed(n, level) else nothing._replace(value=point)
+    rng, scores = np.random.default_rng(0), []
+    for _ in range(DRAWS // BATCH):
+        centre, spread = estimates(rng.multinomial(n, np.full(n, 1 / n), BATCH) / n)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scores.append(np.where(spread > 1e-9 * np.abs(centre), (centre - value) / spread, np.nan))
+    t = np.concatenate(scores)
+    ends = [np.quantile(np.where(np.isnan(t), fill, t), q, method="inverted_cdf") for fill, q in
+            ((np.inf, (1 + level) / 2), (-np.inf, (1 - level) / 2))]
+    low, high = (value - float(end) * error for end in ends)
+    return nothing._replace(value=point, low=math.exp(low) if log else low, high=math.exp(high) if log else high)
+
+
+def slope(x: Sequence[float] | np.ndarray) -> Callable[..., np.ndarray]:
+    """The fitted exponent of y over x: slope of log y in log x by least squares.
+
+    y (draws, len(x)) -> (draws,), nan where a y is not positive.
+    """
+    def fitted(y: np.ndarray) -> np.ndarray:
+        good = np.all(np.isfinite(y) & (y > 0), axis=-1)
+        logs = np.log(np.where(good[:, None], y, 1.0))
+        return np.where(good, np.polyfit(np.log(np.asarray(x, float)), logs.T, 1)[0], np.nan)
+
+    return fitted
