@@ -95,7 +95,7 @@ def run(argv: list[str]) -> int:
 
     devices.use_all_cores()  # first: the checks below already compute with JAX
     config, folder, wanted = arguments.run_arguments(argv)
-    config.check()
+    config = config.check()
     files.prepare_folder(folder, config)
     console = Console(highlight=False)
     console.print(report.run_opening(config))

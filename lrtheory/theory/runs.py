@@ -36,7 +36,7 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
 
     All algorithms of a seed share its data, initial weights and noise. For more than one configuration: `sweep`.
     """
-    config.check()
+    config = config.check()
     started = time.perf_counter()
     program = compile_block(config, (), Block(1, config.seeds), algorithms)
     found = run_block(program, {}, config.first_seed + np.arange(config.seeds), progress=progress)

@@ -78,7 +78,7 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
       ConfigError: a field is impossible, or `checkpoints` holds those of another experiment.
       Interrupted: `stop` asked for it, or `until` came.
     """
-    config.check()
+    config = config.check()
     for name, have, wanted in (("n_train", len(images.train), config.n_train), ("n_test", len(images.test), config.n_test)):
         require(wanted <= have, name, wanted, f"at most the {have:,} images there are", "lower it")
     names = tuple(algorithms) if algorithms is not None else config.algorithms
