@@ -20,7 +20,7 @@ import numpy as np
 from lrtheory.spec import ConfigError, shown
 
 T = TypeVar("T")
-MOST_TEXT = 2**24
+MOST_TEXT = 2**27
 """Bytes of a file that is read as text; a config has thousands."""
 
 
@@ -94,7 +94,7 @@ def from_json(text: str, kind: type[T], source: str = "config") -> T:
 
 
 def parse(text: str, source: str) -> Any:
-    """JSON text as a tree. Raises `ConfigError` for what is no JSON, a key that comes twice, and absurd numbers or depths."""
+    """JSON text as a tree. Raises `ConfigError` for what is no JSON, keys that come twice, absurd numbers and depths."""
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         tree = dict(pairs)
         if len(tree) < len(pairs):

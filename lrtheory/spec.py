@@ -27,10 +27,10 @@ class ConfigError(ValueError):
 
 
 def one_line(text: str, most: int) -> str:
-    """Text as one line of at most `most` characters: what is not printable escaped, a long one without its middle.
+    r"""Text as one line of at most `most` characters: what is not printable escaped, a long one without its middle.
 
-    >>> one_line("a\\nb", 80), one_line("9" * 80, 20)
-    ('a\\\\nb', '9999999999 ... 99999')
+    >>> one_line("a\nb", 80), one_line("9" * 80, 20)
+    ('a\\nb', '9999999999 ... 99999')
     """
     ends = text if len(text) <= 2 * most else text[:most] + text[-most:]  # escaping what is left out would take long
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in ends)

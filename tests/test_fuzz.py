@@ -34,8 +34,8 @@ SCALARS = st.one_of(st.none(), st.booleans(), FLOATS, INTS, WORDS)
 FOREIGN = st.one_of(FLOATS.map(np.float64), st.floats(width=32).map(np.float32), st.integers(-5, 5).map(np.int32),
                     st.floats(width=32).map(jnp.asarray), st.just(np.bool_(True)), st.just(np.str_("S")), st.just(b"S"),
                     st.just(np.arange(3)), st.just(object()), st.just(1j), st.just({1, 2}))
-TREES = st.recursive(SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=3)),
-                     max_leaves=6)
+TREES = st.recursive(SCALARS, lambda inner: st.one_of(
+    st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=3)), max_leaves=6)
 
 
 def refused(error: ConfigError) -> None:

@@ -18,6 +18,7 @@ from jax.experimental import multihost_utils
 from zarr.storage import MemoryStore
 
 from lrtheory.algorithm import Algorithm
+from lrtheory.fields import parse, read_text
 from lrtheory.files import STORE, locked, require_free, write_whole
 from lrtheory.provenance import environment
 from lrtheory.spec import ConfigError
@@ -170,7 +171,10 @@ def _must_be_free(folder: Path) -> None:
 def _must_be_the_same(folder: Path, grid: Grid) -> Cut | None:
     """How a folder's sweep is cut. Raises `ConfigError` unless it is this sweep."""
     there, cut = storing.read_manifest(folder)
-    differ = storing.differences(there, grid)
+    if not storing.is_sealed(folder):
+        raise ConfigError(f"--resume {folder}: an earlier version wrote it, whose chunks cannot be checked; load it as it is, "
+                          "or start anew in another folder")
+    differ = storing.differences(there, grid) + storing.random_differences(folder)
     if differ:
         raise ConfigError(f"--resume {folder}: holds another sweep; must be the same; {'; '.join(differ)}")
     return cut
@@ -245,16 +249,21 @@ def _mark(folder: Path, process: int | str | None = None) -> Path:
 
 def _remember(folder: Path, watch: Watch) -> None:
     """Add this process's environment to the sweep's list, and say what differs from the first."""
-    path, now = folder / SESSIONS, environment() | {"processes": jax.process_count(), "devices": jax.device_count()}
-    try:
-        before = json.loads(path.read_text())
-    except (OSError, ValueError):
-        before = []
-    write_whole(path, json.dumps([*before, now], indent=1) + "\n")
-    for name in ("lrtheory", "jax", "jaxlib", "device", "precision", "git_revision"):
-        if before and before[0][name] != now[name]:
-            watch.tell(f"note: {name} was {before[0][name]} when this sweep began and is {now[name]} now; "
+    now, before = environment() | {"processes": jax.process_count(), "devices": jax.device_count()}, sessions(folder)
+    write_whole(folder / SESSIONS, json.dumps([*before, now], indent=1) + "\n")
+    for name in ("lrtheory", "jax", "jaxlib", "device", "precision", "settings", "git_revision"):
+        if before and before[0].get(name) != now[name]:
+            watch.tell(f"note: {name} was {before[0].get(name)} when this sweep began and is {now[name]} now; "
                        "numbers may differ from an uninterrupted sweep's")
+
+
+def sessions(folder: Path) -> list[dict[str, Any]]:
+    """The environments of the processes that worked on a sweep; of those known, for no number depends on this file."""
+    try:
+        found = parse(read_text(folder / SESSIONS), SESSIONS)
+    except (OSError, ValueError):
+        return []
+    return [s for s in found if isinstance(s, dict)] if isinstance(found, list) else []
 
 
 def _disk_trouble(folder: Path, error: OSError) -> ConfigError:

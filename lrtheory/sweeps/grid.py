@@ -124,18 +124,22 @@ class Grid:
 
     def check(self) -> "Grid":
         """Return self, or raise `ConfigError` for the first point that cannot be run."""
-        if self.points > MOST_POINTS:
-            raise ConfigError(f"--axis: {self.points:,} points; must be at most {MOST_POINTS:,}; use fewer values")
+        self.must_be_few()
         for index in np.ndindex(self.shape):
             try:
                 self.at(index).judge()
             except ConfigError as error:
                 where = ", ".join(f"{axis.name} = {axis.values[k][0]}" for axis, k in zip(self.axes, index, strict=True))
                 raise ConfigError(f"at {where}: {error}" if where else str(error)) from None
+        return self
+
+    def must_be_few(self) -> None:
+        """Raise `ConfigError` for more points or runs than anyone means."""
+        if self.points > MOST_POINTS:
+            raise ConfigError(f"--axis: {self.points:,} points; must be at most {MOST_POINTS:,}; use fewer values")
         if self.runs > MOST_RUNS:
             raise ConfigError(f"--seeds {self.config.seeds}: {self.runs:,} runs; must be at most {MOST_RUNS:,}; use fewer "
                               "seeds or values")
-        return self
 
     def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]]:
         """Labels of the points: {name: (dimensions, values, attributes)}; every axis, and the time scales of the theory.
