@@ -172,7 +172,7 @@ def _must_be_the_same(folder: Path, grid: Grid) -> Cut | None:
     """How a folder's sweep is cut. Raises `ConfigError` unless it is this sweep."""
     there, cut = storing.read_manifest(folder)
     if not storing.is_sealed(folder):
-        raise ConfigError(f"--resume {folder}: an earlier version wrote it, whose chunks cannot be checked; load it as it is, "
+        raise ConfigError(f"--resume {folder}: an earlier version wrote it, its chunks cannot be checked; load it as it is, "
                           "or start anew in another folder")
     differ = storing.differences(there, grid) + storing.random_differences(folder)
     if differ:
