@@ -18,6 +18,7 @@ from jax.experimental import multihost_utils
 from zarr.storage import MemoryStore
 
 from lrtheory.algorithm import Algorithm
+from lrtheory.devices import free_memory
 from lrtheory.fields import parse, read_text
 from lrtheory.files import STORE, locked, require_free, write_whole
 from lrtheory.provenance import environment
@@ -25,7 +26,7 @@ from lrtheory.spec import ConfigError
 from lrtheory.sweeps import plan as planning
 from lrtheory.sweeps import store as storing
 from lrtheory.sweeps.grid import Grid, make_grid
-from lrtheory.sweeps.plan import Chunk, Cut, Group, Plan
+from lrtheory.sweeps.plan import MEMORY_SHARE, Chunk, Cut, Group, Plan
 from lrtheory.sweeps.store import Store
 from lrtheory.theory.config import Config
 
@@ -115,7 +116,11 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
 
 
 def _in_memory(grid: Grid, chunk: int | None, algorithms: Mapping[str, Algorithm] | None, watch: Watch) -> MemoryStore:
-    """A whole sweep without a folder."""
+    """A whole sweep without a folder. Raises `ConfigError` where the memory does not hold its results."""
+    needed, free = planning.result_bytes(grid), free_memory()
+    if needed > MEMORY_SHARE * free:
+        raise ConfigError(f"memory: results of {grid.runs:,} runs need {needed / 2**30:.3g} GiB; must be at most "
+                          f"{MEMORY_SHARE:.0%} of the {free / 2**30:.3g} GiB that are free; name a folder, or lower records")
     plan = planning.make_plan(grid, runs=chunk, algorithms=algorithms, tell=watch.tell)
     store = Store(MemoryStore(), grid, plan.cut, tuple(algorithms or grid.config.algorithms))
     store.prepare()

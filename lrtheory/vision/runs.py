@@ -23,7 +23,9 @@ import xarray as xr
 
 from lrtheory import labelled
 from lrtheory.algorithm import Algorithm
+from lrtheory.devices import free_memory, require_working
 from lrtheory.spec import require
+from lrtheory.vision import simulate
 from lrtheory.vision.checkpoints import Checkpoints, claim
 from lrtheory.vision.cifar import Images
 from lrtheory.vision.config import Experiment
@@ -55,6 +57,20 @@ def jobs(config: Experiment, names: Sequence[str]) -> list[list[Job]]:
     return [list(group) for _, group in itertools.groupby(each, key=lambda job: job.runs[0][1])]
 
 
+def require_room(config: Experiment, count: int | None = None) -> None:
+    """Raise `ConfigError` for trainings that the free memory cannot hold; `count` algorithms, None: the config's.
+
+    What is held at least: results of every run, weights, momentum and gradient of those under way.
+    """
+    count, free = len(config.algorithms) if count is None else count, free_memory()
+    results = 4 * len(MEASURED) * count * config.seeds * config.training.epochs + 200 * count * config.seeds
+    if results <= free:  # else there is no need to look at the network
+        under_way = config.at_once * (count if config.interleave else 1)
+        results += 12 * simulate.parameter_count(config) * under_way
+    require(results <= free, "seeds, training.epochs, model", f"{results / 2**30:.3g} GiB at least",
+            f"at most the {free / 2**30:.3g} GiB of memory that are free", "lower one of them")
+
+
 def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorithm] | None = None,
         checkpoints: Path | None = None, progress: Progress | None = None, keep: Callable[[xr.Dataset], Any] | None = None,
         stop: Callable[[], bool] = lambda: False, until: float = math.inf) -> xr.Dataset:
@@ -82,6 +98,8 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
     for name, have, wanted in (("n_train", len(images.train), config.n_train), ("n_test", len(images.test), config.n_test)):
         require(wanted <= have, name, wanted, f"at most the {have:,} images there are", "lower it")
     names = tuple(algorithms) if algorithms is not None else config.algorithms
+    require_working()
+    require_room(config, len(names))
     schedules = dict(algorithms) if algorithms is not None else {n: config.training.algorithm(n) for n in names}
     if checkpoints is not None:
         claim(checkpoints, config)
