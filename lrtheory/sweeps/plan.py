@@ -176,7 +176,7 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
 
 
 def require_room_for(grid: Grid, groups: Iterable[Group] | None = None) -> None:
-    """Raise `ConfigError` if the free memory cannot hold even a single run, of some groups (None: all); nothing is traced."""
+    """Raise `ConfigError` if the free memory cannot hold a single run, of some groups (None: all); nothing is traced."""
     for group in grid.groups() if groups is None else groups:
         require_room(grid.group_config(group), Block(1, 1), len(grid.config.algorithms), SMALLER, MEMORY_SHARE)
 

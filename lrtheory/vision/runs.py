@@ -91,7 +91,8 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
       A dataset with dimensions algorithm, seed, record; record k is taken after epoch k + 1.
 
     Raises:
-      ConfigError: a field is impossible, or `checkpoints` holds those of another experiment.
+      ConfigError: a field is impossible, or `checkpoints` holds those of another experiment: other numbers, schedules of
+        your own, images or settings of random numbers.
       Interrupted: `stop` asked for it, or `until` came.
     """
     config = config.check()
@@ -101,8 +102,7 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
     require_working()
     require_room(config, len(names))
     schedules = dict(algorithms) if algorithms is not None else {n: config.training.algorithm(n) for n in names}
-    if checkpoints is not None:
-        claim(checkpoints, config)
+    whose = claim(checkpoints, config, images, algorithms) if checkpoints is not None else ""
     devices: list[Any] = [jax.local_devices()] if config.spread == "batch" else list(jax.local_devices())
     todo = jobs(config, names)
     devices = devices[: len(todo)]
@@ -116,7 +116,7 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
             if group is None:
                 return
             under_way = [_Training(Course(config, job, [schedules[name] for name, _ in job.runs], images, device),
-                                   checkpoints, record) for job in group]
+                                   checkpoints, whose, record) for job in group]
             _together(under_way, record, lambda: stop() or ended.is_set(), until)
 
     with ThreadPoolExecutor(len(devices)) as pool:
@@ -188,12 +188,12 @@ class _Record:
 class _Training:
     """A job under way: its state, how far it is, what it has measured. What a checkpoint has is not done again."""
 
-    def __init__(self, course: Course, checkpoints: Path | None, record: _Record) -> None:
+    def __init__(self, course: Course, checkpoints: Path | None, whose: str, record: _Record) -> None:
         self.course, self.record = course, record
         epochs, runs = course.config.training.epochs, course.job.runs
         self.history = {name: np.full((len(runs), epochs), np.nan, np.float32) for name in MEASURED}
         self.state, self.epoch, self.saved, self.begun = course.begin(), 0, 0, False
-        self.kept = Checkpoints(checkpoints, course.job) if checkpoints is not None else None
+        self.kept = Checkpoints(checkpoints, course.job, whose) if checkpoints is not None else None
         if self.kept is not None and (found := self.kept.latest(self.state, self.history)) is not None:
             self.epoch, self.history, self.saved = found[0], found[2], found[0]
             self.state = jax.device_put(found[1], course.device)
