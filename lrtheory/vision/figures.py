@@ -118,7 +118,7 @@ def samples(config: Experiment, images: Images) -> Figure:
     return figure
 
 
-def save_all(results: xr.Dataset, config: Experiment, images: Images, folder: Path) -> None:
-    """Write every figure as PNG into `folder`, made if needed."""
-    save_figures({"accuracies": accuracies(results), "before_and_after": patch_before_and_after(results),
-                  "samples": samples(config, images)}, folder)
+def save_all(results: xr.Dataset, config: Experiment, images: Images, folder: Path) -> list[Path]:
+    """Write every figure as PNG into `folder`, made if needed, and return the paths."""
+    return save_figures({"accuracies": lambda: accuracies(results), "samples": lambda: samples(config, images),
+                         "before_and_after": lambda: patch_before_and_after(results)}, folder)
