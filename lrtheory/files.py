@@ -203,8 +203,8 @@ def prepare_folder(folder: Path, config: Any) -> None:
             file.write(text)
     except FileExistsError:
         raise ConfigError(f"--out {folder}: another process has it; must be a new or empty folder; choose another") from None
-    except OSError as error:
-        raise ConfigError(f"--out {folder}: cannot be written ({error.strerror}); choose another folder") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--out {folder}: cannot be written ({reason(error)}); choose another folder") from None
 
 
 def new_folder(wanted: Path) -> Path:

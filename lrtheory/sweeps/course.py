@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 from zarr.storage import MemoryStore
 
 from lrtheory.algorithm import Algorithm
-from lrtheory.devices import free_memory
+from lrtheory.devices import free_memory, require_working
 from lrtheory.fields import parse, read_text
 from lrtheory.files import STORE, locked, require_free, write_whole
 from lrtheory.provenance import environment
@@ -71,6 +71,7 @@ def sweep(config: Config, axes: Mapping[str | tuple[str, ...], Sequence[Any] | n
       Interrupted: `watch.stop` asked for it.
     """
     grid = make_grid(config, axes).check()
+    require_working()
     if folder is None:
         return storing.open_results(_in_memory(grid, chunk, algorithms, watch or Watch()))
     if algorithms is not None:

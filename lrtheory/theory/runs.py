@@ -12,6 +12,7 @@ import xarray as xr
 
 from lrtheory import labelled
 from lrtheory.algorithm import Algorithm
+from lrtheory.devices import require_working
 from lrtheory.theory import programs, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
@@ -40,6 +41,7 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
     All algorithms of a seed share its data, initial weights and noise. For more than one configuration: `sweep`.
     """
     config = config.check()
+    require_working()
     require_room(config, algorithms)
     started = time.perf_counter()
     program = compile_block(config, (), Block(1, config.seeds), algorithms)

@@ -83,7 +83,7 @@ class Checkpoints:
         self.args, self.whose = ocp.args, f"{whose} {job}"
         self.where = (folder / "-and-".join(f"{quote(name, safe='+')}-seed-{seed}" for name, seed in job.runs)).absolute()
         self.seals = self.where.with_name(self.where.name + ".seals")
-        self.seals.mkdir(exist_ok=True)
+        self.seals.mkdir(parents=True, exist_ok=True)
         with _quietly():
             self.manager = ocp.CheckpointManager(self.where, options=ocp.CheckpointManagerOptions(
                 max_to_keep=2, create=True, enable_async_checkpointing=False))
