@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple, get_args
 
 from lrtheory.schedule import Schedule, stack
-from lrtheory.spec import ConfigError, require, require_choice
+from lrtheory.spec import ConfigError, require, require_choice, require_count
 
 AlgorithmName = Literal["L-S", "S", "S+noise"]
 """Names of the algorithms: large, then small rate; small rate; small rate with annealed pre-activation noise."""
@@ -44,5 +44,5 @@ def check_runs(algorithms: tuple[str, ...], seeds: int, first_seed: int) -> None
             "name each once")
     for name in algorithms:
         require_choice("algorithms", name, ALGORITHMS)
-    require(seeds >= 1, "seeds", seeds, "at least 1", "2 or more give standard errors")
+    require_count("seeds", seeds, 1, "2 or more give standard errors")
     require(0 <= first_seed < 2**31 - seeds, "first_seed", first_seed, "in [0, 2^31 - seeds)", "choose another")

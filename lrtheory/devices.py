@@ -14,9 +14,10 @@ from typing import Any
 import jax
 import numpy as np
 import psutil
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from lrtheory.spec import ConfigError, require
+from lrtheory.spec import ConfigError, one_line, require
 
 RUNS = "runs"
 """Name of the mesh axis over which runs are spread; they never talk to each other."""
@@ -37,6 +38,32 @@ def use_all_cores() -> None:
         if jax.default_backend() == "cpu" and jax.local_device_count() < cores:
             warnings.warn(f"JAX has started with {jax.local_device_count()} CPU device(s) on {cores} cores: call "
                           "use_all_cores() before anything else of JAX", stacklevel=2)
+
+
+def require_working() -> None:
+    """Raise `ConfigError` where JAX does not start, or is set to what these programs cannot do; nothing is computed."""
+    for name, odd, why in (("jax_disable_jit", True, "programs are compiled before they run"),
+                           ("jax_debug_infs", True, "a time that is never reached is infinite"),
+                           ("jax_numpy_dtype_promotion", "strict", "whole numbers and floats meet in them")):
+        require(str(getattr(jax.config, name, None)) != str(odd), name, odd, "off: " + why, f"unset {name.upper()}")
+    try:
+        jax.local_devices()
+    except Exception as error:  # of a type that depends on the backend
+        said = " ".join(str(error).split())
+        named = f"JAX_PLATFORMS = {os.environ['JAX_PLATFORMS']}: must name what is there; " if os.environ.get(
+            "JAX_PLATFORMS") else ""
+        raise ConfigError(f"{named}JAX finds no device ({one_line(said, 300)}); correct the environment variables JAX_...; "
+                          "JAX_PLATFORMS=cpu always works") from None
+
+
+def first_says(text: str) -> str:
+    """What the first process says, in every process of a distributed one; up to 4,000 bytes."""
+    if jax.process_count() == 1:
+        return text
+    sent = np.zeros(4000, np.uint8)
+    said = np.frombuffer(text.encode()[: len(sent)], np.uint8)
+    sent[: len(said)] = said
+    return bytes(np.asarray(multihost_utils.broadcast_one_to_all(sent))).rstrip(b"\0").decode()
 
 
 def join_processes() -> None:

@@ -5,6 +5,7 @@ configurations themselves (theory.config, vision.config).
 """
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -13,9 +14,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from lrtheory.spec import ConfigError
+import jax
+import numpy as np
+
+from lrtheory.spec import ConfigError, shown
 
 T = TypeVar("T")
+MOST_TEXT = 2**27
+"""Bytes of a file that is read as text; a config has thousands."""
 
 
 def changed(config: T, changes: Mapping[str, Any]) -> T:
@@ -52,18 +58,31 @@ def field_names(config: Any) -> list[str]:
     return names
 
 
+def settled(config: T) -> T:
+    """The config with every field of its own type: numbers of NumPy and JAX as Python's, lists as tuples.
+
+    Raises `ConfigError` for a value of another type.
+    """
+    return _build(type(config), _plain(config), "", "")
+
+
 def to_json(config: Any) -> str:
     """The config as strict JSON text; infinite numbers become the strings "inf" and "-inf"."""
-    def plain(value: Any) -> Any:
-        if dataclasses.is_dataclass(value):
-            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        if isinstance(value, tuple):
-            return [plain(v) for v in value]
-        if isinstance(value, float) and math.isinf(value):
-            return "inf" if value > 0 else "-inf"
-        return value
+    return json.dumps(_plain(config), indent=2, allow_nan=False) + "\n"
 
-    return json.dumps(plain(config), indent=2, allow_nan=False) + "\n"
+
+def _plain(value: Any) -> Any:
+    """A config, or a part or value of one, as JSON has it."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic) or (isinstance(value, (np.ndarray, jax.Array)) and value.ndim == 0
+                                         and not isinstance(value, jax.core.Tracer)):
+        value = value.item()
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value
 
 
 def from_json(text: str, kind: type[T], source: str = "config") -> T:
@@ -71,21 +90,53 @@ def from_json(text: str, kind: type[T], source: str = "config") -> T:
 
     Raises `ConfigError` naming the source, the field and the remedy; the numbers themselves are judged by `check`.
     """
+    return _build(kind, parse(text, source), source + ": ", "")
+
+
+def parse(text: str, source: str) -> Any:
+    """JSON text as a tree. Raises `ConfigError` for what is no JSON, keys that come twice, absurd numbers and depths."""
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        tree = dict(pairs)
+        if len(tree) < len(pairs):
+            twice = next(k for n, (k, _) in enumerate(pairs) if k in dict(pairs[:n]))
+            raise ConfigError(f"{source}: the key {shown(twice)} comes twice; must be there once; remove one")
+        return tree
+
     try:
-        tree = json.loads(text)
+        return json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{source}: not valid JSON at line {error.lineno} ({error.msg}); must be a whole config.json, "
                           "this one may be truncated; write it anew or start from --preset") from None
-    return _build(kind, tree, source, "")
+    except RecursionError:
+        raise ConfigError(f"{source}: nested too deeply; must be a config.json that a run wrote; correct it") from None
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{source}: a number in it has thousands of digits; must be one that a run wrote; correct "
+                          "it") from None
+
+
+def read_text(path: Path) -> str:
+    """What a small file says, a mark of the byte order left out. Raises `OSError` for what is no such file."""
+    if path.exists() and not path.is_file():  # reading a pipe may never end
+        raise OSError(None, "a folder" if path.is_dir() else "not a regular file")
+    with path.open("rb") as file:
+        contents = file.read(MOST_TEXT + 1)
+    if len(contents) > MOST_TEXT:
+        raise OSError(None, f"above {MOST_TEXT >> 20} MiB")
+    try:
+        return contents.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise OSError(None, "not text in UTF-8") from None
 
 
 def read_config(path: str | Path, kind: type[T]) -> T:
     """Read a file with a config of type `kind`; raises `ConfigError` if it cannot be read, and as `from_json` does."""
     path = Path(path)
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not text"
+        text = read_text(path)
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"--config {path}: cannot be read ({reason}); give a config.json that a run wrote") from None
     return from_json(text, kind, str(path))
 
@@ -122,8 +173,8 @@ def convert_text(kind: type, name: str, text: str) -> Any:
     owner = kind
     *parts, field = name.split(".")
     for part in parts:
-        owner = typing.get_type_hints(owner)[part]
-    hint = typing.get_type_hints(owner)[field]
+        owner = _hints(owner)[part]
+    hint = _hints(owner)[field]
     kinds = get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     wanted: list[str] = []
     for kind in kinds:
@@ -134,22 +185,31 @@ def convert_text(kind: type, name: str, text: str) -> Any:
         try:
             if kind is float and not math.isnan(number := float(text)):
                 return number
-            if kind is int and (number := float(text)).is_integer():
+            if kind is int and (number := float(text)).is_integer() and abs(number) < 2**63:
                 return int(number)
         except (ValueError, OverflowError):
             continue
-    raise ConfigError(f"{name} = {text}: must be {' or '.join(wanted)}; correct it")
+    raise ConfigError(f"{name} = {shown(text)}: must be {' or '.join(wanted)}; correct it")
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Types of a config's fields."""
+    return typing.get_type_hints(cls)
 
 
 def _build(cls: type, tree: Any, source: str, prefix: str) -> Any:
     if not isinstance(tree, dict):
-        raise ConfigError(f"{source}: {prefix or 'the whole file'} must be a JSON object, not {type(tree).__name__}")
-    hints = typing.get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls)]
-    unknown = [key for key in tree if key not in known]
+        raise ConfigError(f"{source}{prefix or 'the whole file'} must be a JSON object, not {type(tree).__name__}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    unknown = [key for key in tree if key not in fields]
     if unknown:
-        raise ConfigError(f"{source}: unknown key {prefix}{unknown[0]}; known keys here are {', '.join(known)}")
-    return cls(**{key: _convert(hints[key], value, source, prefix + key) for key, value in tree.items()})
+        raise ConfigError(f"{source}unknown key {prefix}{shown(unknown[0])}; known keys here are {', '.join(fields)}")
+    lacking = [name for name, f in fields.items() if name not in tree
+               and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    if lacking:
+        raise ConfigError(f"{source}{prefix}{lacking[0]} is missing; must be given; add it")
+    return cls(**{key: _convert(_hints(cls)[key], value, source, prefix + key) for key, value in tree.items()})
 
 
 def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
@@ -163,15 +223,21 @@ def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
         if value is None and type(None) in args:
             return None
         return _convert(next(a for a in args if a is not type(None)), value, source, name)
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and not isinstance(value, float) and abs(value) >= 2**63:
+        raise ConfigError(f"{source}{name} = {shown(value)}: must be below 2^63; correct it")
+    if hint is float and (number or (isinstance(value, str) and value in ("inf", "-inf"))):
         return float(value)
-    if hint is float and value in ("inf", "-inf"):
-        return float(value)
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
+    if hint is int and number and not isinstance(value, float):
+        return int(value)
     if hint is bool and isinstance(value, bool):
         return value
     if (hint is str or origin is Literal) and isinstance(value, str):
-        return value
-    wanted = "text" if origin is Literal else getattr(hint, "__name__", str(hint))
-    raise ConfigError(f"{source}: {name} = {json.dumps(value)}: must be {wanted}; correct it or leave it out")
+        return str(value)
+    wanted = {tuple: "a list", Literal: "text"}.get(origin) or {str: "text", int: "a whole number", float: "a number",
+                                                                bool: "true or false"}.get(hint, str(hint))
+    try:
+        said = json.dumps(value)
+    except (TypeError, ValueError, RecursionError):  # nothing that JSON has
+        said = f"a value of type {type(value).__name__}"
+    raise ConfigError(f"{source}{name} = {shown(said)}: must be {wanted}; correct it or leave it out")

@@ -1,25 +1,37 @@
-"""Files and folders: written whole or not at all, owned by one process, never overwritten.
+"""Files and folders: written whole or not at all, owned by one process, never overwritten, true to what was written.
 
-Lives here: the folder of a run, its lock, small files, a labelled dataset on disk. Lives elsewhere: what is written
+Lives here: the folder of a run, its lock, small files, digests, a labelled dataset on disk. Lives elsewhere: what is written
 (theory.results, vision.results), the chunks of a sweep (sweeps.store).
 """
 
+import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import filelock
 import xarray as xr
+import zarr
 
-from lrtheory.fields import from_json, to_json
-from lrtheory.spec import ConfigError
+from lrtheory.devices import free_memory
+from lrtheory.fields import from_json, parse, read_text, to_json
+from lrtheory.spec import ConfigError, one_line
 
 STORE, SUMMARY, LOCK = "results.zarr", "summary.json", ".lock"
 """Names in the folder of a run, a sweep or a training."""
+ROOT, CHECKSUMS = "zarr.json", "checksums"
+"""The file that makes a folder a dataset; its attribute with the digests of all other files, and its own."""
+
+
+class Damaged(ValueError):
+    """What is on disk is not what was written: how it differs, in words."""
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -35,6 +47,38 @@ def write_whole(path: Path, text: str) -> None:
 def write_json(path: Path, tree: Any) -> None:
     """Write a tree as strict JSON, as `write_whole` does."""
     write_whole(path, json.dumps(tree, indent=2, allow_nan=False) + "\n")
+
+
+def digest(tree: Any) -> str:
+    """SHA-256 of a tree that JSON can say."""
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """{name: SHA-256} of files below a folder. Raises `OSError`."""
+    def one(name: str) -> str:
+        with (folder / name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    names = list(names)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(names, pool.map(one, names), strict=True))
+
+
+def write_sealed(path: Path, tree: dict[str, Any]) -> None:
+    """Write a tree with its digest, as `write_whole` does."""
+    write_whole(path, json.dumps({"digest": digest(tree)} | tree, indent=1) + "\n")
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """A tree that `write_sealed` wrote. Raises `OSError` if there is none, `Damaged` if it was changed."""
+    try:
+        tree = parse(read_text(path), path.name)
+    except ConfigError as error:
+        raise Damaged(str(error)) from None
+    if not isinstance(tree, dict) or tree.pop("digest", None) != digest(tree):
+        raise Damaged(f"{path.name} was changed after it was written")
+    return tree
 
 
 def write_results(folder: Path, results: xr.Dataset, summary: dict[str, Any],
@@ -54,6 +98,10 @@ def write_store(path: Path, dataset: xr.Dataset) -> None:
         _replace(path, whole)
     shutil.rmtree(partial, ignore_errors=True)
     dataset.to_zarr(partial, mode="w", consolidated=False)
+    root = json.loads((partial / ROOT).read_text())
+    root["attributes"][CHECKSUMS] = {"files": digests(partial, _files(partial))}
+    root["attributes"][CHECKSUMS]["digest"] = digest(root)
+    write_json(partial / ROOT, root)
     partial.rename(whole)  # from here on it is what is read
     _replace(path, whole)
 
@@ -65,12 +113,70 @@ def _replace(path: Path, whole: Path) -> None:
 
 
 def read_dataset(folder: str | Path, name: str = STORE) -> xr.Dataset:
-    """A dataset that `write_results` wrote, in memory. Raises `ConfigError` if there is none."""
+    """A dataset that `write_results` wrote, in memory. Raises `ConfigError` if there is none, or not as it was written."""
     store, whole = Path(folder) / name, Path(folder) / f"{name}.whole"
     store = whole if whole.is_dir() else store
     if not store.is_dir():
-        raise ConfigError(f"{folder}: no {name} in it; give a folder that `lrtheory run` or `lrtheory sweep` wrote")
-    return xr.open_zarr(store, consolidated=False).load()
+        begun = (Path(folder) / "config.json").is_file()
+        raise ConfigError(f"{folder}: no {name} in it; " + (
+            f"what was to write it did not end; again: lrtheory run --config {folder}/config.json, or lrtheory cifar "
+            f"--resume {folder}" if begun else "give a folder that `lrtheory run` or `lrtheory sweep` wrote"))
+    try:
+        must_be_whole(store)
+        must_fit(store)
+        found = xr.open_zarr(store, consolidated=False, zarr_format=3).load()
+    except Exception as error:  # damage, and what others put there, may raise anything
+        raise ConfigError(f"{store}: damaged ({reason(error)}); must be as it was written; write it anew: lrtheory run "
+                          f"--config {folder}/config.json, or lrtheory cifar --resume {folder}") from None
+    found.attrs.pop(CHECKSUMS, None)
+    return found
+
+
+def must_be_whole(store: Path) -> None:
+    """Raise `Damaged` unless a dataset's files are those that were written, `OSError` if they cannot be read.
+
+    What earlier versions wrote has no checksums: it must have been written to its end, which a summary beside it shows.
+    """
+    root = parse(read_text(store / ROOT), ROOT)
+    seal = root["attributes"].get(CHECKSUMS)
+    if seal is None:
+        if not (store.parent / SUMMARY).is_file():
+            raise Damaged(f"{SUMMARY} is missing, it was not written to its end")
+        return
+    if seal.pop("digest") != digest(root):
+        raise Damaged(f"{ROOT} was changed after it was written")
+    must_be_same(store, seal["files"])
+    if stray := sorted(set(_files(store)) - set(seal["files"])):
+        raise Damaged(f"{stray[0]} was not written with it")
+
+
+def must_be_same(folder: Path, listed: dict[str, str]) -> None:
+    """Raise `Damaged` unless files below a folder have the digests listed."""
+    if lost := [name for name in listed if not (folder / name).is_file()]:
+        raise Damaged(f"{len(lost)} files are missing, {lost[0]} first")
+    found = digests(folder, listed)
+    if changed := [name for name in listed if found[name] != listed[name]]:
+        raise Damaged(f"{len(changed)} files were changed, {changed[0]} first")
+
+
+def must_fit(store: Path, read: Callable[[zarr.Array], bool] = lambda array: True) -> None:
+    """Raise `Damaged` if the arrays that will be read would not fit into the memory; nothing of them is read yet."""
+    group = zarr.open_group(store, mode="r", zarr_format=3)
+    needed, free = sum(array.nbytes for _, array in group.arrays() if read(array)), free_memory()
+    if needed > free:
+        raise Damaged(f"its arrays would take {needed / 2**30:.3g} GiB of the {free / 2**30:.3g} that are free")
+
+
+def reason(error: BaseException) -> str:
+    """Why something could not be read, in a few words."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return one_line(said.strip().partition("\n")[0], 200) or type(error).__name__
+
+
+def _files(folder: Path) -> list[str]:
+    """Names of the files below a dataset's folder, but the one at its root and hidden ones, sorted."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*")
+                  if p.is_file() and p != folder / ROOT and not p.name.startswith("."))
 
 
 def require_free(folder: Path, remedy: str = "choose another or remove it") -> None:
@@ -93,9 +199,35 @@ def prepare_folder(folder: Path, config: Any) -> None:
     assert from_json(text, type(config)) == config, "a config that cannot be read back would lose the run"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(text)
+        with (folder / "config.json").open("x") as file:  # of two processes at once, one has the folder
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"--out {folder}: another process has it; must be a new or empty folder; choose another") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--out {folder}: cannot be written ({reason(error)}); choose another folder") from None
+
+
+def new_folder(wanted: Path) -> Path:
+    """Make a folder that was not there, of the name wanted or, where that is taken, with a number. Raises `ConfigError`."""
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        for k in itertools.count(1):
+            folder = wanted if k == 1 else wanted.with_name(f"{wanted.name}-{k}")
+            with suppress(FileExistsError):
+                folder.mkdir()
+                return folder
     except OSError as error:
-        raise ConfigError(f"--out {folder}: cannot be written ({error.strerror}); choose another folder") from None
+        raise ConfigError(f"{wanted}: cannot be made ({error.strerror}); give a folder by --out") from None
+    raise AssertionError("numbers do not end")
+
+
+def plain_name(name: str) -> str:
+    """A name as part of a path: letters, digits and + - _ . alone, never a folder above.
+
+    >>> plain_name("../../x"), plain_name("S+noise v1.2")
+    ('x', 'S+noise-v1.2')
+    """
+    return re.sub(r"[^\w+.-]+", "-", name).strip(".-")[:80] or "unnamed"
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import jax
 
+from lrtheory import keys
+
 
 def environment() -> dict[str, str | int | float]:
     """Versions, device, precision and git revision of this process, and the date (UTC): {name: text or number}."""
@@ -24,9 +26,18 @@ def environment() -> dict[str, str | int | float]:
     device = jax.local_devices()[0]
     facts |= {"device": device.device_kind, "platform": device.platform, "cpu_cores": os.cpu_count() or 0,
               "precision": "float64" if jax.config.read("jax_enable_x64") else "float32, products at highest precision",
-              "git_revision": _git_revision(),
+              "random": keys.described(), "settings": settings(), "git_revision": _git_revision(),
               "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     return facts
+
+
+def settings() -> str:
+    """Settings of JAX and XLA that may change numbers, those of random numbers aside, where they are not as usual."""
+    usual = {"jax_default_matmul_precision": None, "jax_disable_jit": False, "jax_numpy_dtype_promotion": "standard",
+             "jax_softmax_custom_jvp": False}
+    odd = [f"{n} {value}" for n, normal in usual.items() if str(value := getattr(jax.config, n, normal)) != str(normal)]
+    flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if "host_platform_device_count" not in flag]
+    return ", ".join(odd + flags) or "usual"
 
 
 def _git_revision() -> str:

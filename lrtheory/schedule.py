@@ -39,24 +39,28 @@ class Schedule:
     def init(self) -> "ScheduleState":
         """State before the first update: stage 0, no loss seen."""
         never = jnp.array(-jnp.inf, self.values.dtype)
-        none = jnp.zeros_like(never)
-        return ScheduleState(stage=jnp.zeros((), int), mean_loss=none, loss=none, clock=never)
+        mean_loss, loss = jnp.zeros_like(never), jnp.zeros_like(never)  # two arrays: a step that takes both may use them up
+        return ScheduleState(stage=jnp.zeros((), int), mean_loss=mean_loss, loss=loss, clock=never)
 
     def update(self, state: "ScheduleState", clock: ArrayLike, loss: ArrayLike) -> tuple[Array, "ScheduleState"]:
         """Value () for the step that starts at `clock` () with training loss `loss` (), and the new state.
 
-        The running mean takes the loss to be linear between updates, so that long steps give the mean of short ones.
+        The running mean takes the loss to be linear between updates, so that long steps give the mean of short ones; a loss
+        that is not finite is passed over.
         """
         smoothing = jnp.asarray(self.smoothing)
         elapsed = (clock - state.clock) / jnp.maximum(smoothing, 1e-30)
         weight = -jnp.expm1(-elapsed)
         rise = jnp.where(elapsed > 0, 1 - weight / jnp.where(elapsed > 0, elapsed, 1.0), 0.0)
         mean_loss = state.mean_loss + weight * (state.loss - state.mean_loss) + rise * (loss - state.loss)
+        counts = jnp.isfinite(loss)
         mean_loss = jnp.where((smoothing > 0) & jnp.isfinite(state.clock), mean_loss, loss)
+        mean_loss = jnp.where(counts | (smoothing == 0), mean_loss, jnp.inf)  # such a loss pulls no smoothed trigger
         stage = jnp.maximum(state.stage, jnp.sum(clock >= self.boundaries))
         thresholds = jnp.append(self.thresholds, -jnp.inf)  # the last stage has no end
         stage = stage + (mean_loss <= thresholds[stage])
-        seen = (jnp.asarray(x, state.clock.dtype) for x in (mean_loss, loss, clock))
+        seen = (jnp.where(counts, jnp.asarray(new, old.dtype), old) for new, old in zip(
+            (mean_loss, loss, clock), (state.mean_loss, state.loss, state.clock), strict=True))
         return self.values[stage], ScheduleState(stage, *seen)
 
     def __call__(self, count: ArrayLike) -> Array:

@@ -52,7 +52,7 @@ def noisy_sgd(schedule: Schedule, *, weight_decay: ArrayLike, tau_xi: ArrayLike,
     """
     def init(params: optax.Params) -> NoisySGDState:
         del params
-        return NoisySGDState(key=key, time=jnp.zeros(()), schedule=schedule.init())
+        return NoisySGDState(key=jnp.copy(key), time=jnp.zeros(()), schedule=schedule.init())
 
     def update(updates, state, params=None, *, value: ArrayLike = jnp.inf, **extra):
         del extra

@@ -1,5 +1,6 @@
 """CIFAR-10's files: both layouts are read alike, nothing in a file is run, and every damage gets one clear line."""
 
+import gzip
 import hashlib
 import http.server
 import io
@@ -7,6 +8,7 @@ import os
 import pickle
 import tarfile
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -261,3 +263,60 @@ def test_the_stand_in_is_balanced_and_says_what_it_is():
     assert found.source == "synthetic"
     assert found.train.dtype == np.uint8
     assert set(np.bincount(found.train_classes)) == {10}
+
+
+def header(name, size, kind=tarfile.REGTYPE):
+    """The header of a member, whatever size it says."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(("contents", "complaint"), [
+    (lambda: header("cifar/data_batch_1", 2**43), "unexpected end|more than"),
+    (lambda: header("another file", 2**43) + bytes(2**22), "unexpected end|more than"),
+    (lambda: header("x", 3 * 2**30, tarfile.GNUTYPE_LONGNAME) + bytes(2**22), "a header says 3,221,225,472 bytes"),
+    (lambda: header("x", 3 * 2**30, tarfile.GNUTYPE_LONGLINK) + bytes(2**22), "a header says 3,221,225,472 bytes"),
+    (lambda: header("x", 3 * 2**30, tarfile.XHDTYPE) + bytes(2**22), "a header says"),
+    (lambda: header("x", 3 * 2**30, tarfile.XGLTYPE) + bytes(2**22), "a header says"),
+    (lambda: header("x", 3 * 2**30, tarfile.GNUTYPE_SPARSE) + bytes(2**22), "more than"),
+    (lambda: header("x", -(2**40)), "a header says"),
+    (lambda: b"".join(header(f"x{k}", 0) for k in range(2000)), "more than 1,000 members"),
+    (lambda: header("cifar/data_batch_1", 70_000_000) + bytes(70_000_000), "data_batch_1 has more than"),
+    (lambda: header("zeros", 10**9) + bytes(10**9), "more than 430,220,000 bytes"),
+    (lambda: b"\xff" * 5000, "cannot be read as a"),
+])
+def test_sizes_that_archives_claim_are_not_believed(tmp_path, contents, complaint):
+    path = tmp_path / "claims.tar.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(contents())
+    tracemalloc.start()
+    with pytest.raises(ConfigError, match=complaint) as error:
+        cifar.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**28
+    tracemalloc.stop()
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("layout", ["cifar-10-batches-py", "cifar-10-batches-bin"])
+def test_only_regular_files_are_read(tmp_path, layout):
+    """A device behind a link has no end, and a pipe may never begin."""
+    files = {n: python(t) for n, t in trees().items()} if layout.endswith("py") else {
+        f"{n}.bin": binary(t) for n, t in trees().items()}
+    folder = write(tmp_path, layout, files)
+    file = folder / layout / next(iter(files))
+    for replace in (lambda: file.symlink_to("/dev/zero"), lambda: os.mkfifo(file), file.mkdir):
+        file.unlink()
+        replace()
+        with pytest.raises(ConfigError, match="is no regular file"):
+            cifar.load(folder)
+        file.rmdir() if file.is_dir() else None
+        file.touch()
+    os.mkfifo(tmp_path / "pipe.tar.gz")
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "empty/cifar-10-python.tar.gz")
+    for where in ("pipe.tar.gz", "empty", "/dev/zero"):
+        with pytest.raises(ConfigError, match="holds no CIFAR-10"):
+            cifar.load(tmp_path / where)
+    (tmp_path / "link").symlink_to(write(tmp_path / "whole", layout, files))  # a link to what is whole is fine
+    assert len(cifar.load(tmp_path / "link").train) == 5 * N

@@ -3,16 +3,23 @@
 import dataclasses
 import json
 import math
+import os
+from decimal import Decimal
+from fractions import Fraction
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from conftest import vary
 
 from lrtheory import noise
 from lrtheory.fields import field_names, from_json, read_config, to_json
 from lrtheory.spec import ConfigError
+from lrtheory.sweeps.grid import make_grid
 from lrtheory.theory.config import Config
 from lrtheory.theory.presets import PRESETS, preset
+from lrtheory.theory.problem import Group
 from lrtheory.theory.timescales import blur_time, conditions, p_time, q_time, stability_bound
 
 
@@ -42,6 +49,24 @@ def test_infinite_and_missing_values_survive_json(small):
     ('{"algorithms": ["L-S", 3]}', "algorithms = 3"),
     ('{"problem": 3}', "problem. must be a JSON object"),
     ("[]", "the whole file must be a JSON object"),
+    ('{"seeds": 3, "seeds": 4}', "the key seeds comes twice"),
+    ('{"problem": {"r": 0.1, "p0": 0, "r": 0.2}}', "the key r comes twice"),
+    ('{"problem": {"d": ' + 400 * "9" + "}}", "problem.d = 9999999999"),
+    ('{"problem": {"r": ' + 400 * "9" + "}}", "problem.r = 9999999999"),
+    ('{"problem": {"r": ' + 5000 * "9" + "}}", "thousands of digits"),
+    ('{"seeds": -' + 400 * "9" + "}", "must be below 2^63"),
+    (100_000 * "[", "nested too deeply"),
+    (100_000 * '{"a":', "nested too deeply"),
+    ('{"problem": {"extra_groups": [{"share": 0.1}]}}', "problem.extra_groups.name is missing"),
+    ('{"problem": {"extra_groups": [{"name": 3, "share": 0.1}]}}', "problem.extra_groups.name = 3"),
+    ('{"problem": {"extra_groups": [7]}}', "problem.extra_groups. must be a JSON object"),
+    ('{"algorithms": "S"}', 'algorithms = "S": must be a list'),
+    ('{"name": "' + 10_000 * "x" + '", "sedes": 3}', "unknown key sedes"),
+    ('{"' + 10_000 * "x" + '": 3}', "unknown key xxxxxxxx"),
+    ('{"seeds": "\x1b[31m"}', "not valid JSON"),
+    ('{"seeds": "\\u001b[31m\\u0007"}', "seeds = "),
+    ('{"seeds": "' + 10_000 * "x" + '"}', 'seeds = "xxxxxx'),
+    ("", "not valid JSON"),
 ])
 def test_bad_config_files_are_refused_in_one_line(tmp_path, text, words):
     path = tmp_path / "config.json"
@@ -50,15 +75,80 @@ def test_bad_config_files_are_refused_in_one_line(tmp_path, text, words):
         read_config(path, Config)
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400 + len(str(path))
+
+
+@pytest.mark.parametrize(("encoding", "said"), [("utf-8-sig", None), ("utf-8", None), ("utf-16", "not text in UTF-8"),
+                                                ("utf-32", "not text in UTF-8")])
+def test_a_byte_order_mark_is_no_damage(tmp_path, small, encoding, said):
+    """That of UTF-8 is passed over; what it says of other encodings is said."""
+    path = tmp_path / "config.json"
+    path.write_bytes(to_json(small.replace(note="ν")).replace("\\u03bd", "ν").encode(encoding))
+    if said is None:
+        assert read_config(path, Config) == small.replace(note="ν")
+        return
+    with pytest.raises(ConfigError, match=said):
+        read_config(path, Config)
+
+
+@pytest.mark.parametrize("change", [
+    {"training__eta1": np.float32(0.5)}, {"training__eta1": np.float64(0.5)}, {"training__eta1": jnp.float32(0.5)},
+    {"training__eta1": np.array(0.5)}, {"seeds": np.int64(3)}, {"seeds": jnp.asarray(3)}, {"engine": np.str_("decoupled")},
+    {"algorithms": ["L-S", "S"]}, {"algorithms": np.array(["L-S", "S"]).tolist()}, {"training__steps": np.uint8(60)},
+    {"training__eps1": np.float64(0.3)}, {"problem__extra_groups": []}, {"training__weight_decay": 2e-3}])
+def test_values_of_other_libraries_become_pythons_own(small, change):
+    """They are equal, are written and read back, and are what a run holds; as they are without conversion, too."""
+    given = vary(small, **change)
+    found = given.check()
+    assert found == small
+    plain = (str, int, float, tuple, type(None))
+    for part in (found, found.problem, found.network, found.training):
+        assert all(type(getattr(part, f.name)) in plain or dataclasses.is_dataclass(getattr(part, f.name))
+                   for f in dataclasses.fields(part))
+    assert from_json(to_json(given), Config) == small
+    assert make_grid(given, {"r": np.array([0.2, 0.3], np.float64)}).config == small
+
+
+@pytest.mark.parametrize("change", [
+    {"algorithms": "S"}, {"algorithms": "L-S"}, {"algorithms": {"S"}}, {"algorithms": None}, {"seeds": 2.0}, {"seeds": True},
+    {"seeds": "3"}, {"training__eta1": "0.5"}, {"training__eta1": 1j}, {"training__eta1": np.array([0.5, 0.4])},
+    {"training__eta1": None}, {"training__eta1": Decimal("0.5")}, {"training__eta1": Fraction(1, 2)}, {"problem__r": [0.3]},
+    {"problem": None}, {"problem": 8}, {"network": "conv"}, {"name": 3}, {"name": b"x"}, {"problem__d": 8.0},
+    {"problem__extra_groups": ("x",)}, {"problem__r": np.bool_(True)}, {"problem__d": 10**30}, {"problem__r": 10**400},
+    {"training__eta1": np.ma.masked}])
+def test_values_of_other_types_are_refused_by_check(small, change):
+    with pytest.raises(ConfigError) as caught:
+        vary(small, **change).check()
+    assert str(caught.value).isprintable()
+    assert "must be" in str(caught.value)
+
+
+@pytest.mark.parametrize(("field", "values"), [
+    ("problem__r", (1e200, 1e-200)), ("problem__z_norm", (1e200,)), ("problem__gamma0", (1e200,)),
+    ("network__tau_v", (1e200, 1e-200)), ("training__weight_decay", (1e200,)), ("training__eps1", (1e200, -1e200)),
+    ("training__anneal_time", (1e200,)), ("training__eta_ratio", (1e-200,)), ("required_ratio", (1e200,)),
+    ("problem__kappa", (1e200, 1e-300, 1e-36))])
+def test_numbers_that_float32_does_not_hold_are_refused(small, field, values):
+    config = vary(small, problem__N=None) if field == "problem__kappa" else small
+    for value in values:
+        with pytest.raises(ConfigError, match=field.replace("__", ".").replace("problem.kappa", "problem.(kappa|N)")):
+            vary(config, **{field: value}).check()
+    for half in ("p", "q"):
+        with pytest.raises(ConfigError, match=half):
+            vary(small, problem__extra_groups=(Group(name="x", share=0.1, **{half: 1e200}),)).check()
 
 
 def test_a_config_that_is_not_there_or_not_text(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path / "none.json", Config)
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="not text"):
-        read_config(tmp_path / "binary.json", Config)
+    os.mkfifo(tmp_path / "pipe")
+    for name, said in (("binary.json", "not text"), ("pipe", "not a regular file"), ("", "a folder"),
+                       ("/dev/zero", "regular"), ("x" * 300, "cannot be read"), ("a\0b", "cannot be read")):
+        with pytest.raises(ConfigError, match=said) as caught:
+            read_config(tmp_path / name, Config)
+        assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(("change", "words"), [

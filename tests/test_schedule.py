@@ -1,5 +1,7 @@
 """Schedules: stages, triggers, smoothing, stacking, and their use in optax."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import optax
 import pytest
 
 from lrtheory.schedule import anneal_at_loss, constant, scale_by_rate, stack, step_decay
+from lrtheory.update import noisy_sgd
 
 
 def follow(schedule, losses, clocks=None):
@@ -122,3 +125,47 @@ def test_a_flax_network_trains_with_a_loss_triggered_rate(smoothing):
         losses.append(float(loss))
     assert losses[0] > 1.0 > losses[-1]
     assert int(state[-1].schedule.stage) == 1
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("at", [0, 1, 5, slice(0, 4), slice(2, 9)])
+def test_losses_that_are_no_numbers_leave_a_smoothed_trigger_as_it_is(odd, at):
+    """It neither pulls it nor disables it, whenever they come: first, once, or for a while."""
+    losses = np.where(np.arange(40) < 12, 1.0, 0.0)
+    schedule = anneal_at_loss(1.0, 0.1, 0.5, smoothing=3.0)
+    expected = int(np.argmax(follow(schedule, losses) < 1))
+    losses[at] = odd
+    found = follow(schedule, losses)
+    assert found[0] == 1.0
+    assert int(np.argmax(found < 1)) == expected
+    states = [schedule.init()]
+    for clock, loss in enumerate(losses):
+        states.append(schedule.update(states[-1], float(clock), loss)[1])
+    assert all(np.isfinite(s.mean_loss) for s in states)
+
+
+def test_without_smoothing_a_loss_that_is_no_number_is_only_that():
+    np.testing.assert_array_equal(follow(anneal_at_loss(1.0, 0.5, 0.3), [0.9, np.nan, np.inf, 0.2, 0.9]),
+                                  np.float32([1, 1, 1, 0.5, 0.5]))
+
+
+@pytest.mark.parametrize("optimiser", [
+    scale_by_rate(anneal_at_loss(0.1, 0.01, 1.0)), scale_by_rate(constant(0.1)),
+    optax.chain(optax.trace(0.9), scale_by_rate(step_decay([0.1, 0.2], [3.0]))),
+    noisy_sgd(anneal_at_loss(0.1, 0.01, 1.0, smoothing=2.0), weight_decay=0.1, tau_xi=0.1, key=jax.random.key(0)),
+    noisy_sgd(constant(0.1), weight_decay=0.1, tau_xi=0.1, key=jax.random.PRNGKey(0))],
+    ids=["trigger", "constant", "chain", "noisy", "noisy, old key"])
+def test_a_step_may_use_up_the_state_it_is_given(optimiser):
+    """Donated at every step, from the first, and by a second training, too."""
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params, state):
+        updates, state = optimiser.update(jax.tree.map(jnp.ones_like, params), state, params, value=jnp.sum(params["a"]))
+        return optax.apply_updates(params, updates), state
+
+    for _ in range(2):
+        params = {"a": jnp.ones(3), "b": jnp.ones(3)}
+        state = optimiser.init(params)
+        buffers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves(state) if hasattr(x, "unsafe_buffer_pointer")]
+        assert len(set(buffers)) == len(buffers)
+        for _ in range(3):
+            params, state = step(params, state)

@@ -62,13 +62,14 @@ def test_boxes_and_devices_that_do_not_divide_the_points(tiny):
 
 
 def test_two_processes_write_one_store(tiny, tmp_path):
+    """In a folder that nobody named: the first process's, for both."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (tmp_path / "config.json").write_text(to_json(tiny))
     words = command("sweep", "--config", tmp_path / "config.json", "--axis", "eta_ratio=0.02,0.1,1.0", "--axis",
-                    "noise_level=0.5,1", "--chunk", "2", "--distributed", "--out", tmp_path / "both")
-    both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(
+                    "noise_level=0.5,1", "--chunk", "2", "--distributed")
+    both = [subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(
         JAX_NUM_CPU_DEVICES="1", JAX_COORDINATOR_ADDRESS=f"127.0.0.1:{port}", JAX_NUM_PROCESSES="2", JAX_PROCESS_ID=str(k)))
         for k in range(2)]
     try:
@@ -79,8 +80,9 @@ def test_two_processes_write_one_store(tiny, tmp_path):
     assert [p.returncode for p in both] == [0, 0], said
     assert "plan" in said[0][0]
     assert "plan" not in said[1][0]  # the first one speaks
-    same(lt.load(tmp_path / "both").load(), lt.sweep(tiny, AXES).load())
-    sessions = json.loads((tmp_path / "both/sessions.json").read_text())
+    (folder,) = (tmp_path / "runs").iterdir()
+    same(lt.load(folder).load(), lt.sweep(tiny, AXES).load())
+    sessions = json.loads((folder / "sessions.json").read_text())
     assert sessions[0]["processes"] == 2
 
 

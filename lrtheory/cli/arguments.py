@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 import tyro
 
 from lrtheory.fields import read_config
+from lrtheory.files import new_folder, plain_name
 from lrtheory.predictions.verify import base_config
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import Grid, read_axes
@@ -188,16 +189,16 @@ def completion_script(shell: str) -> str:
     return script.getvalue()
 
 
-def run_arguments(argv: list[str]) -> tuple[Config, Path, bool]:
-    """The resolved config, the folder to write, and whether to predict. Raises `ConfigError` for what is not understood."""
+def run_arguments(argv: list[str]) -> tuple[Config, Path | None, bool]:
+    """The resolved config, the folder if one is named, and whether to predict. Raises `ConfigError`."""
     base = _base(argv)
     found = parse(RunArguments, "run", argv, RunArguments(options=base))
     options = _renamed(found.options, base)
-    return options, found.out if found.out is not None else _dated(options.name), found.theory
+    return options, found.out, found.theory
 
 
-def verify_arguments(argv: list[str]) -> tuple[VerifyArguments, Path]:
-    """Arguments with the resolved config, and the folder to write. Raises `ConfigError`."""
+def verify_arguments(argv: list[str]) -> tuple[VerifyArguments, Path | None]:
+    """Arguments with the resolved config, and the folder if one is named. Raises `ConfigError`."""
     first = _first_words(argv)
     if first.budget is not None and (first.preset or first.config) is not None:
         raise ConfigError(f"--budget {first.budget}: give it or --preset or --config; a budget is a configuration, too")
@@ -208,11 +209,11 @@ def verify_arguments(argv: list[str]) -> tuple[VerifyArguments, Path]:
     base = base_config(first.budget or "quick", first.setting or "block") if budgeted else _base(argv)
     found = parse(VerifyArguments, "verify", argv, VerifyArguments(options=base))
     found = dataclasses.replace(found, options=_renamed(found.options, base))
-    return found, found.out if found.out is not None else _dated(found.options.name)
+    return found, found.out
 
 
-def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path]:
-    """Arguments with the resolved experiment, and the folder to write or finish. Raises `ConfigError`."""
+def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path | None]:
+    """Arguments with the resolved experiment, and the folder to write or finish if one is named. Raises `ConfigError`."""
     first = _first_words(argv)
     given = {f"--{n}": v for n in ("preset", "config", "resume") if (v := getattr(first, n)) is not None}
     if len(given) > 1:
@@ -228,11 +229,11 @@ def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path]:
         raise ConfigError(f"--resume {found.resume}: its experiment was another; must be the same; give no options, or "
                           "start anew in another folder")
     found = dataclasses.replace(found, options=_renamed(found.options, base))
-    return found, found.resume or found.out or _dated(found.options.name)
+    return found, found.resume or found.out
 
 
-def sweep_arguments(argv: list[str]) -> tuple[SweepArguments, Grid, Path]:
-    """Arguments, the grid, and the folder to write or finish. Raises `ConfigError`."""
+def sweep_arguments(argv: list[str]) -> tuple[SweepArguments, Grid, Path | None]:
+    """Arguments, the grid, and the folder to write or finish if one is named. Raises `ConfigError`."""
     first = _first_words(argv)
     known = read_manifest(Path(first.resume))[0] if first.resume is not None else None
     base = known.config if known is not None and first.preset is None and first.config is None else _base(argv)
@@ -247,8 +248,7 @@ def sweep_arguments(argv: list[str]) -> tuple[SweepArguments, Grid, Path]:
     else:
         chosen = found.axis or (AXES.get(base.name, ()) if not found.zip else ())
         grid = read_axes(options, chosen, found.zip)
-    folder = found.resume or found.out or _dated(f"{options.name}-sweep")
-    return found, grid, folder
+    return found, grid, found.resume or found.out
 
 
 def selections(words: tuple[str, ...]) -> dict[str, str]:
@@ -314,5 +314,6 @@ def _renamed(options: C, base: C) -> C:
     return options.replace(name=base.name.removesuffix("-changed") + "-changed")
 
 
-def _dated(name: str) -> Path:
-    return Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+def dated_folder(name: str) -> Path:
+    """A new folder below runs/ that is nobody else's, for a command that names none. Raises `ConfigError`."""
+    return new_folder(Path("runs") / f"{plain_name(name)}-{datetime.datetime.now():%Y%m%d-%H%M%S}")

@@ -7,11 +7,17 @@ that help is immediate. Lives elsewhere: what the words mean (arguments).
 import contextlib
 import io
 import math
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrtheory.cli import terminal
+from lrtheory.cli.terminal import surviving
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,65 +58,103 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # "±" must not end a run on a terminal that cannot show it
+    os.environ["MPLBACKEND"] = "agg"  # figures are files here; the user's choice is for his windows, and may not be there
+    with surviving():
+        return _called(argv)
+
+
+def _called(argv: list[str]) -> int:
+    """`main`, on streams that survive their readers."""
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    if argv[0] == "--version":
-        print(versions())
-        return 0
     commands = {"run": run, "sweep": sweep, "verify": verify, "cifar": cifar, "plot": plot, "export": export,
-                "completion": completion}
+                "completion": completion, "--version": version}
     command, name = commands.get(argv[0]), argv[0]
     if command is None:
-        print(f"lrtheory: unknown command {name!r}: must be one of {', '.join(commands)}; see lrtheory --help",
-              file=sys.stderr)
+        known = ", ".join(list(commands)[:-1])
+        print(f"lrtheory: unknown command {name[:80]!r}: must be one of {known}; see lrtheory --help", file=sys.stderr)
         return 2
-    from lrtheory.spec import ConfigError
 
+    def complain(text: str, code: int) -> int:
+        print(f"lrtheory {name}: {text}", file=sys.stderr)
+        return code
+
+    try:
+        from lrtheory.files import reason
+        from lrtheory.spec import ConfigError
+    except Exception as error:  # JAX reads the environment as it is imported
+        return complain(f"JAX cannot be loaded ({str(error).splitlines()[0]}); correct the environment variables JAX_...", 2)
     try:
         return command(argv[1:])
     except ConfigError as error:
-        print(f"lrtheory {name}: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        sys.stdout = None
-        return 1
+        return complain(str(error), 2)
     except OSError as error:
-        print(f"lrtheory {name}: {error.filename or 'the folder'}: {error.strerror or error}; make room or choose another "
-              "folder", file=sys.stderr)
-        return 1
+        return complain(f"{error.filename or 'the folder'}: {error.strerror or reason(error)}; make room or choose another "
+                        "folder", 1)
+    except FloatingPointError as error:
+        return complain(f"jax_debug_nans ended it ({reason(error)}); unset JAX_DEBUG_NANS: runs may diverge", 1)
+    except MemoryError as error:
+        return complain(f"no memory is left ({reason(error)}); choose smaller sizes or fewer seeds", 1)
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return complain(f"no memory is left on the device ({reason(error)}); choose smaller sizes or fewer seeds", 1)
     except KeyboardInterrupt:
-        print(f"lrtheory {name}: interrupted; what was being computed is lost, what had been written is kept",
-              file=sys.stderr)
-        return 130
+        return complain("interrupted; what was being computed is lost, what had been written is kept", 130)
 
 
 def run(argv: list[str]) -> int:
     """`lrtheory run`: train, print the table and the verdict, write the folder."""
-    from rich.console import Console
-
     from lrtheory import devices, files
     from lrtheory.cli import arguments, progress, report
-    from lrtheory.theory import figures, results, runs
+    from lrtheory.theory import results, runs
 
     devices.use_all_cores()  # first: the checks below already compute with JAX
-    config, folder, wanted = arguments.run_arguments(argv)
-    config.check()
+    config, out, wanted = arguments.run_arguments(argv)
+    config = config.check()
+    devices.require_working()
+    runs.require_room(config)
+    folder = out or arguments.dated_folder(config.name)
     files.prepare_folder(folder, config)
-    console = Console(highlight=False)
+    console = terminal.console()
     console.print(report.run_opening(config))
     with progress.RunDisplay(console, config) as show:
         show.tell("compiling ...")
         found = runs.run(config, progress=show.progress)
     theory = predict(config, console.print) if wanted and config.engine != "infinite" else None
-    summary = results.save(found, folder, theory)
-    figures.save_all(found, folder / "figures", theory)
+    summary, saved = results.summarise(found, theory), _kept(lambda: results.save(found, folder, theory))
     console.print(report.run_closing(summary))
+    if saved is not None:
+        raise saved
+    drawn = _drawn(lambda: import_module("lrtheory.theory.figures").save_all(found, folder / "figures", theory),
+                   console.print)
     facts = summary["environment"]
     console.print(f"{facts['wall_seconds']:.0f} s, of which {facts['compile_seconds']:.0f} s compiling, on "
                   f"{facts['devices_used']} x {facts['device']}. Written to {folder}: config.json, summary.json, "
-                  "results.zarr, " + ("theory.zarr, " if theory is not None else "") + "figures/", soft_wrap=True)
+                  "results.zarr" + (", theory.zarr" if theory is not None else "") + (", figures/" if drawn else ""),
+                  soft_wrap=True)
     return 0
+
+
+def _kept(save: Callable[[], Any]) -> OSError | None:
+    """Save, and why the disk did not take it: what was found is told first."""
+    try:
+        save()
+    except OSError as error:
+        return error
+    return None
+
+
+def _drawn(draw: Callable[[], Any], tell: Callable[[str], None]) -> bool:
+    """Whether figures were drawn, after all else: that they cannot be costs the figures, and a line."""
+    try:
+        return bool(draw())
+    except Exception as error:  # of matplotlib, of fonts, of the disk
+        from lrtheory.files import reason
+
+        tell(f"figures: not drawn ({reason(error)}); the results are complete without them")
+        return False
 
 
 def predict(config: "Config", tell: Callable[[str], None]) -> "xr.Dataset | None":
@@ -128,27 +172,28 @@ def predict(config: "Config", tell: Callable[[str], None]) -> "xr.Dataset | None
 
 def sweep(argv: list[str]) -> int:
     """`lrtheory sweep`: print the plan, compute what is missing, write tables and figures."""
-    from rich.console import Console
-
     from lrtheory import devices
     from lrtheory.cli import arguments, progress, report
-    from lrtheory.sweeps import figures, plan, results
+    from lrtheory.sweeps import plan, results
     from lrtheory.sweeps.course import Interrupted, Watch, carry_out
 
     devices.use_all_cores()
-    asked, grid, folder = arguments.sweep_arguments(argv)
+    asked, grid, out = arguments.sweep_arguments(argv)
     first = True
     if asked.distributed:
         devices.join_processes()
         first = devices.is_first()
     grid.check()
-    console = Console(highlight=False, quiet=not first)
+    devices.require_working()
+    console = terminal.console(quiet=not first)
     console.print(report.sweep_opening(grid), soft_wrap=True)
     if asked.dry_run:
         found = plan.make_plan(grid, runs=asked.chunk, tell=lambda text: console.print(text + " ..."))
         console.print(report.plan_table(found, grid.runs))
         return 0
     started = time.perf_counter()
+    plan.require_room_for(grid)
+    folder = out or _common_folder(f"{grid.config.name}-sweep")
     try:
         with progress.SweepDisplay(console) as show, stop_on_signals(show.tell) as stop:
             carry_out(grid, folder, chunk=asked.chunk, resume=asked.resume is not None,
@@ -160,29 +205,50 @@ def sweep(argv: list[str]) -> int:
     if first:
         summary = results.save(folder)
         runs = results.load(folder)
-        drawn = figures.save_all(runs, folder / "figures")
         console.print(report.sweep_closing(summary, runs))
-        console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: sweep.json, summary.json, points.csv, "
-                      "results.zarr" + (", figures/" if drawn else ""), soft_wrap=True)
+        drawn = _drawn(lambda: import_module("lrtheory.sweeps.figures").save_all(runs, folder / "figures"), console.print)
+        console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: sweep.json, seals/, summary.json, "
+                      "points.csv, results.zarr" + (", figures/" if drawn else ""), soft_wrap=True)
     return 0
+
+
+def _common_folder(name: str) -> Path:
+    """A new folder, the first process's for all. Raises `ConfigError` in every process where it cannot be made."""
+    from lrtheory import devices
+    from lrtheory.cli import arguments
+    from lrtheory.spec import ConfigError
+
+    path, complaint = "", None
+    if devices.is_first():
+        try:
+            path = str(arguments.dated_folder(name))
+        except ConfigError as error:
+            complaint = error
+    path = devices.first_says(path)
+    if not path:
+        raise complaint or ConfigError("the first process could not make a folder; its own message says why")
+    return Path(path)
 
 
 def verify(argv: list[str]) -> int:
     """`lrtheory verify`: judge the predictions, print the table, write the report; 1 if an expected claim fails."""
-    from rich.console import Console
-
     from lrtheory import devices
     from lrtheory.cli import arguments, report
     from lrtheory.predictions import verify as judging
+    from lrtheory.theory import runs
 
     devices.use_all_cores()
-    asked, folder = arguments.verify_arguments(argv)
+    asked, out = arguments.verify_arguments(argv)
     names = judging.chosen(asked.only)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)  # rows of a table, not of a page
+    console = terminal.console(140)  # rows of a table, not of a page
     if asked.list:
         console.print(report.predictions(names))
         return 0
-    found = judging.verify(asked.options, names, folder=folder, tell=lambda name: console.print(f"checking {name} ..."))
+    config = asked.options.check()
+    devices.require_working()
+    runs.require_room(config)
+    folder = out or arguments.dated_folder(config.name)
+    found = judging.verify(config, names, folder=folder, tell=lambda name: console.print(f"checking {name} ..."))
     console.print(report.verify_closing(found))
     console.print(f"{found['seconds']:.0f} s. Written to {folder}: verify.json, report.md, figures/", soft_wrap=True)
     return 1 if judging.broken(found) else 0
@@ -190,23 +256,29 @@ def verify(argv: list[str]) -> int:
 
 def cifar(argv: list[str]) -> int:
     """`lrtheory cifar`: train on patched CIFAR-10, print the table and the verdict, write the folder."""
-    from rich.console import Console
-
     from lrtheory import devices, files
     from lrtheory.cli import arguments, progress, report
-    from lrtheory.vision import cifar, figures, results, runs, simulate
+    from lrtheory.vision import cifar, results, runs, simulate
 
     started = time.monotonic()
     devices.use_all_cores()
-    asked, folder = arguments.cifar_arguments(argv)
+    asked, out = arguments.cifar_arguments(argv)
     config = asked.options.check()
+    devices.require_working()
+    runs.require_room(config)
     until = math.inf if asked.minutes is None else started + 60 * asked.minutes
-    if asked.resume is None:
-        files.require_free(folder)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    if asked.resume is None and out is not None:
+        files.require_free(out)
+    console = terminal.console(120)
     images = cifar.load(asked.data_dir, download=asked.download, tell=lambda text: console.print(f"CIFAR-10: {text}"))
+    folder = out or arguments.dated_folder(config.name)
     if asked.resume is None:
         files.prepare_folder(folder, config)
+
+    def draw(found: "xr.Dataset") -> bool:
+        return _drawn(lambda: import_module("lrtheory.vision.figures").save_all(found, config, images, folder / "figures"),
+                      console.print)
+
     with files.locked(folder):
         console.print(report.cifar_opening(config, simulate.parameter_count(config), images.source), soft_wrap=True)
         try:
@@ -217,22 +289,25 @@ def cifar(argv: list[str]) -> int:
             if (folder / files.SUMMARY).exists():
                 so_far = files.read_dataset(folder)
                 console.print(report.cifar_closing(results.summarise(so_far)))
-                figures.save_all(so_far, config, images, folder / "figures")
+                draw(so_far)
             print(f"lrtheory cifar: stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}"
                   + (f" --data-dir {asked.data_dir}" if asked.data_dir else ""), file=sys.stderr)
             return 130
-        summary = results.save(found, folder)
-        figures.save_all(found, config, images, folder / "figures")
-    console.print(report.cifar_closing(summary))
+        summary, saved = results.summarise(found), _kept(lambda: results.save(found, folder))
+        console.print(report.cifar_closing(summary))
+        if saved is not None:
+            raise saved
+        drawn = draw(found)
     facts = summary["environment"]
     console.print(f"{facts['wall_seconds']:.0f} s on {facts['devices_used']} x {facts['device']}. Written to {folder}: "
-                  "config.json, summary.json, results.zarr, figures/, checkpoints/", soft_wrap=True)
+                  "config.json, summary.json, results.zarr, checkpoints/" + (", figures/" if drawn else ""), soft_wrap=True)
     return 0
 
 
 def plot(argv: list[str]) -> int:
     """`lrtheory plot`: one figure of a sweep."""
     from lrtheory.cli import arguments
+    from lrtheory.files import reason
     from lrtheory.spec import ConfigError
     from lrtheory.sweeps import figures, results
 
@@ -247,9 +322,10 @@ def plot(argv: list[str]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         figure.savefig(path, dpi=200)
-    except ValueError as error:
-        raise ConfigError(f"--out {path}: cannot be drawn ({str(error).splitlines()[0]}); end it in .png, .pdf or "
-                          ".svg") from None
+    except OSError:
+        raise
+    except Exception as error:  # of matplotlib: an ending, a font, a size
+        raise ConfigError(f"--out {path}: cannot be drawn ({reason(error)}); end it in .png, .pdf or .svg") from None
     print(path)
     return 0
 
@@ -273,18 +349,21 @@ def completion(argv: list[str]) -> int:
     return 0
 
 
-def versions() -> str:
-    """What this program is and what it would run on: versions, revision, devices, precision."""
+def version(argv: list[str]) -> int:
+    """`lrtheory --version`: versions, revision, devices, precision."""
     import jax
 
     from lrtheory import devices, provenance
 
+    del argv
     devices.use_all_cores()
+    devices.require_working()
     facts = provenance.environment()
     revision = "" if facts["git_revision"] == "none" else f" ({facts['git_revision']})"
     packages = ", ".join(f"{name} {facts[name]}" for name in ("jax", "jaxlib", "flax", "optax", "numpy", "python"))
-    return (f"lrtheory {facts['lrtheory']}{revision}\n{packages}\n"
-            f"devices: {jax.local_device_count()} x {facts['device']}\nprecision: {facts['precision']}")
+    print(f"lrtheory {facts['lrtheory']}{revision}\n{packages}\n"
+          f"devices: {jax.local_device_count()} x {facts['device']}\nprecision: {facts['precision']}")
+    return 0
 
 
 @contextlib.contextmanager

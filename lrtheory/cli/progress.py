@@ -25,8 +25,9 @@ class Display:
         self.console, self.unit = console, unit
         self.started = self.shown = time.perf_counter()
         self.first: tuple[float, float] | None = None  # when and how much: before it was compilation
-        self.bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn(),
-                            TextColumn("{task.fields[state]}"), console=console) if console.is_terminal else None
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), TimeElapsedColumn(),
+                   TextColumn("{task.fields[state]}", markup=False))
+        self.bar = Progress(*columns, console=console) if console.is_terminal else None
         self.task = self.bar.add_task("preparing", total=None, state="") if self.bar else None
 
     def __enter__(self) -> Self:

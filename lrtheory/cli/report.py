@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from rich.box import SIMPLE_HEAD
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 
 from lrtheory.predictions import PREDICTIONS, words
@@ -42,7 +42,7 @@ def run_opening(config: Config) -> str:
 
 def run_closing(summary: dict[str, Any]) -> Group:
     """The table and the verdict of a run."""
-    return Group(_table(summary), *verdict_lines(summary))
+    return Group(Unbroken(_table(summary)), *verdict_lines(summary))
 
 
 def verdict_lines(summary: dict[str, Any]) -> list[str]:
@@ -104,7 +104,7 @@ def cifar_closing(summary: dict[str, Any]) -> Group:
             if any(c is not None for c in cells):
                 table.add_row(f"{label}, {moment.replace('_', ' ')}", *map(_accuracy, cells),
                               end_section=metric == CIFAR_ROWS[-1][0])
-    lines: list[Any] = [table]
+    lines: list[Any] = [Unbroken(table)]
     for claim in summary["verdict"]:
         mark = {True: "YES", False: "NO ", None: "?  "}[claim["holds"]]
         found = claim["difference"]
@@ -164,13 +164,13 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"sweep of {summary['name']}: mean ± standard error over "
                       f"{summary['seeds']} seeds")
         for name in (*axes, "algorithm", "test error on P", "Q before P", "annealed", "diverged"):
-            table.add_column(name, justify="right", no_wrap=True)
+            table.add_column(name, justify="right")
         for row in found.to_dict("records"):
             labels = [f"{row[a]:.4g}" if isinstance(row[a], float) else str(row[a]) for a in axes]
             cells = [_value({"mean": None if np.isnan(row[m]) else row[m], "sem": row[f"{m}_sem"]})
                      for m in ("test_error_p", "q_first", "annealed")]
             table.add_row(*labels, row["algorithm"], *cells, str(row["diverged"]))
-        lines.append(table)
+        lines.append(Unbroken(table))
     else:
         lines.append(f"{summary['points']:,} points: means and standard errors are in points.csv")
     bad = summary["diverged"]
@@ -215,6 +215,23 @@ def verify_closing(found: dict[str, Any]) -> Group:
     if bad := broken(found):
         lines.append(f"NO  {', '.join(bad)}: should hold here and fails.")
     return Group(*lines)
+
+
+class Unbroken:
+    """A table whose lines break between words; in a word only where the terminal is too narrow, and nothing is left out."""
+
+    def __init__(self, table: Table) -> None:
+        """Of a table that is complete."""
+        self.table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The table, fitted to the console."""
+        longest = [max((len(word) for cell in (column.header, *column.cells) for word in str(cell).split()), default=1)
+                   for column in self.table.columns]
+        fits = sum(longest) + 3 * len(longest) <= options.max_width
+        for column, least in zip(self.table.columns, longest, strict=True):
+            column.no_wrap, column.overflow, column.min_width = False, "fold", least if fits else None
+        yield self.table
 
 
 def spoken(seconds: float) -> str:

@@ -18,13 +18,15 @@ from jax.experimental import multihost_utils
 from zarr.storage import MemoryStore
 
 from lrtheory.algorithm import Algorithm
+from lrtheory.devices import free_memory, require_working
+from lrtheory.fields import parse, read_text
 from lrtheory.files import STORE, locked, require_free, write_whole
 from lrtheory.provenance import environment
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import plan as planning
 from lrtheory.sweeps import store as storing
 from lrtheory.sweeps.grid import Grid, make_grid
-from lrtheory.sweeps.plan import Chunk, Cut, Group, Plan
+from lrtheory.sweeps.plan import MEMORY_SHARE, Chunk, Cut, Group, Plan
 from lrtheory.sweeps.store import Store
 from lrtheory.theory.config import Config
 
@@ -69,6 +71,7 @@ def sweep(config: Config, axes: Mapping[str | tuple[str, ...], Sequence[Any] | n
       Interrupted: `watch.stop` asked for it.
     """
     grid = make_grid(config, axes).check()
+    require_working()
     if folder is None:
         return storing.open_results(_in_memory(grid, chunk, algorithms, watch or Watch()))
     if algorithms is not None:
@@ -114,7 +117,11 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
 
 
 def _in_memory(grid: Grid, chunk: int | None, algorithms: Mapping[str, Algorithm] | None, watch: Watch) -> MemoryStore:
-    """A whole sweep without a folder."""
+    """A whole sweep without a folder. Raises `ConfigError` where the memory does not hold its results."""
+    needed, free = planning.result_bytes(grid), free_memory()
+    if needed > MEMORY_SHARE * free:
+        raise ConfigError(f"memory: results of {grid.runs:,} runs need {needed / 2**30:.3g} GiB; must be at most "
+                          f"{MEMORY_SHARE:.0%} of the {free / 2**30:.3g} GiB that are free; name a folder, or lower records")
     plan = planning.make_plan(grid, runs=chunk, algorithms=algorithms, tell=watch.tell)
     store = Store(MemoryStore(), grid, plan.cut, tuple(algorithms or grid.config.algorithms))
     store.prepare()
@@ -170,7 +177,10 @@ def _must_be_free(folder: Path) -> None:
 def _must_be_the_same(folder: Path, grid: Grid) -> Cut | None:
     """How a folder's sweep is cut. Raises `ConfigError` unless it is this sweep."""
     there, cut = storing.read_manifest(folder)
-    differ = storing.differences(there, grid)
+    if not storing.is_sealed(folder):
+        raise ConfigError(f"--resume {folder}: an earlier version wrote it, its chunks cannot be checked; load it as it is, "
+                          "or start anew in another folder")
+    differ = storing.differences(there, grid) + storing.random_differences(folder)
     if differ:
         raise ConfigError(f"--resume {folder}: holds another sweep; must be the same; {'; '.join(differ)}")
     return cut
@@ -245,16 +255,21 @@ def _mark(folder: Path, process: int | str | None = None) -> Path:
 
 def _remember(folder: Path, watch: Watch) -> None:
     """Add this process's environment to the sweep's list, and say what differs from the first."""
-    path, now = folder / SESSIONS, environment() | {"processes": jax.process_count(), "devices": jax.device_count()}
-    try:
-        before = json.loads(path.read_text())
-    except (OSError, ValueError):
-        before = []
-    write_whole(path, json.dumps([*before, now], indent=1) + "\n")
-    for name in ("lrtheory", "jax", "jaxlib", "device", "precision", "git_revision"):
-        if before and before[0][name] != now[name]:
-            watch.tell(f"note: {name} was {before[0][name]} when this sweep began and is {now[name]} now; "
+    now, before = environment() | {"processes": jax.process_count(), "devices": jax.device_count()}, sessions(folder)
+    write_whole(folder / SESSIONS, json.dumps([*before, now], indent=1) + "\n")
+    for name in ("lrtheory", "jax", "jaxlib", "device", "precision", "settings", "git_revision"):
+        if before and before[0].get(name) != now[name]:
+            watch.tell(f"note: {name} was {before[0].get(name)} when this sweep began and is {now[name]} now; "
                        "numbers may differ from an uninterrupted sweep's")
+
+
+def sessions(folder: Path) -> list[dict[str, Any]]:
+    """The environments of the processes that worked on a sweep; of those known, for no number depends on this file."""
+    try:
+        found = parse(read_text(folder / SESSIONS), SESSIONS)
+    except (OSError, ValueError):
+        return []
+    return [s for s in found if isinstance(s, dict)] if isinstance(found, list) else []
 
 
 def _disk_trouble(folder: Path, error: OSError) -> ConfigError:

@@ -4,7 +4,8 @@ Lives here: one function a kind of figure, each taking a dataset and names. Live
 (theory.figures), the numbers (tables).
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,20 @@ import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 
 from lrtheory.labelled import mean_and_error
 from lrtheory.spec import ConfigError
-from lrtheory.style import GREY, Figure, algorithm_style, save_figures, styled
+from lrtheory.style import GREY, Figure, algorithm_style, save_figures, styled, wrapped
 from lrtheory.sweeps.tables import DERIVED, axes_of, metric
 
 NAMES = {"eta_ratio": "η₂/η₁", "weight_decay": "weight decay λ", "noise_level": "noise level ν", "r": "angle r",
          "kappa": "κ", "blur_ratio": "t_blur(η₁)/T_Q", "blur_ratio_small": "t_blur(η₂)/T_Q", "z_norm": "|z|", "eta1": "η₁",
          "eps1": "ε₁", "gamma0": "γ₀", "tau_w": "τ₀ of W", "tau_v": "τ₀ of V"}
 """How labels of points are written in figures."""
+HEIGHT = 2.4
+"""Inches that a panel's axes are high."""
 
 
 @styled
@@ -34,10 +38,11 @@ def line(runs: xr.Dataset, x: str, y: str, panels: str | None = None) -> Figure:
     """
     mean, error = mean_and_error(metric(runs, y))
     at = _along(runs, x)
+    _apart(runs, {"--x": x, "--panels": panels or ""} | ({} if panels == "algorithm" else {"lines": "algorithm"}))
     _only(runs, [at], panels)
     figure, axes, values = _panels(runs, panels)
     for axis, value in zip(axes, values, strict=True):
-        for name in runs["algorithm"].values.tolist():
+        for name in runs["algorithm"].values.tolist() if panels != "algorithm" else [value]:
             chosen = {"algorithm": name} | ({} if value is None else {panels: value})
             centre = mean.sel(chosen).squeeze().transpose(at).values
             spread = 2 * np.nan_to_num(error.sel(chosen).squeeze().transpose(at).values)
@@ -53,8 +58,9 @@ def line(runs: xr.Dataset, x: str, y: str, panels: str | None = None) -> Figure:
             axis.set_yscale("log")
     elif y in DERIVED:
         axes[0].set_ylim(-0.03, 1.03)
-    axes[0].set_ylabel(_label(runs, y))
-    axes[0].legend()
+    axes[0].set_ylabel(wrapped(_label(runs, y), HEIGHT))
+    for axis in axes if panels == "algorithm" else axes[:1]:
+        axis.legend()
     return figure
 
 
@@ -66,17 +72,15 @@ def heat_map(runs: xr.Dataset, x: str, y: str, z: str, panels: str = "algorithm"
     """
     mean, _ = mean_and_error(metric(runs, z))
     across, up = _along(runs, x), _along(runs, y)
-    if across == up:
-        raise ConfigError(f"--x {x} --y {y}: lie along the same axis {up}; must be two different ones")
+    _apart(runs, {"--x": x, "--y": y, "--panels": panels})
     _only(runs, [across, up], panels)
     figure, axes, values = _panels(runs, panels)
-    mesh = None
+    norm = _norm(mean, z)  # one for all panels: equal values look equal
     for axis, value in zip(axes, values, strict=True):
-        mesh = _cells(axis, runs, mean.sel({panels: value}).squeeze().transpose(up, across), x, y, _norm(mean, z))
+        _cells(axis, runs, mean.sel({panels: value}).squeeze().transpose(up, across), x, y, norm)
         _title(axis, runs, panels, value)
-    assert mesh is not None
-    axes[0].set_ylabel(_label(runs, y))
-    figure.colorbar(mesh, ax=axes, label=_label(runs, z))
+    axes[0].set_ylabel(wrapped(_label(runs, y), HEIGHT))
+    figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=wrapped(_label(runs, z), HEIGHT))
     return figure
 
 
@@ -95,9 +99,10 @@ def phase_diagram(runs: xr.Dataset) -> Figure:
     grid = figure.subplots(2, 3)
     for row, z in enumerate(("test_error_p", "q_first")):
         mean, error = mean_and_error(metric(runs, z))
+        norm = _norm(mean, z)
         for axis, name in zip(grid[row], ("S", "L-S"), strict=False):
             cells = mean.sel(algorithm=name).transpose(up, x)
-            mesh = _cells(axis, runs, cells, x, y, _norm(mean, z))
+            mesh = _cells(axis, runs, cells, x, y, norm)
             for style in ({"color": "white", "lw": 2.4}, {"color": "black", "lw": 1.2, "ls": "--"}):
                 axis.plot(_edges(runs, x), _edges(runs, x), scaley=False, **style)
             axis.set_title(f"{name}: {_short(z)}")
@@ -132,15 +137,15 @@ def _collapse(axis: Axes, runs: xr.Dataset, mean: xr.DataArray, error: xr.DataAr
 def save_all(runs: xr.Dataset, folder: Path) -> list[Path]:
     """Write the figures that fit a sweep's axes as PNG into `folder` and return their paths; none for over two axes."""
     axes = [a for a in axes_of(runs) if runs.sizes[a] > 1]
-    figures: dict[str, Figure] = {}
+    figures: dict[str, Callable[[], Figure]] = {}
     for z in ("test_error_p", "q_first"):
         if len(axes) == 1:
-            figures[z] = line(runs, axes[0], z)
+            figures[z] = functools.partial(line, runs, axes[0], z)
         elif len(axes) == 2:
-            figures[z] = heat_map(runs, axes[0], axes[1], z)
+            figures[z] = functools.partial(heat_map, runs, axes[0], axes[1], z)
     labels = {"S", "L-S"} <= set(runs["algorithm"].values.tolist()) and len(axes) == 2 and "eta_ratio" in axes
     if labels and runs["blur_ratio"].dims == tuple(a for a in axes if a != "eta_ratio"):
-        figures["phase_diagram"] = phase_diagram(runs)
+        figures["phase_diagram"] = functools.partial(phase_diagram, runs)
     return save_figures(figures, folder)
 
 
@@ -181,6 +186,15 @@ def _along(runs: xr.Dataset, name: str) -> str:
 def _values(runs: xr.Dataset, name: str) -> np.ndarray:
     """The values of an axis, or of a label along one."""
     return np.atleast_1d(runs[name].values.squeeze())
+
+
+def _apart(runs: xr.Dataset, names: Mapping[str, str]) -> None:
+    """Raise `ConfigError` for two of some names, by what they are shown as, that lie along the same axis."""
+    taken: dict[str, str] = {}
+    for shown, name in names.items():
+        if name and (other := taken.setdefault(at := _along(runs, name), shown)) != shown:
+            raise ConfigError(f"{other} {names[other]} {shown} {name}: lie along the same axis {at}; must be two different "
+                              "ones")
 
 
 def _only(runs: xr.Dataset, used: Sequence[str], panels: str | None) -> None:

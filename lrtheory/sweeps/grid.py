@@ -9,13 +9,13 @@ import difflib
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from lrtheory.fields import convert_text, field_names
-from lrtheory.spec import ConfigError
+from lrtheory.fields import convert_text, field_names, settled
+from lrtheory.spec import MOST, ConfigError, shown
 from lrtheory.theory.config import Config
 from lrtheory.theory.timescales import blur_time, p_time, q_time
 
@@ -26,6 +26,8 @@ FIXED = ("name", "note", "problem", "network", "training", "algorithms", "seeds"
 """Config fields that cannot be an axis: parts, labels, and what gives the results their shape."""
 MOST_POINTS = 1_000_000
 """A grid with more points is taken for a mistake."""
+MOST_RUNS = 100_000_000
+"""And so is one with more runs."""
 
 
 def label_of(field: str) -> str:
@@ -122,15 +124,22 @@ class Grid:
 
     def check(self) -> "Grid":
         """Return self, or raise `ConfigError` for the first point that cannot be run."""
-        if self.points > MOST_POINTS:
-            raise ConfigError(f"--axis: {self.points:,} points; must be at most {MOST_POINTS:,}; use fewer values")
+        self.must_be_few()
         for index in np.ndindex(self.shape):
             try:
-                self.at(index).check()
+                self.at(index).judge()
             except ConfigError as error:
                 where = ", ".join(f"{axis.name} = {axis.values[k][0]}" for axis, k in zip(self.axes, index, strict=True))
                 raise ConfigError(f"at {where}: {error}" if where else str(error)) from None
         return self
+
+    def must_be_few(self) -> None:
+        """Raise `ConfigError` for more points or runs than anyone means."""
+        if self.points > MOST_POINTS:
+            raise ConfigError(f"--axis: {self.points:,} points; must be at most {MOST_POINTS:,}; use fewer values")
+        if self.runs > MOST_RUNS:
+            raise ConfigError(f"--seeds {self.config.seeds}: {self.runs:,} runs; must be at most {MOST_RUNS:,}; use fewer "
+                              "seeds or values")
 
     def coordinates(self) -> dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]]:
         """Labels of the points: {name: (dimensions, values, attributes)}; every axis, and the time scales of the theory.
@@ -182,14 +191,18 @@ def make_grid(config: Config, axes: Mapping[str | tuple[str, ...], Sequence[Any]
     >>> grid.dims, grid.shape, grid.at((1, 0)).training.eta_ratio
     (('eta_ratio', 'r'), (2, 2), 0.01)
     """
-    made = []
+    made, config = [], settled(config)
     for key, values in axes.items():
         names = (key,) if isinstance(key, str) else tuple(key)
-        rows = [row if isinstance(key, tuple) else (row,) for row in list(values)]
-        label = ",".join(names)
+        label = shown(",".join(map(str, names)))
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise ConfigError(f"--axis {label} = {shown(values)}: must be several values; give a list")
+        rows = [row if isinstance(key, tuple) else (row,) for row in itertools.islice(values, MOST_POINTS + 1)]
         if not rows:
             raise ConfigError(f"--axis {label}: no values; must be at least one; give some")
-        if any(len(row) != len(names) for row in rows):
+        if len(rows) > MOST_POINTS:
+            raise ConfigError(f"--axis {label}: more than {MOST_POINTS:,} values; must be at most so many; use fewer")
+        if any(not isinstance(row, Sequence | np.ndarray) or isinstance(row, str) or len(row) != len(names) for row in rows):
             raise ConfigError(f"--axis {label}: each value must be {len(names)} numbers, one a field")
         fields = tuple(full_name(config, name) for name in names)
         made.append(Axis(fields, tuple(tuple(_value(config, f, v) for f, v in zip(fields, row, strict=True))
@@ -246,6 +259,8 @@ def is_static(config: Config, name: str) -> bool:
 
 def full_name(config: Config, name: str) -> str:
     """The dotted name of a field that may be an axis. Raises `ConfigError`, with near names, for any other."""
+    if not isinstance(name, str):
+        raise ConfigError(f"--axis {shown(name)}: must be the name of a field; correct it")
     allowed = [f for f in field_names(config) if f not in FIXED]
     short = [f.rpartition(".")[2] for f in allowed]
     if name in allowed:
@@ -257,37 +272,45 @@ def full_name(config: Config, name: str) -> str:
                           "or engine; seeds and algorithms are dimensions of every result, set them by --seeds and "
                           "--algorithms")
     near = difflib.get_close_matches(name, short, 3)
-    raise ConfigError(f"--axis {name}: unknown field; must be one of those that lrtheory sweep --help lists"
+    raise ConfigError(f"--axis {shown(name)}: unknown field; must be one of those that lrtheory sweep --help lists"
                       + (f"; perhaps you meant {' or '.join(near)}" if near else ""))
 
 
 def _parse(text: str) -> tuple[str, list[Any]]:
     """(name, values) of "NAME=VALUES"."""
     name, equals, values = (part.strip() for part in text.partition("="))
+    said = shown(text)
     if not equals or not name or not values:
-        raise ConfigError(f"--axis {text}: must be NAME=VALUES, such as eta_ratio=1e-4,1e-2 or "
+        raise ConfigError(f"--axis {said}: must be NAME=VALUES, such as eta_ratio=1e-4,1e-2 or "
                           "'eta_ratio=geomspace(1e-5,1,12)'")
     spaced = re.fullmatch(r"(geomspace|linspace)\(([^,()]+),([^,()]+),([^,()]+)\)", values)
     if spaced is None:
         if "(" in values:
-            raise ConfigError(f"--axis {text}: must be a list of values, geomspace(first,last,count) or "
+            raise ConfigError(f"--axis {said}: must be a list of values, geomspace(first,last,count) or "
                               "linspace(first,last,count)")
         return name, [v.strip() for v in values.split(",")]
     try:
         first, last, count = float(spaced[2]), float(spaced[3]), int(spaced[4])
-        if count < 1 or not (math.isfinite(first) and math.isfinite(last)):
+        if not (1 <= count <= MOST_POINTS and abs(first) <= MOST and abs(last) <= MOST):
             raise ValueError
         if spaced[1] == "linspace":
             return name, np.linspace(first, last, count).tolist()
         if first <= 0 or last <= 0:
             raise ValueError
     except ValueError:
-        raise ConfigError(f"--axis {text}: must be finite bounds{' above 0' if spaced[1] == 'geomspace' else ''} and a "
-                          "count of at least 1") from None
+        raise ConfigError(f"--axis {said}: must be finite bounds{' above 0' if spaced[1] == 'geomspace' else ''} and a "
+                          f"count of 1 to {MOST_POINTS:,}") from None
     # the ends exactly, and numbers in between as short as their spacing allows
     return name, [float(f"{v:.12g}") for v in np.geomspace(first, last, count)]
 
 
 def _value(config: Config, name: str, value: Any) -> Any:
     """One value of an axis, as the field's own type. Raises `ConfigError`."""
-    return convert_text(Config, name, str(value) if not isinstance(value, float | np.floating) else repr(float(value)))
+    if not isinstance(value, str | int | float | np.generic | None) and getattr(value, "ndim", 1) != 0:
+        raise ConfigError(f"--axis {name} = {shown(value)}: must be a number or a word; correct it")
+    return convert_text(Config, name, repr(float(value)) if isinstance(value, float | np.floating) else _word(value))
+
+
+def _word(value: Any) -> str:
+    """What is no float as text; of a whole number with thousands of digits, that it is one."""
+    return shown(value, 400) if isinstance(value, int) else str(value)

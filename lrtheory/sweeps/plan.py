@@ -7,7 +7,7 @@ elsewhere: computing a block (theory.programs), keeping results (store), the ord
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -15,7 +15,6 @@ import numpy as np
 
 from lrtheory.algorithm import Algorithm
 from lrtheory.devices import free_memory
-from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import Grid
 from lrtheory.theory import simulate
 from lrtheory.theory.programs import (
@@ -27,7 +26,9 @@ from lrtheory.theory.programs import (
     advance,
     compile_block,
     measured,
+    must_fit,
     pieces,
+    require_room,
     run_block,
     start,
 )
@@ -42,6 +43,8 @@ CACHE = 16 * 2**20
 much (measured on two cores: 35 us a step and run at 17 MiB in all, 50 at 190)."""
 FIRST_GUESS = {"cpu": 128, "gpu": 2048, "tpu": 2048}
 """Runs of each algorithm on a device that a chunk is first tried with; it is only made smaller from there."""
+SMALLER = "choose smaller sizes (network.m_v, problem.d, problem.N)"
+"""What to do about a run that is too large."""
 CHUNK_SECONDS = 60.0
 """A chunk takes no longer if it can: it is what a kill loses and what an interrupt waits for."""
 
@@ -142,6 +145,8 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
     programs: dict[Group, Program] = {}
     seconds: dict[Group, float] = {}
 
+    require_room_for(grid, groups)
+
     def prepare(group: Group, cut: Cut) -> None:
         tell("compiling " + ", ".join(filter(None, [grid.label(group), f"{cut.block.runs} runs of each algorithm at once"])))
         programs[group] = compile_block(grid.group_config(group), grid.swept, cut.block, algorithms)
@@ -168,6 +173,12 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
             prepare(group, cut)
         _must_fit(grid, group, programs[group], runs, free)
     return Plan(grid, cut, programs, seconds, free)
+
+
+def require_room_for(grid: Grid, groups: Iterable[Group] | None = None) -> None:
+    """Raise `ConfigError` if the free memory cannot hold a single run, of some groups (None: all); nothing is traced."""
+    for group in grid.groups() if groups is None else groups:
+        require_room(grid.group_config(group), Block(1, 1), len(grid.config.algorithms), SMALLER, MEMORY_SHARE)
 
 
 def seconds_a_chunk(grid: Grid, program: Program, chunk: Chunk, budget: float = 0.5) -> float:
@@ -219,11 +230,7 @@ def _size(grid: Grid, group: Group) -> int:
 
 def _must_fit(grid: Grid, group: Group, program: Program, runs: int | None, free: int) -> None:
     """Raise `ConfigError` unless the program fits into the memory."""
-    if program.memory <= MEMORY_SHARE * free:
-        return
     label = grid.label(group)
-    where = f" of {label}" if label else ""
-    remedy = ("choose smaller sizes (network.m_v, problem.d, problem.N)" if program.block.runs == 1
-              else "lower --chunk" if runs is not None else "choose smaller sizes, or start anew with --chunk 1")
-    raise ConfigError(f"memory: {program.block.runs} run(s) at once{where} need {program.memory / 2**30:.3g} GiB; must be "
-                      f"at most {MEMORY_SHARE:.0%} of the {free / 2**30:.3g} GiB that are free; {remedy}")
+    remedy = (SMALLER if program.block.runs == 1 else "lower --chunk" if runs is not None
+              else "choose smaller sizes, or start anew with --chunk 1")
+    must_fit(program, remedy, MEMORY_SHARE, free, f" of {label}" if label else "")

@@ -4,20 +4,21 @@ Lives here: summary.json and points.csv of a sweep, `load`. Lives elsewhere: one
 the chunks on disk (store), tables (tables).
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from lrtheory.files import STORE, SUMMARY, read_dataset, write_json, write_whole
-from lrtheory.labelled import config_of, plain
+from lrtheory.fields import parse
+from lrtheory.files import STORE, SUMMARY, Damaged, read_dataset, reason, write_json, write_whole
+from lrtheory.labelled import RUN_DIMS, config_of, plain
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import tables
-from lrtheory.sweeps.course import SESSIONS
-from lrtheory.sweeps.store import MANIFEST, missing_files, open_results
+from lrtheory.sweeps.course import sessions
+from lrtheory.sweeps.store import MANIFEST, Store, is_sealed, missing_files, open_results, read_manifest
 from lrtheory.theory.config import Config
+from lrtheory.vision.config import Experiment
 
 
 def save(folder: Path) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def save(folder: Path) -> dict[str, Any]:
     summary = {"name": config.name, "note": config.note, "axes": axes, "points": math.prod(map(len, axes.values())),
                "algorithms": runs["algorithm"].values.tolist(), "seeds": runs.sizes["seed"],
                "runs": runs["diverged_at"].size, "diverged": tables.diverged(runs),
-               "sessions": json.loads((folder / SESSIONS).read_text())}
+               "sessions": sessions(folder)}
     write_json(folder / SUMMARY, summary)
     return summary
 
@@ -41,16 +42,43 @@ def load(folder: str | Path) -> xr.Dataset:
     that is not finished the runs that are there are read at once, the others are nan, and `done` tells them apart.
     Raises `ConfigError` if there are no results, or a finished sweep has lost files.
     """
-    store = Path(folder) / STORE
-    if not store.is_dir() or not (Path(folder) / MANIFEST).is_file():
-        return read_dataset(folder)
+    folder = Path(folder)
+    if not is_sealed(folder) and not (folder / MANIFEST).is_file():
+        return _must_be_results(folder, read_dataset(folder))
+    grid, cut = read_manifest(folder)
+    if cut is None or not (folder / STORE).is_dir():
+        raise ConfigError(f"{folder}: nothing of this sweep is there yet; must have begun; `lrtheory sweep --resume "
+                          f"{folder}` computes it")
     try:
-        results = open_results(store)
-        lost = 0 if "done" in results else missing_files(store)
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
-        raise ConfigError(f"{folder}: damaged ({str(error).splitlines()[0]}); must be whole; `lrtheory sweep --resume "
-                          f"{folder}` repairs it") from None
-    if lost:
-        raise ConfigError(f"{folder}: {lost} files are missing; must be whole; `lrtheory sweep --resume {folder}` computes "
-                          "them again")
-    return results
+        store = Store(folder / STORE, grid, cut, grid.config.algorithms)
+        if is_sealed(folder):
+            store.must_be_whole()
+        else:
+            _must_be_as_before(store)
+        return open_results(folder / STORE)
+    except Exception as error:  # damage, and what others put there, may raise anything
+        raise ConfigError(f"{folder}: damaged ({reason(error)}); must be as it was written; `lrtheory sweep --resume "
+                          f"{folder}` computes again what is not") from None
+
+
+def _must_be_as_before(store: Store) -> None:
+    """Raise `Damaged` unless a store of an earlier version, without seals, has its files and is of its manifest's config."""
+    results = open_results(store.place)
+    if lost := 0 if "done" in results else missing_files(store.place):
+        raise Damaged(f"{lost} files are missing")
+    plain = {"name": "", "note": ""}
+    if config_of(results, Config).replace(**plain) != store.grid.config.replace(**plain):
+        raise Damaged(f"{MANIFEST} has another config than the results")
+
+
+def _must_be_results(folder: Path, found: xr.Dataset) -> xr.Dataset:
+    """A dataset, if it is of the kind that is written here. Raises `ConfigError`."""
+    try:
+        text = found.attrs["config"]
+        config_of(found, Experiment if "model" in parse(text, "its config") else Config).judge()
+        if not set(RUN_DIMS) <= set(found.sizes) or 0 in found.sizes.values() or "diverged_at" not in found:
+            raise Damaged(f"no runs in it, with dimensions {', '.join(RUN_DIMS)} and diverged_at")
+    except Exception as error:  # attributes of others may be anything
+        raise ConfigError(f"{folder}: its {STORE} is not what `lrtheory run` writes ({reason(error)}); must be; give "
+                          "another folder") from None
+    return found

@@ -4,10 +4,12 @@ Lives here: the folder's manifest, the arrays, writing and checking chunks, open
 such (files), what a chunk is (plan), when it is computed (course), what the numbers say (results).
 
 A store has one array for each measurement, with the grid's axes, algorithm, seed (and record) as dimensions and one
-file for each chunk of the sweep. Files appear by renaming and carry a checksum; a chunk counts once the file of `done`,
-written last, is there too.
+file for each chunk of the sweep. Files appear by renaming; a chunk counts once the file of `done`, written last, is there
+too. Beside it, each chunk has a seal: which sweep it is of, its place in it, and the digests of its files; and so have the
+labels, everything in the store that is no chunk.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -23,14 +25,14 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore, MemoryStore
 
-from lrtheory import fields
+from lrtheory import fields, files, keys
 from lrtheory.fields import from_json, to_json
-from lrtheory.files import STORE, write_whole
+from lrtheory.files import STORE, Damaged, read_sealed, write_sealed
 from lrtheory.labelled import config_of, names_of
 from lrtheory.provenance import environment
 from lrtheory.spec import ConfigError
-from lrtheory.sweeps.grid import Axis, Grid
-from lrtheory.sweeps.plan import Chunk, Cut
+from lrtheory.sweeps.grid import Grid, make_grid
+from lrtheory.sweeps.plan import Chunk, Cut, chunks
 from lrtheory.theory import simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
@@ -38,49 +40,92 @@ from lrtheory.theory.programs import Measured, measured
 
 MANIFEST = "sweep.json"
 """What a folder has to be that of a sweep."""
+SEALS, LABELS = "seals", "labels.json"
+"""The folder of seals, with a copy of the manifest; the seal of the labels."""
 Place = Path | MemoryStore
 """Where a store lies: a path on disk, or memory."""
 
 
 def describe(grid: Grid, cut: Cut | None) -> dict[str, Any]:
     """The manifest: everything that determines the numbers, and how they are cut."""
-    tree: dict[str, Any] = {"config": json.loads(to_json(grid.config)),
+    tree: dict[str, Any] = {"config": json.loads(to_json(grid.config)), "random": keys.described(),
                             "axes": [{"fields": list(a.fields), "values": [list(v) for v in a.values]} for a in grid.axes]}
     return tree | ({} if cut is None else {"chunk": {"axes": list(cut.axes), "seeds": cut.seeds}})
 
 
 def write_manifest(folder: Path, grid: Grid, cut: Cut | None) -> None:
-    """Write the manifest, whole or not at all. Raises `OSError` where the disk does not take it."""
-    write_whole(folder / MANIFEST, json.dumps(describe(grid, cut), indent=1) + "\n")
+    """Write the manifest, whole or not at all, and a copy. Raises `OSError` where the disk does not take it."""
+    (folder / SEALS).mkdir(exist_ok=True)
+    for where in (folder, folder / SEALS):
+        write_sealed(where / MANIFEST, describe(grid, cut))
 
 
 def read_manifest(folder: Path) -> tuple[Grid, Cut | None]:
     """The grid of a sweep folder, and how it was cut if that is decided. Raises `ConfigError`."""
     path = folder / MANIFEST
+    tree = _manifest(folder)
     try:
-        tree = json.loads(path.read_text())
         config = from_json(json.dumps(tree["config"]), Config, str(path))
-        axes = tuple(Axis(tuple(a["fields"]), tuple(tuple(v) for v in a["values"])) for a in tree["axes"])
+        axes = {tuple(a["fields"]): [tuple(v) for v in a["values"]] for a in tree["axes"]}
+        if len(axes) < len(tree["axes"]):
+            raise Damaged("an axis comes twice")
         cut = tree.get("chunk")
-        return Grid(config, axes), Cut(tuple(cut["axes"]), cut["seeds"]) if cut else None
+        grid = make_grid(config, axes)
+        grid.must_be_few()
+        if cut is not None and not (len(cut["axes"]) == len(axes) and all(
+                type(n) is int and 0 < n <= most for n, most in
+                zip((*cut["axes"], cut["seeds"]), (*grid.shape, grid.config.seeds), strict=True))):
+            raise Damaged("its chunks are impossible")
+        return grid, Cut(tuple(cut["axes"]), cut["seeds"]) if cut is not None else None
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ConfigError(f"{path}: damaged ({files.reason(error)}); restore it, or start anew in another folder") from None
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The tree of a manifest that is as it was written. Raises `ConfigError`."""
+    path, copy = folder / MANIFEST, folder / SEALS / MANIFEST
+    try:
+        if not path.exists() or copy.parent.exists():
+            return read_sealed(path)
+        tree = fields.parse(fields.read_text(path), str(path))  # written by an earlier version, without a digest
+        if not isinstance(tree, dict):
+            raise Damaged("no manifest")
+        return tree
     except OSError as error:
         raise ConfigError(f"{folder}: no sweep to be found there ({path.name}: {error.strerror}); give a folder that "
                           "lrtheory sweep wrote") from None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{path}: damaged ({error}); restore it, or start anew in another folder") from None
+    except ValueError as error:
+        remedy = "restore it, or start anew in another folder"
+        with contextlib.suppress(OSError, ValueError):
+            read_sealed(copy)
+            remedy = f"its copy is whole: cp {copy} {path}"
+        raise ConfigError(f"{path}: damaged ({files.reason(error)}); {remedy}") from None
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether a sweep's folder has seals; those of earlier versions have none."""
+    return (folder / SEALS).is_dir()
 
 
 def differences(grid: Grid, other: Grid) -> list[str]:
     """What tells two sweeps apart, a line a field: "training.eta1: 0.02 in the folder, 0.03 asked for"."""
     def facts(grid: Grid) -> dict[str, Any]:
-        unnamed = grid.config.replace(name="", note="")  # no number depends on these
-        tree = describe(dataclasses.replace(grid, config=unnamed), None)
+        tree = _numbers(grid, None)
         axes = {"axis " + "+".join(a["fields"]): a["values"] for a in tree["axes"]}
         return tree["config"] | axes | {"order of the axes": list(grid.dims)}
 
     return fields.differences(facts(grid), facts(other))
+
+
+def random_differences(folder: Path) -> list[str]:
+    """What tells apart how random numbers were made in a folder and would be here, likewise."""
+    here = keys.described()
+    return fields.differences({"random numbers": _manifest(folder).get("random", here)}, {"random numbers": here})
+
+
+def _numbers(grid: Grid, cut: Cut | None) -> dict[str, Any]:
+    """The manifest without what no number depends on."""
+    return describe(dataclasses.replace(grid, config=grid.config.replace(name="", note="")), cut)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +149,10 @@ class Store:
         if isinstance(self.place, MemoryStore):
             return self._skeleton(self.place)
         self.place.mkdir(exist_ok=True)
-        for stray in [*self.place.rglob("*.partial"), *self.place.parent.glob("*.partial")]:
-            stray.unlink(missing_ok=True)
+        self.seals.mkdir(exist_ok=True)
+        for where in (self.place.rglob, self.place.parent.glob, self.seals.glob):
+            for stray in where("*.partial"):
+                stray.unlink(missing_ok=True)
         for stray in self.place.parent.glob(".skeleton-*"):
             shutil.rmtree(stray, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=self.place.parent, prefix=".skeleton-") as scratch:
@@ -118,6 +165,8 @@ class Store:
                 elif not here.is_file() or here.read_bytes() != file.read_bytes():
                     shutil.copyfile(file, here.with_name(here.name + ".partial"))
                     here.with_name(here.name + ".partial").replace(here)
+            names = [file.relative_to(fresh).as_posix() for file in sorted(fresh.rglob("*")) if file.is_file()]
+            write_sealed(self.seals / LABELS, {"sweep": self.identity, "files": files.digests(fresh, names)})
 
     def _skeleton(self, target: LocalStore | MemoryStore) -> None:
         """The group with its coordinates and empty arrays."""
@@ -153,6 +202,18 @@ class Store:
                 for k in range(grid.shape[at])]
         return (grid.dims[at], "record"), np.stack(rows), STEP
 
+    @property
+    def seals(self) -> Path:
+        """The folder of seals."""
+        assert isinstance(self.place, Path)
+        return self.place.parent / SEALS
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """A digest of everything that names the numbers: config, axes, seeds, algorithms, and how they are cut."""
+        tree = _numbers(self.grid, self.cut)
+        return files.digest({k: v for k, v in tree.items() if k != "random"} | {"algorithms": list(self.algorithms)})
+
     def write(self, chunk: Chunk, found: Measured) -> None:
         """Store a chunk, `done` last. Raises `OSError` where the disk does not take it; the chunk is then not there."""
         box = tuple(slice(r.start, r.stop) for r in chunk.box)
@@ -160,21 +221,48 @@ class Store:
             self.unmark(chunk)
         for name, values in found.items():
             self.arrays[name][(*box[:-1], slice(None), box[-1])] = values
+        if isinstance(self.place, Path):
+            write_sealed(self._seal(chunk), self._contents(chunk))
         self.arrays["done"][box] = True
 
+    def _seal(self, chunk: Chunk) -> Path:
+        return self.seals / ("-".join(map(str, chunk.number)) + ".json")
+
+    def _contents(self, chunk: Chunk) -> dict[str, Any]:
+        """What the seal of a chunk says."""
+        assert isinstance(self.place, Path)
+        names = [self._file(a, chunk).relative_to(self.place).as_posix() for n, a in self.arrays.items() if n != "done"]
+        return {"sweep": self.identity, "chunk": list(chunk.number), "files": files.digests(self.place, names)}
+
     def holds(self, chunk: Chunk) -> bool:
-        """Whether a chunk is there, every file of it present and true to its checksum."""
-        box = tuple(slice(r.start, r.stop) for r in chunk.box)
+        """Whether a chunk is there, every file of it present and as it was written."""
+        return self.lacks(chunk) is None
+
+    def lacks(self, chunk: Chunk) -> str | None:
+        """Why a chunk does not count as there, in words; None if it does."""
+        if lost := [a for a in self.arrays.values() if not self._file(a, chunk).is_file()]:
+            return f"{len(lost)} files are missing"
         try:
-            for name, array in self.arrays.items():
-                if not self._file(array, chunk).is_file():
-                    return False
-                values = np.asarray(array[box if name == "done" else (*box[:-1], slice(None), box[-1])])
-                if name == "done" and not values.all():
-                    return False
-        except (ValueError, RuntimeError, OSError):  # checksum, decompression, length
-            return False
-        return True
+            if read_sealed(self._seal(chunk)) != self._contents(chunk):
+                return "it is not what was written there"
+            box = tuple(slice(r.start, r.stop) for r in chunk.box)
+            return None if np.asarray(self.arrays["done"][box]).all() else "its mark is damaged"
+        except (ValueError, RuntimeError, OSError) as error:  # of a seal; of the mark's checksum or length
+            return files.reason(error)
+
+    def must_be_whole(self) -> None:
+        """Raise `Damaged` unless the labels, and every chunk that is there, are as they were written for this sweep."""
+        assert isinstance(self.place, Path)
+        seal = read_sealed(self.seals / LABELS)
+        if seal["sweep"] != self.identity:
+            raise Damaged("its labels are those of another sweep")
+        files.must_be_same(self.place, seal["files"])
+        files.must_fit(self.place, lambda array: not _is_measured(array))
+        boxes = [c for group in self.grid.groups() for c in chunks(self.grid, self.cut, group)]
+        there = [chunk for chunk in boxes if self.has_mark(chunk)]
+        if bad := [(chunk, why) for chunk in there if (why := self.lacks(chunk)) is not None]:
+            chunk, why = bad[0]
+            raise Damaged(f"{len(bad)} of {len(boxes)} chunks; of chunk {'-'.join(map(str, chunk.number))} {why}")
 
     def unmark(self, chunk: Chunk) -> None:
         """Make a damaged chunk count as missing, until it is written anew."""

@@ -9,8 +9,8 @@ import math
 from typing import Any, Literal, get_args
 
 from lrtheory.algorithm import AlgorithmName, check_runs
-from lrtheory.fields import changed
-from lrtheory.spec import require, require_choice, spec, static
+from lrtheory.fields import changed, settled
+from lrtheory.spec import MOST, require, require_choice, require_count, require_words, spec, static
 from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
 from lrtheory.theory.timescales import stability_bound
@@ -48,7 +48,14 @@ class Config:
     """the verdict asks for a test error on P of S at least this many times that of L-S"""
 
     def check(self) -> "Config":
-        """Return self, or raise `ConfigError` with the first thing that is wrong."""
+        """Return self, its values as Python's own numbers and tuples, or raise `ConfigError` with the first thing wrong."""
+        config = settled(self)
+        config.judge()
+        return config
+
+    def judge(self) -> None:
+        """Raise `ConfigError` with the first thing that is wrong, of a config whose values are of their fields' types."""
+        require_words(self.name, self.note)
         self.problem.check()
         self.network.check()
         self.training.check(self.problem.n_train)
@@ -58,8 +65,9 @@ class Config:
                 "training.activation_noise_form", None, "set for the algorithm S+noise", "choose example or shared")
         require(1 <= self.records <= self.training.steps, "records", self.records,
                 f"between 1 and training.steps = {self.training.steps}", "record less often or train longer")
-        require(self.n_test >= 1, "n_test", self.n_test, "at least 1", "4096 resolve an error of 0.5%")
-        require(self.required_ratio >= 1, "required_ratio", self.required_ratio, "at least 1", "2 asks for twice")
+        require_count("n_test", self.n_test, 1, "4096 resolve an error of 0.5%")
+        require(1 <= self.required_ratio <= MOST, "required_ratio", self.required_ratio, f"between 1 and {MOST:g}",
+                "2 asks for twice")
         bound = stability_bound(self.problem)
         require(self.training.eta1 < bound, "training.eta1", self.training.eta1,
                 f"below the stability bound 2/lambda_max = {bound:.4g} of this problem",
@@ -69,7 +77,6 @@ class Config:
         require(self.adaptive or self.training.step_time < bound, "training.step_time", self.training.step_time,
                 f"below the stability bound 2/lambda_max = {bound:.4g} of this problem (K eta is one gradient step)",
                 "lower it; 0 takes K = 1")
-        return self
 
     def _check_infinite(self) -> None:
         """Raise `ConfigError` for what the infinite-width engine cannot do."""

@@ -4,6 +4,7 @@ Lives here: one function a figure, each taking a dataset and returning a matplot
 (style), numbers (results), tables at the terminal (cli).
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from lrtheory.style import (
     algorithm_style,
     save_figures,
     styled,
+    wrapped,
 )
 from lrtheory.theory.config import Config
 
@@ -146,7 +148,7 @@ def overlay(runs: Mapping[str, xr.Dataset], theory: xr.Dataset, metric: str = "c
         when, predicted = (undiverged(theory.sel(algorithm=name))[m].mean("seed") for m in ("time", metric))
         axis.plot(when, predicted, **DASHED, color="black", zorder=3)
         axis.set_title(name)
-    axes[0].set_ylabel(str(theory[metric].attrs["long_name"].partition(";")[0]))
+    axes[0].set_ylabel(wrapped(str(theory[metric].attrs["long_name"].partition(";")[0]), 2.4))
     _legend_above(figure, axes[0], theory)
     return figure
 
@@ -199,7 +201,7 @@ FIGURES: dict[str, Draw] = {f.__name__: f for f in (learning_order, test_error_o
 
 def save_all(results: xr.Dataset, folder: Path, theory: xr.Dataset | None = None) -> list[Path]:
     """Write every figure as PNG into `folder` (made if needed), with the prediction if given, and return the paths."""
-    return save_figures({name: draw(results, theory) for name, draw in FIGURES.items()}, folder)
+    return save_figures({name: functools.partial(draw, results, theory) for name, draw in FIGURES.items()}, folder)
 
 
 def _panels(count: int, columns: int | None = None, sharey: bool = False) -> tuple[Figure, list[Axes]]:

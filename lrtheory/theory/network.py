@@ -13,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lrtheory.linalg import matmul
-from lrtheory.spec import require, require_choice, require_positive, spec, static, swept
+from lrtheory.spec import require, require_choice, require_count, require_positive, spec, static, swept
 
 Variant = Literal["block", "conv"]
 """Values of `Network.variant`."""
@@ -77,7 +77,8 @@ class Network:
                 "1e-12 serves r down to 2e-5")
         for name in ("m_w", "m_v"):
             value = getattr(self, name)
-            require(value >= 2 and value % 2 == 0, f"network.{name}", value, "an even number of at least 2",
+            require_count(f"network.{name}", value, 2, "half of the neurons carry +1/sqrt(m), half -1/sqrt(m)")
+            require(value % 2 == 0, f"network.{name}", value, "an even number of at least 2",
                     "half of the neurons carry +1/sqrt(m), half -1/sqrt(m)")
         require_positive("network.tau_w", self.tau_w)
         require_positive("network.tau_v", self.tau_v)

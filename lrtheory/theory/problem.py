@@ -13,7 +13,18 @@ import jax.numpy as jnp
 from jax import Array
 
 from lrtheory.linalg import matmul
-from lrtheory.spec import ConfigError, require, require_choice, require_nonnegative, require_positive, spec, static, swept
+from lrtheory.spec import (
+    MOST,
+    ConfigError,
+    require,
+    require_choice,
+    require_count,
+    require_nonnegative,
+    require_positive,
+    spec,
+    static,
+    swept,
+)
 
 P_ONLY, MIXED, Q_ONLY = 0, 1, 2
 """Codes of the paper's groups; further ones count on from 3. A training set holds P-only first and Q-only last."""
@@ -135,12 +146,14 @@ class Problem:
 
     def check(self) -> None:
         """Raise `ConfigError` for numbers that describe no distribution."""
-        require(self.d >= 2, "problem.d", self.d, "at least 2", "z and zeta need two dimensions")
+        require_count("problem.d", self.d, 2, "z and zeta need two dimensions")
         if (self.N is None) == (self.kappa is None):
             raise ConfigError(f"problem.N = {self.N} and problem.kappa = {self.kappa}: give exactly one; "
                               "set the other to None (N = d/kappa^2)")
         if self.kappa is not None:
             require_positive("problem.kappa", self.kappa)
+        require(0 < self.n_train < 2**31, "problem.N", self.n_train, "between 1 and 2^31 - 1",
+                "give other N, or d and kappa (N = d/kappa^2)")
         require_choice("problem.groups", self.groups, get_args(GroupDraw))
         for name in ("p0", "q0"):
             value = getattr(self, name)
@@ -154,7 +167,8 @@ class Problem:
             require(0 <= group.share <= 1, f"{where}.share", group.share, "a probability in [0, 1]", "lower or raise it")
             for half in ("p", "q"):
                 value = getattr(group, half)
-                require(math.isfinite(value), f"{where}.{half}", value, "a finite number", "1: true, -1: false, 0: absent")
+                require(math.isfinite(value) and abs(value) <= MOST, f"{where}.{half}", value,
+                        f"a finite number of at most {MOST:g}", "1: true, -1: false, 0: absent")
         total = self.p0 + self.q0 + sum(g.share for g in self.extra_groups)
         extra = "".join(f" + share of {g.name}" for g in self.extra_groups)
         require(total <= 1, f"problem.p0 + problem.q0{extra}", total, "at most 1",

@@ -9,6 +9,7 @@ nothing: JAX keeps what it has compiled for a function, and `functions` keeps th
 """
 
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +23,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lrtheory import schedule
 from lrtheory.algorithm import Algorithm, stacked
-from lrtheory.devices import RUNS, compiler_options, run_mesh
-from lrtheory.spec import require
+from lrtheory.devices import RUNS, compiler_options, free_memory, require_working, run_mesh
+from lrtheory.spec import ConfigError, require
 from lrtheory.theory import simulate
 from lrtheory.theory.config import Config
 
@@ -225,6 +226,7 @@ def lower_block(config: Config, swept: tuple[str, ...], block: Block,
 def compile_block(config: Config, swept: tuple[str, ...], block: Block,
                   algorithms: Mapping[str, Algorithm] | None = None) -> Program:
     """`lower_block` compiled for the local devices; arguments as there. What was compiled before is not compiled again."""
+    require_working()
     started = time.perf_counter()
     with ThreadPoolExecutor(1) as beside:  # the compiler works while Python traces
         lowered = lower_block(config, swept, block, algorithms, early=lambda begin: beside.submit(begin.compile))
@@ -315,6 +317,47 @@ def measured(config: Config) -> dict[str, tuple[np.dtype, bool]]:
     return {name: (np.dtype(x.dtype), over_time)
             for found, over_time in zip(jax.eval_shape(whole, config, jnp.asarray(0)), (True, False), strict=True)
             for name, x in found.items()}
+
+
+def least_bytes(config: Config, block: Block, count: int) -> int:
+    """Bytes that a block of runs of `count` algorithms holds at least: data, states and results; nothing is allocated.
+
+    Of sizes that JAX cannot index, what the largest array alone would take.
+    """
+    p, n = config.problem, config.network
+    largest = max(p.d * p.n_train, p.d * config.n_test, p.d * max(n.widths) if config.engine == "dense" else 0)
+    if largest >= 2**40:
+        return 4 * largest * block.seeds
+    setting, run = jax.eval_shape(lambda seed: simulate.begin(config, _any(), seed), jnp.asarray(0))
+    results = sum(kind.itemsize * (config.records + 1 if over_time else 1) for kind, over_time in measured(config).values())
+
+    def size(tree: Any) -> int:
+        return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+    return block.seeds * size(setting) + block.runs * count * (size(run) + results)
+
+
+def require_room(config: Config, block: Block, count: int, remedy: str, share: float = 1.0) -> None:
+    """Raise `ConfigError` for a block of runs of `count` algorithms that the free memory cannot hold; nothing is traced."""
+    p, n = config.problem, config.network
+    rows = p.n_train + config.n_test + p.d
+    roughly = block.runs * count * (rows * (p.d + sum(n.widths)) + p.n_train**2 + 100 * config.records)  # numbers, too many
+    free = free_memory()
+    spread = 1 if jax.default_backend() == "cpu" else min(jax.local_device_count(), block.runs)
+    if 4 * roughly <= 0.1 * free:
+        return
+    needed = least_bytes(config, block, count) / spread
+    if needed > share * free:
+        raise ConfigError(f"memory: {block.runs * count:,} run(s) need at least {needed / 2**30:.3g} GiB; must be at "
+                          f"most {share:.0%} of the {free / 2**30:.3g} GiB that are free; {remedy}")
+
+
+def must_fit(program: Program, remedy: str, share: float = 1.0, free: int | None = None, where: str = "") -> None:
+    """Raise `ConfigError` unless a compiled program fits into a share of the free memory (bytes; None: measured)."""
+    free = free_memory() if free is None else free
+    if program.memory > share * free:
+        raise ConfigError(f"memory: {program.block.runs} run(s) at once{where} need {program.memory / 2**30:.3g} GiB; must "
+                          f"be at most {share:.0%} of the {free / 2**30:.3g} GiB that are free; {remedy}")
 
 
 def _any() -> Algorithm:

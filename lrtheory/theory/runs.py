@@ -12,10 +12,14 @@ import xarray as xr
 
 from lrtheory import labelled
 from lrtheory.algorithm import Algorithm
-from lrtheory.theory import simulate
+from lrtheory.devices import require_working
+from lrtheory.theory import programs, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
-from lrtheory.theory.programs import Block, Progress, compile_block, run_block
+from lrtheory.theory.programs import Block, Progress, compile_block, must_fit, names, run_block
+
+FEWER = "lower --seeds, --records, --n-test or sizes (network.m_v, problem.d, problem.N)"
+"""What to do about a run that is too large."""
 
 
 def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
@@ -36,15 +40,23 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
 
     All algorithms of a seed share its data, initial weights and noise. For more than one configuration: `sweep`.
     """
-    config.check()
+    config = config.check()
+    require_working()
+    require_room(config, algorithms)
     started = time.perf_counter()
     program = compile_block(config, (), Block(1, config.seeds), algorithms)
+    must_fit(program, FEWER)
     found = run_block(program, {}, config.first_seed + np.arange(config.seeds), progress=progress)
     return labelled.dataset(
         {name: values[0] for name, values in found.items()}, described(config.problem), config, program.names,
         {"step": ("record", simulate.record_steps(config), STEP)},
         {"compile_seconds": round(program.compile_seconds, 3), "wall_seconds": round(time.perf_counter() - started, 3),
          "devices_used": program.mesh.size})
+
+
+def require_room(config: Config, algorithms: Mapping[str, Algorithm] | None = None) -> None:
+    """Raise `ConfigError` for a run that the free memory cannot hold; arguments as of `run`. Nothing is allocated."""
+    programs.require_room(config, Block(1, config.seeds), len(names(config, algorithms)), FEWER)
 
 
 def predict(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,

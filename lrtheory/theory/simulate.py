@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lrtheory import noise
+from lrtheory import keys, noise
 from lrtheory.algorithm import Algorithm
 from lrtheory.schedule import ScheduleState
 from lrtheory.theory.config import Config
@@ -73,7 +73,7 @@ class Run(NamedTuple):
 
 def datasets(config: Config, seed: ArrayLike) -> tuple[Data, Data]:
     """The training set and the test points of a seed, whatever the engine and the algorithm."""
-    data_key, test_key, _, _ = jax.random.split(jax.random.key(seed), 4)
+    data_key, test_key, _, _ = jax.random.split(keys.key(seed), 4)
     data = sample(config.problem, data_key)
     return data, sample_test(config.problem, data, config.n_test, test_key)
 
@@ -81,7 +81,7 @@ def datasets(config: Config, seed: ArrayLike) -> tuple[Data, Data]:
 def begin(config: Config, algorithm: Algorithm, seed: Array) -> tuple[Setting, Run]:
     """Draw data, test points and weights from the seed, and start the clock."""
     engine = ENGINES[config.engine]
-    _, _, weights_key, noise_key = jax.random.split(jax.random.key(seed), 4)
+    _, _, weights_key, noise_key = jax.random.split(keys.key(seed), 4)
     data, test = datasets(config, seed)
     inputs = engine.prepare(config, data)
     network = engine.init(config, inputs, weights_key)

@@ -14,8 +14,10 @@ from lrtheory import noise
 from lrtheory.algorithm import Algorithm, unknown
 from lrtheory.schedule import anneal_at_loss, constant
 from lrtheory.spec import (
+    MOST,
     require,
     require_choice,
+    require_count,
     require_nonnegative,
     require_positive,
     spec,
@@ -112,14 +114,17 @@ class Training:
         require_positive("training.eta1", self.eta1)
         require(0 < self.eta_ratio <= 1, "training.eta_ratio", self.eta_ratio, "in (0, 1]",
                 "eta2 = eta_ratio * eta1 is the small rate")
+        require_positive("training.eta_ratio", self.eta_ratio)
         for name in ("weight_decay", "noise_level", "loss_smoothing", "stop_loss", "activation_noise",
                      "activation_noise_after", "step_time", "tolerance"):
             require_nonnegative(f"training.{name}", getattr(self, name))
         require(self.eta1 * self.weight_decay < 1, "training.eta1 * training.weight_decay",
                 self.eta1 * self.weight_decay, "below 1", "the decay would overshoot zero; lower either")
-        require(not math.isnan(self.eps1), "training.eps1", self.eps1, "a number", "give the excess loss to anneal at")
-        require(self.anneal_time > 0, "training.anneal_time", self.anneal_time, "positive", "give a time, or inf")
-        require(self.steps >= 1, "training.steps", self.steps, "at least 1", "give the number of steps")
+        require(not MOST < abs(self.eps1) < math.inf and not math.isnan(self.eps1), "training.eps1", self.eps1, "a number",
+                "give the excess loss to anneal at")
+        require(self.anneal_time == math.inf or 0 < self.anneal_time <= MOST, "training.anneal_time", self.anneal_time,
+                f"positive and at most {MOST:g}", "give a time, or inf")
+        require_count("training.steps", self.steps, 1, "give the number of steps")
         if self.activation_noise_form is not None:
             require_choice("training.activation_noise_form", self.activation_noise_form, get_args(ActivationNoise))
         if self.batch_size is not None:

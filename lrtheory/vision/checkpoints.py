@@ -3,64 +3,140 @@
 Lives here: saving, restoring, whose they are. Lives elsewhere: what a state is (simulate), when it is kept (runs).
 """
 
+import contextlib
+import hashlib
 import json
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import jax
 import numpy as np
 
-from lrtheory.fields import differences, to_json
-from lrtheory.files import write_whole
+from lrtheory import keys
+from lrtheory.algorithm import Algorithm
+from lrtheory.fields import differences, parse, read_text, to_json
+from lrtheory.files import digest, digests, read_sealed, write_json, write_sealed
 from lrtheory.spec import ConfigError
 from lrtheory.vision import simulate
+from lrtheory.vision.cifar import Images
 from lrtheory.vision.config import Experiment
 from lrtheory.vision.programs import Job
 
+CLAIM = "experiment.json"
+"""The file that says whose checkpoints a folder holds."""
 
-def claim(folder: Path, config: Experiment) -> None:
-    """Say in the folder of checkpoints whose they are. Raises `ConfigError` if they are another experiment's."""
+
+def claim(folder: Path, config: Experiment, images: Images, algorithms: Mapping[str, Algorithm] | None) -> str:
+    """Say in the folder of checkpoints whose they are, and return a digest of it.
+
+    Theirs are the experiment, its images, schedules of your own and how random numbers are made: all that decides the
+    numbers. Raises `ConfigError` if the folder holds those of others, or ones of which nothing says whose they are.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    path, text = folder / "experiment.json", to_json(config.replace(name="", note=""))
-    if path.exists() and (found := path.read_text()) != text:
-        try:
-            differ = "; ".join(differences(json.loads(found), json.loads(text)))
-        except ValueError:
-            differ = "its experiment.json is damaged"
+    path, tree = folder / CLAIM, json.loads(to_json(config.replace(name="", note="")))
+    tree |= {"images": _images(images), "random": keys.described(), "schedules": {
+        name: _schedule(algorithm) for name, algorithm in (algorithms or {}).items()}}
+    tree = json.loads(json.dumps(tree))
+    try:
+        found = parse(read_text(path), str(path)) if path.exists() else None
+        if found is None and any(p.is_dir() for p in folder.iterdir()):
+            raise ValueError
+    except (OSError, ValueError):
+        raise ConfigError(f"{folder}: holds checkpoints of unknown origin ({CLAIM} is missing or damaged); must be of this "
+                          "experiment; choose another folder") from None
+    if found is not None and found != tree:
+        differ = "; ".join(differences(found, tree)) if isinstance(found, dict) else f"{CLAIM} is damaged"
         raise ConfigError(f"{folder}: holds checkpoints of another experiment; must be of this one ({differ}); choose "
                           "another folder")
-    write_whole(path, text)
+    if found is None:
+        write_json(path, tree)
+    return digest(tree)
+
+
+def _images(images: Images) -> str:
+    """A digest of images and classes, wherever they come from."""
+    whole = hashlib.sha256()
+    for each in images[:4]:
+        whole.update(f"{each.shape}{each.dtype}".encode())
+        whole.update(np.ascontiguousarray(each))
+    return whole.hexdigest()
+
+
+def _schedule(algorithm: Algorithm) -> dict[str, Any]:
+    """The structure of an algorithm's schedules and every number in them, as JSON has them."""
+    leaves, structure = jax.tree.flatten_with_path(algorithm)
+    return {"structure": str(structure)} | {
+        jax.tree_util.keystr(path, simple=True, separator="."): f"{np.asarray(leaf).dtype} {np.asarray(leaf).tolist()}"
+        for path, leaf in leaves}
 
 
 class Checkpoints:
-    """States of a job on disk: whole or not at all, the latest two (orbax)."""
+    """States of a job on disk: whole or not at all, the latest two (orbax), each with a seal: its files and whose it is."""
 
-    def __init__(self, folder: Path, job: Job) -> None:
-        """In a folder of the job's own within `folder`."""
+    def __init__(self, folder: Path, job: Job, whose: str) -> None:
+        """In a folder of the job's own within `folder`; `whose`: the digest that `claim` returned."""
         import orbax.checkpoint as ocp  # takes a second, and only those who keep states need it
 
-        self.args = ocp.args
-        where = (folder / str(job).replace(" ", "-")).absolute()
-        self.manager = ocp.CheckpointManager(where, options=ocp.CheckpointManagerOptions(
-            max_to_keep=2, create=True, enable_async_checkpointing=False))
+        self.args, self.whose = ocp.args, f"{whose} {job}"
+        self.where = (folder / "-and-".join(f"{quote(name, safe='+')}-seed-{seed}" for name, seed in job.runs)).absolute()
+        self.seals = self.where.with_name(self.where.name + ".seals")
+        self.seals.mkdir(parents=True, exist_ok=True)
+        with _quietly():
+            self.manager = ocp.CheckpointManager(self.where, options=ocp.CheckpointManagerOptions(
+                max_to_keep=2, create=True, enable_async_checkpointing=False))
 
     def save(self, epoch: int, state: simulate.State, history: dict[str, np.ndarray]) -> None:
         """Keep the state after `epoch` epochs; a rerun after a fault may find it there already."""
         self.manager.save(epoch, args=self.args.StandardSave({"state": jax.tree.leaves(state), "history": history}),
                           force=True)
+        write_sealed(self._seal(epoch), self._contents(epoch))
+        for old in self.seals.glob("*.json"):
+            if not (self.where / old.stem).exists():
+                old.unlink()
 
     def latest(self, state: simulate.State, history: dict[str, np.ndarray]) -> tuple[int, simulate.State, dict] | None:
-        """(epochs, state, history) of the latest whole checkpoint, shaped like those given; None if there is none."""
+        """(epochs, state, history) of the latest whole checkpoint, shaped like those given; None if there is none.
+
+        One that is damaged, or is not this job's, is removed: the one before it counts, or the start.
+        """
         leaves, tree = jax.tree.flatten(state)
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), {"state": leaves, "history": history})
-        for epoch in sorted(self.manager.all_steps(), reverse=True):
-            try:
-                found = self.manager.restore(epoch, args=self.args.StandardRestore(like))
-            except Exception:  # damaged, in whatever way: the one before it, or from the start
+        with _quietly():
+            for epoch in sorted(self.manager.all_steps(), reverse=True):
+                with contextlib.suppress(Exception):  # damaged, in whatever way; orbax reads none that does not fit its seal
+                    if read_sealed(self._seal(epoch)) == self._contents(epoch):
+                        found = self.manager.restore(epoch, args=self.args.StandardRestore(like))
+                        kept = {n: np.array(v) for n, v in found["history"].items()}
+                        return epoch, jax.tree.unflatten(tree, found["state"]), kept
                 self.manager.delete(epoch)
-                continue
-            return epoch, jax.tree.unflatten(tree, found["state"]), {n: np.array(v) for n, v in found["history"].items()}
         return None
+
+    def _seal(self, epoch: int) -> Path:
+        return self.seals / f"{epoch}.json"
+
+    def _contents(self, epoch: int) -> dict[str, Any]:
+        """What the seal of a checkpoint says."""
+        step = self.where / str(epoch)
+        names = sorted(p.relative_to(step).as_posix() for p in step.rglob("*") if p.is_file())
+        return {"whose": self.whose, "epoch": epoch, "files": digests(step, names)}
 
     def close(self) -> None:
         """End its threads."""
         self.manager.close()
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the pages that orbax logs of what is damaged."""
+    loggers = [logging.getLogger(name) for name in ("absl", "orbax")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

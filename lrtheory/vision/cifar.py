@@ -4,7 +4,8 @@ Lives here: where images are looked for, how their files are read and checked. L
 (patches).
 
 Files are only ever read by name: nothing of an archive is extracted, and a pickle may build lists, dictionaries, numbers,
-strings and uint8 arrays, nothing else.
+strings and uint8 arrays, nothing else. Only regular files are read, and no more of them than CIFAR-10 has, whatever sizes
+they say they have.
 """
 
 import gzip
@@ -20,7 +21,7 @@ import urllib.request
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import platformdirs
@@ -42,6 +43,8 @@ PER_BATCH = 10_000
 PIXELS = 3 * 32 * 32
 """Bytes of an image."""
 _TOO_LARGE = 2 * PER_BATCH * (PIXELS + 1)  # bytes; the largest real file is half of it
+_MOST = 7 * _TOO_LARGE  # bytes of an archive, unpacked or not; the real ones have half of it
+_MEMBERS, _NAME = 1000, 2**16  # members of an archive, and bytes of a header that tells a long name; real ones: 9, and none
 
 
 class Images(NamedTuple):
@@ -109,12 +112,10 @@ def synthetic(n_train: int = 512, n_test: int = 256, seed: int = 0) -> Images:
 
 def _find(where: Path) -> Path | None:
     """The layout's folder or the archive at or in a path."""
-    if where.name in LAYOUTS and where.is_dir():
+    if where.is_file() or (where.name in LAYOUTS and where.is_dir()):
         return where
-    if where.is_file():
-        return where
-    candidates = [where / name for name in LAYOUTS] + [where / archive for archive in LAYOUTS.values()]
-    return next((c for c in candidates if c.exists()), None)
+    folders, archives = [where / name for name in LAYOUTS], [where / archive for archive in LAYOUTS.values()]
+    return next((c for c in folders if c.is_dir()), None) or next((c for c in archives if c.is_file()), None)
 
 
 def _members(found: Path) -> dict[str, bytes]:
@@ -123,25 +124,36 @@ def _members(found: Path) -> dict[str, bytes]:
     wanted = set(stems) | {f"{stem}.bin" for stem in stems}
     members: dict[str, bytes] = {}
 
-    def take(name: str, size: int, read: Callable[[], bytes]) -> None:
-        if size > _TOO_LARGE:
-            raise ConfigError(f"{found}: {name} has {size:,} bytes; must be at most {_TOO_LARGE:,}; this is no CIFAR-10")
-        members[name] = read()
+    def take(name: str, stream: IO[bytes]) -> None:
+        members[name] = stream.read(_TOO_LARGE + 1)
+        if len(members[name]) > _TOO_LARGE:
+            raise ConfigError(f"{found}: {name} has more than {_TOO_LARGE:,} bytes; must have at most so many; this is no "
+                              "CIFAR-10")
 
     try:
         if found.is_dir():
-            for file in found.iterdir():
-                if file.name in wanted:
-                    take(file.name, file.stat().st_size, file.read_bytes)
+            for name in wanted:
+                file = found / name
+                if file.exists() and not file.is_file():  # a device has no end, and a pipe may never begin
+                    raise ConfigError(f"{file}: is no regular file; must be one; get it again")
+                if file.exists():
+                    with file.open("rb") as stream:
+                        take(name, stream)
         else:
-            with tarfile.open(found, "r:gz") as archive:
-                for member in archive:
+            with gzip.open(found) as unpacked, tarfile.open(
+                    fileobj=_Bounded(unpacked), mode="r|", tarinfo=_Modest) as archive:
+                for count, member in enumerate(archive):
                     name = Path(member.name).name
+                    if count >= _MEMBERS:
+                        raise ConfigError(f"{found}: has more than {_MEMBERS:,} members; must be an archive of CIFAR-10; "
+                                          "get it again")
                     if member.isreg() and name in wanted:
                         stream = archive.extractfile(member)
                         assert stream is not None, "a regular member has contents"
-                        take(name, member.size, stream.read)
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+                        take(name, stream)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"{found}: cannot be read as a .tar.gz ({error}); it may be truncated; get it again") from None
     except OSError as error:
         raise ConfigError(f"{found}: cannot be read ({error.strerror or error}); correct the path or its rights") from None
@@ -151,6 +163,32 @@ def _members(found: Path) -> dict[str, bytes]:
     missing = [name for name in stems if name not in members and f"{name}.bin" not in members] or stems
     raise ConfigError(f"{found}: {missing[0]} is missing; must hold data_batch_1 to 5 and test_batch, all as Python or all "
                       "as binary files; get the archive again")
+
+
+class _Bounded:
+    """What an archive unpacks to, up to where no CIFAR-10 ends."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream, self.left = stream, _MOST
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        self.left -= size
+        if self.left < 0:
+            raise tarfile.ReadError(f"more than {_MOST:,} bytes in it")
+        return self.stream.read(size)
+
+
+class _Modest(tarfile.TarInfo):
+    """A member whose header is one that CIFAR-10 could have."""
+
+    @classmethod
+    def frombuf(cls, *arguments: Any) -> "tarfile.TarInfo":
+        """The member that a header describes."""
+        member = super().frombuf(*arguments)
+        if member.size < 0 or (member.size > _NAME and member.type not in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE)):
+            raise tarfile.ReadError(f"a header says {member.size:,} bytes")
+        return member
 
 
 def _images(members: Mapping[str, bytes], source: str, per_batch: int) -> Images:
@@ -310,12 +348,15 @@ def _receive(url: str, part: Path, tell: Callable[[str], None]) -> None:
         resumed = answer.status == 206
         start = have if resumed else 0
         length = answer.headers.get("Content-Length")
-        total = start + int(length) if length else None
+        total = start + int(length) if length and length.isdecimal() else None
         done, shown = start, 0
         with part.open("ab" if resumed else "wb") as file:
             while block := answer.read(1 << 18):
                 file.write(block)
                 done += len(block)
+                if done > _MOST:
+                    raise ConfigError(f"{answer.url}: sends more than {_MOST:,} bytes; must send CIFAR-10; get it by other "
+                                      "means")
                 if total and done * 10 // total > shown:
                     shown = done * 10 // total
                     tell(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB")

@@ -11,9 +11,19 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from lrtheory.algorithm import Algorithm, AlgorithmName, check_runs, unknown
-from lrtheory.fields import changed
+from lrtheory.fields import changed, settled
 from lrtheory.schedule import Schedule, step_decay
-from lrtheory.spec import require, require_choice, require_nonnegative, require_positive, spec, static, swept
+from lrtheory.spec import (
+    require,
+    require_choice,
+    require_count,
+    require_nonnegative,
+    require_positive,
+    require_words,
+    spec,
+    static,
+    swept,
+)
 from lrtheory.vision.models import SmallCNN, WideResNet
 from lrtheory.vision.patches import PatchLaw
 
@@ -55,13 +65,13 @@ class Model:
         """Raise `ConfigError` for a network there cannot be."""
         require_choice("model.kind", self.kind, get_args(ModelKind))
         require_choice("model.compute", self.compute, get_args(Compute))
-        require(self.depth >= 10 and (self.depth - 4) % 6 == 0, "model.depth", self.depth, "6 n + 4, at least 10",
-                "for example 16, 22, 28")
-        require(self.widen >= 1, "model.widen", self.widen, "at least 1", "10 is the paper's")
-        require(len(self.widths) > 0 and min(self.widths) > 0, "model.widths", self.widths, "positive",
-                "for example 16 32 64")
-        require(len(self.strides) == len(self.widths) and min(self.strides) > 0, "model.strides", self.strides,
-                f"{len(self.widths)} positive numbers, one for each of model.widths", "for example 2 2 1")
+        require(10 <= self.depth <= 1000 and (self.depth - 4) % 6 == 0, "model.depth", self.depth,
+                "6 n + 4, at least 10 and at most 1000", "for example 16, 22, 28")
+        require(1 <= self.widen <= 1000, "model.widen", self.widen, "between 1 and 1000", "10 is the paper's")
+        require(0 < len(self.widths) <= 100 and all(0 < w <= 10**5 for w in self.widths), "model.widths", self.widths,
+                "positive, up to 100 of at most 100,000", "for example 16 32 64")
+        require(len(self.strides) == len(self.widths) and all(0 < s <= 32 for s in self.strides), "model.strides",
+                self.strides, f"{len(self.widths)} numbers from 1 to 32, one for each of model.widths", "for example 2 2 1")
 
 
 @spec
@@ -123,10 +133,11 @@ class SGD:
 
     def check(self) -> None:
         """Raise `ConfigError` for numbers no training can have."""
-        require(self.epochs >= 1, "training.epochs", self.epochs, "at least 1", "60 are the paper's")
+        require_count("training.epochs", self.epochs, 1, "60 are the paper's")
         for name in ("eta1", "anneal", "anneal_small"):
             require_positive(f"training.{name}", getattr(self, name))
-        require(0 < self.eta_ratio <= 1, "training.eta_ratio", self.eta_ratio, "in (0, 1]",
+        require_positive("training.eta_ratio", self.eta_ratio)
+        require(self.eta_ratio <= 1, "training.eta_ratio", self.eta_ratio, "in (0, 1]",
                 "the small rate is eta_ratio * eta1")
         for name in ("activation_noise", "anneal_noise", "weight_decay"):
             require_nonnegative(f"training.{name}", getattr(self, name))
@@ -172,7 +183,14 @@ class Experiment:
     """a checkpoint each so many epochs"""
 
     def check(self) -> "Experiment":
-        """Return self, or raise `ConfigError` with the first thing that is wrong."""
+        """Return self, its values as Python's own numbers and tuples, or raise `ConfigError` with the first thing wrong."""
+        config = settled(self)
+        config.judge()
+        return config
+
+    def judge(self) -> None:
+        """Raise `ConfigError` with the first thing that is wrong, of a config whose values are of their fields' types."""
+        require_words(self.name, self.note)
         self.model.check()
         self.patch.check()
         self.training.check()
@@ -182,13 +200,11 @@ class Experiment:
         require(1 <= self.training.batch_size <= self.n_train, "training.batch_size", self.training.batch_size,
                 f"between 1 and n_train = {self.n_train}", "lower it")
         require(0 <= self.margin < 1, "margin", self.margin, "in [0, 1)", "0 asks for more accurate, by whatever amount")
-        require(self.at_once >= 1, "at_once", self.at_once, "at least 1", "1 trains one run after another")
+        require_count("at_once", self.at_once, 1, "1 trains one run after another")
         require_choice("spread", self.spread, get_args(Spread))
         require(self.spread == "runs" or self.at_once == 1, "at_once", self.at_once, "1 with spread batch",
                 "either runs share a device or devices share a run")
-        require(self.checkpoint_epochs >= 1, "checkpoint_epochs", self.checkpoint_epochs, "at least 1",
-                "give the epochs between checkpoints")
-        return self
+        require_count("checkpoint_epochs", self.checkpoint_epochs, 1, "give the epochs between checkpoints")
 
     @property
     def steps_per_epoch(self) -> int:

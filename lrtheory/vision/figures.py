@@ -6,12 +6,12 @@ Lives here: one function a figure. Lives elsewhere: how figures look (style), th
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from lrtheory import keys
 from lrtheory.labelled import config_of, estimate, undiverged
 from lrtheory.style import GREY, Figure, algorithm_style, save_figures, styled
 from lrtheory.vision import patches, simulate
@@ -103,7 +103,7 @@ def samples(config: Experiment, images: Images) -> Figure:
     if config.patch.share > 0:
         rows |= {"z + ζ": patches.stamp(data.patch, x, classes, one, one),
                  "z − ζ": patches.stamp(data.patch, x, classes, -one, one),
-                 "patch only": patches.only(config.patch, data.patch, jax.random.key(0), x, classes)}
+                 "patch only": patches.only(config.patch, data.patch, keys.key(0), x, classes)}
     figure = Figure(figsize=(9, 1.0 * len(rows) + 0.3), layout="constrained")
     axes = figure.subplots(len(rows), len(CLASSES), squeeze=False)
     for row, (label, shown) in zip(axes, rows.items(), strict=True):
@@ -118,7 +118,7 @@ def samples(config: Experiment, images: Images) -> Figure:
     return figure
 
 
-def save_all(results: xr.Dataset, config: Experiment, images: Images, folder: Path) -> None:
-    """Write every figure as PNG into `folder`, made if needed."""
-    save_figures({"accuracies": accuracies(results), "before_and_after": patch_before_and_after(results),
-                  "samples": samples(config, images)}, folder)
+def save_all(results: xr.Dataset, config: Experiment, images: Images, folder: Path) -> list[Path]:
+    """Write every figure as PNG into `folder`, made if needed, and return the paths."""
+    return save_figures({"accuracies": lambda: accuracies(results), "samples": lambda: samples(config, images),
+                         "before_and_after": lambda: patch_before_and_after(results)}, folder)

@@ -23,7 +23,9 @@ import xarray as xr
 
 from lrtheory import labelled
 from lrtheory.algorithm import Algorithm
+from lrtheory.devices import free_memory, require_working
 from lrtheory.spec import require
+from lrtheory.vision import simulate
 from lrtheory.vision.checkpoints import Checkpoints, claim
 from lrtheory.vision.cifar import Images
 from lrtheory.vision.config import Experiment
@@ -55,6 +57,20 @@ def jobs(config: Experiment, names: Sequence[str]) -> list[list[Job]]:
     return [list(group) for _, group in itertools.groupby(each, key=lambda job: job.runs[0][1])]
 
 
+def require_room(config: Experiment, count: int | None = None) -> None:
+    """Raise `ConfigError` for trainings that the free memory cannot hold; `count` algorithms, None: the config's.
+
+    What is held at least: results of every run, weights, momentum and gradient of those under way.
+    """
+    count, free = len(config.algorithms) if count is None else count, free_memory()
+    results = 4 * len(MEASURED) * count * config.seeds * config.training.epochs + 200 * count * config.seeds
+    if results <= free:  # else there is no need to look at the network
+        under_way = config.at_once * (count if config.interleave else 1)
+        results += 12 * simulate.parameter_count(config) * under_way
+    require(results <= free, "seeds, training.epochs, model", f"{results / 2**30:.3g} GiB at least",
+            f"at most the {free / 2**30:.3g} GiB of memory that are free", "lower one of them")
+
+
 def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorithm] | None = None,
         checkpoints: Path | None = None, progress: Progress | None = None, keep: Callable[[xr.Dataset], Any] | None = None,
         stop: Callable[[], bool] = lambda: False, until: float = math.inf) -> xr.Dataset:
@@ -75,16 +91,18 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
       A dataset with dimensions algorithm, seed, record; record k is taken after epoch k + 1.
 
     Raises:
-      ConfigError: a field is impossible, or `checkpoints` holds those of another experiment.
+      ConfigError: a field is impossible, or `checkpoints` holds those of another experiment: other numbers, schedules of
+        your own, images or settings of random numbers.
       Interrupted: `stop` asked for it, or `until` came.
     """
-    config.check()
+    config = config.check()
     for name, have, wanted in (("n_train", len(images.train), config.n_train), ("n_test", len(images.test), config.n_test)):
         require(wanted <= have, name, wanted, f"at most the {have:,} images there are", "lower it")
     names = tuple(algorithms) if algorithms is not None else config.algorithms
+    require_working()
+    require_room(config, len(names))
     schedules = dict(algorithms) if algorithms is not None else {n: config.training.algorithm(n) for n in names}
-    if checkpoints is not None:
-        claim(checkpoints, config)
+    whose = claim(checkpoints, config, images, algorithms) if checkpoints is not None else ""
     devices: list[Any] = [jax.local_devices()] if config.spread == "batch" else list(jax.local_devices())
     todo = jobs(config, names)
     devices = devices[: len(todo)]
@@ -98,7 +116,7 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
             if group is None:
                 return
             under_way = [_Training(Course(config, job, [schedules[name] for name, _ in job.runs], images, device),
-                                   checkpoints, record) for job in group]
+                                   checkpoints, whose, record) for job in group]
             _together(under_way, record, lambda: stop() or ended.is_set(), until)
 
     with ThreadPoolExecutor(len(devices)) as pool:
@@ -170,12 +188,12 @@ class _Record:
 class _Training:
     """A job under way: its state, how far it is, what it has measured. What a checkpoint has is not done again."""
 
-    def __init__(self, course: Course, checkpoints: Path | None, record: _Record) -> None:
+    def __init__(self, course: Course, checkpoints: Path | None, whose: str, record: _Record) -> None:
         self.course, self.record = course, record
         epochs, runs = course.config.training.epochs, course.job.runs
         self.history = {name: np.full((len(runs), epochs), np.nan, np.float32) for name in MEASURED}
         self.state, self.epoch, self.saved, self.begun = course.begin(), 0, 0, False
-        self.kept = Checkpoints(checkpoints, course.job) if checkpoints is not None else None
+        self.kept = Checkpoints(checkpoints, course.job, whose) if checkpoints is not None else None
         if self.kept is not None and (found := self.kept.latest(self.state, self.history)) is not None:
             self.epoch, self.history, self.saved = found[0], found[2], found[0]
             self.state = jax.device_put(found[1], course.device)

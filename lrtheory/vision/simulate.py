@@ -16,6 +16,7 @@ import optax
 from jax import Array
 
 from lrtheory.algorithm import Algorithm
+from lrtheory.keys import key as key_of
 from lrtheory.schedule import ScheduleState, scale_by_rate
 from lrtheory.vision import patches
 from lrtheory.vision.cifar import Images
@@ -68,7 +69,7 @@ def tally(shape: tuple[int, ...] = ()) -> Tally:
 def keys(seed: int | Array) -> dict[str, Array]:
     """The keys of a seed, by what they are for."""
     names = ("images", "test", "patch", "flags", "weights", "order", "draws", "measure")
-    return dict(zip(names, jax.random.split(jax.random.key(seed), len(names)), strict=True))
+    return dict(zip(names, jax.random.split(key_of(seed), len(names)), strict=True))
 
 
 def choose(config: Experiment, images: Images, seed: int) -> Data:
@@ -110,7 +111,7 @@ def begin(config: Experiment, algorithm: Algorithm, seed: Array) -> State:
 
 def parameter_count(config: Experiment) -> int:
     """Trainable numbers of the network."""
-    shapes = jax.eval_shape(lambda: config.model.build().init({"params": jax.random.key(0)}, jnp.zeros((1, 32, 32, 3))))
+    shapes = jax.eval_shape(lambda: config.model.build().init({"params": key_of(0)}, jnp.zeros((1, 32, 32, 3))))
     return sum(math.prod(p.shape) for p in jax.tree.leaves(shapes["params"]))
 
 

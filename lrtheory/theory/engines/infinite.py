@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lrtheory import noise
+from lrtheory import keys, noise
 from lrtheory.linalg import matmul
 from lrtheory.noise import Move
 from lrtheory.theory import kernel
@@ -265,7 +265,7 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     `rate` is eta, `count` K and `level` that of the activation noise (tau0 |x|), all (); `slope` gives dL/df (N,) of f (N,).
     """
     noisy = config.training.activation_noise_form is not None
-    f, pullback = forward(config, inputs, state, Perturbation(level, jax.random.key(0)) if noisy else None)
+    f, pullback = forward(config, inputs, state, Perturbation(level, keys.key(0)) if noisy else None)
     start, start_f1, start_g, _ = pullback(slope(f))
     def attempt(half: _Try, case: Array) -> tuple[_Try, _Try]:
         """All K, the first half, and the second half from where the first one led: one after another, compiled once."""

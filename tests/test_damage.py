@@ -1,0 +1,298 @@
+"""What is on disk is what was written, or is refused in one line: kills, flips, losses, exchanges, edits, crafted stores."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import AXES, environment, vary
+
+import lrtheory as lt
+from lrtheory import files, keys, labelled
+from lrtheory.cli.main import main
+from lrtheory.spec import ConfigError
+from lrtheory.sweeps import course, plan, store
+from lrtheory.sweeps.grid import make_grid
+from lrtheory.theory.measure import described
+from lrtheory.theory.programs import measured
+
+
+def invented(config, shape=()):
+    """Measurements of runs that never were: {name: values}."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for name, (kind, over_time) in measured(config).items():
+        size = (*shape, len(config.algorithms), config.seeds) + (config.records + 1,) * over_time
+        found[name] = rng.uniform(1, 100, size).astype(kind)
+    return found | {"diverged_at": np.full((*shape, len(config.algorithms), config.seeds), np.inf, np.float32)}
+
+
+@pytest.fixture(scope="module")
+def config():
+    from lrtheory.theory.network import Network
+    from lrtheory.theory.problem import Problem
+    from lrtheory.theory.training import Training
+
+    return lt.Config(problem=Problem(d=8, N=40, p0=0.1, q0=0.25, r=0.3, z_norm=2.0), network=Network(m_w=16, m_v=32),
+                     training=Training(eta1=0.5, eta_ratio=0.1, steps=60), seeds=3, records=6, n_test=64)
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
+    """(folder, dataset) of a run."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    files.prepare_folder(folder, config)
+    runs = labelled.dataset(invented(config), described(config.problem), config, config.algorithms,
+                            {"step": ("record", np.arange(7), {})}, {})
+    files.write_results(folder, runs, {})
+    return folder, runs
+
+
+@pytest.fixture(scope="module")
+def swept(config, tmp_path_factory):
+    """(folder, dataset) of a sweep of 6 points and 4 seeds in 12 chunks."""
+    folder = tmp_path_factory.mktemp("sweeps") / "whole"
+    folder.mkdir()
+    grid = make_grid(vary(config, seeds=4), AXES)
+    cut = plan.cut_for(grid, 2)
+    store.write_manifest(folder, grid, cut)
+    place = store.Store(folder / files.STORE, grid, cut, grid.config.algorithms)
+    place.prepare()
+    found = invented(grid.config, grid.shape)
+    for chunk in plan.chunks(grid, cut, (None, None)):
+        box = tuple(slice(r.start, r.stop) for r in chunk.box)
+        place.write(chunk, {name: v[(*box[:-1], slice(None), box[-1])] for name, v in found.items()})
+    return folder, lt.load(folder).load()
+
+
+def refused(call, *arguments) -> str:
+    """What it complains of, in one line; empty where it takes it."""
+    said = ""
+    try:
+        call(*arguments)
+    except ConfigError as error:
+        said = str(error)
+    assert not said or said.isprintable()
+    return said
+
+
+def equal_or_refused(folder, runs):
+    """Whether a folder is refused; where it loads, it has the very numbers."""
+    if said := refused(lambda: lt.load(folder).load()):
+        assert "damaged" in said or "no results" in said or "no sweep" in said
+        return True
+    found = lt.load(folder).load()
+    if "done" in found:  # unfinished, and it says so
+        assert not found["done"].all()
+        return True
+    xr.testing.assert_identical(found, runs)
+    return False
+
+
+def damages(folder: Path, chance: random.Random):
+    """Every file in turn lost, emptied, cut, exchanged with its neighbour, and with a bit of it flipped."""
+    there = sorted(p for p in folder.rglob("*") if p.is_file())
+    for k, file in enumerate(there):
+        contents = file.read_bytes()
+        flipped = bytearray(contents)
+        flipped[chance.randrange(len(contents))] ^= 1 << chance.randrange(8)
+        other = there[k - 1].read_bytes()
+        for changed in (None, b"", contents[: len(contents) // 2], bytes(flipped), other):
+            if changed == contents:
+                continue
+            file.unlink()
+            if changed is not None:
+                file.write_bytes(changed)
+            yield file, changed
+            file.write_bytes(contents)
+
+
+def test_every_damage_to_a_run_is_found(run, tmp_path):
+    """In the store; one flip may rename what says that there are checksums, which changes no number."""
+    _, runs = run
+    shutil.copytree(run[0], tmp_path / "copy")
+    found = [equal_or_refused(tmp_path / "copy", runs) for _ in damages(tmp_path / "copy/results.zarr", random.Random(1))]
+    assert len(found) > 400
+    assert found.count(False) <= 1
+    assert not equal_or_refused(tmp_path / "copy", runs)
+    (tmp_path / "copy/results.zarr/time/c/0/0/1").write_bytes(b"more")
+    assert "was not written with it" in refused(lt.load, tmp_path / "copy")
+    words = ["export", str(tmp_path / "copy"), "--to", str(tmp_path / "a.csv")]
+    assert main(words) == 2
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_every_damage_to_a_sweep_is_found(swept, tmp_path, monkeypatch):
+    """In the store and its seals: refused, with --resume as the remedy; and what is resumed finds the same damage."""
+    _, runs = swept
+    shutil.copytree(swept[0], tmp_path / "copy")
+    copy = tmp_path / "copy"
+    chance, seen = random.Random(2), []
+    for part in ("results.zarr", "seals"):
+        for file, _ in damages(copy / part, chance):
+            if file.name != store.MANIFEST and chance.random() < 0.04:
+                seen.append(equal_or_refused(copy, runs))
+    assert len(seen) > 50
+    assert all(seen)
+    assert not equal_or_refused(copy, runs)
+    grid, cut = store.read_manifest(copy)
+    place = store.Store(copy / files.STORE, grid, cut, grid.config.algorithms)
+    first, second, *_ = plan.chunks(grid, cut, (None, None))
+    for array in place.arrays.values():
+        shutil.copyfile(place._file(array, first), place._file(array, second))
+    assert "--resume" in refused(lt.load, copy)
+    assert [place.holds(c) for c in (first, second)] == [True, False]
+    shutil.copyfile(place._seal(first), place._seal(second))
+    assert not place.holds(second)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("0.02", "0.03"), ('"seeds": 4', '"seeds": 3'), ('"first_seed": 0', '"first_seed": 1'),
+    ('"z_norm": 2.0', '"z_norm": 2.5'), ('"L-S"', '"S+noise"'), ("{", "")])
+def test_a_manifest_that_was_changed_is_not_believed(swept, tmp_path, old, new):
+    copy = tmp_path / "copy"
+    shutil.copytree(swept[0], copy)
+    manifest = copy / store.MANIFEST
+    text = manifest.read_text()
+    assert old in text
+    manifest.write_text(text.replace(old, new, 1))
+    for call in (lt.load, store.read_manifest):
+        assert "its copy is whole: cp" in refused(call, copy)
+    shutil.copyfile(copy / store.SEALS / store.MANIFEST, manifest)
+    assert not equal_or_refused(copy, swept[1])
+
+
+def test_a_manifest_with_a_digest_of_its_own_is_not_believed_either(swept, tmp_path):
+    """Its chunks and labels know of which sweep they are."""
+    copy = tmp_path / "copy"
+    shutil.copytree(swept[0], copy)
+    tree = files.read_sealed(copy / store.MANIFEST)
+    tree["axes"][0]["values"][0] = [0.03]
+    for where in (copy, copy / store.SEALS):
+        files.write_sealed(where / store.MANIFEST, tree)
+    assert "labels are those of another sweep" in refused(lt.load, copy)
+    grid, cut = store.read_manifest(copy)
+    place = store.Store(copy / files.STORE, grid, cut, grid.config.algorithms)
+    assert not any(place.holds(c) for c in plan.chunks(grid, cut, (None, None)))
+
+
+def test_other_settings_of_random_numbers_do_not_go_on_with_a_sweep(swept, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(swept[0], copy)
+    grid, _ = store.read_manifest(copy)
+    monkeypatch.setattr(keys, "described", lambda: "dice")
+    assert "random numbers: \"threefry2x32" in refused(course._must_be_the_same, copy, grid)
+
+
+def test_a_sweep_of_an_earlier_version_loads_and_is_not_resumed(swept, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(swept[0], copy)
+    tree = files.read_sealed(copy / store.MANIFEST)
+    del tree["random"]
+    (copy / store.MANIFEST).write_text(json.dumps(tree))
+    shutil.rmtree(copy / store.SEALS)
+    xr.testing.assert_identical(lt.load(copy).load(), swept[1])
+    grid, _ = store.read_manifest(copy)
+    assert "an earlier version wrote it" in refused(course._must_be_the_same, copy, grid)
+    tree["config"]["problem"]["r"] = 0.31
+    (copy / store.MANIFEST).write_text(json.dumps(tree))
+    assert "another config than the results" in refused(lt.load, copy)
+
+
+def test_a_run_of_an_earlier_version_loads_if_it_was_written_to_its_end(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run[0], copy)
+    run[1].to_zarr(copy / files.STORE, mode="w", consolidated=False)
+    xr.testing.assert_identical(lt.load(copy), run[1])
+    (copy / files.SUMMARY).unlink()
+    assert "not written to its end" in refused(lt.load, copy)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np, xarray as xr
+from lrtheory import files
+few = xr.Dataset({f"v{k}": (("a", "b"), np.full((2, 3), float(k))) for k in range(8)}, {"a": np.array(["x", "y"], "T")})
+counts = []
+for last in [10**9, *range(0, int(sys.argv[2]), 5)]:
+    folder = Path(sys.argv[1]) / str(last)
+    folder.mkdir()
+    if not (pid := os.fork()):
+        seen = [0]
+        def hook(event, arguments):
+            if event in ("open", "os.rename", "os.mkdir") and (event != "open" or not isinstance(arguments[2], int)
+                                                                or arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+                seen[0] += 1
+                if seen[0] > last:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(hook)
+        files.write_store(folder / files.STORE, few)
+        (folder / "calls").write_text(str(seen[0]))
+        os._exit(0)
+    os.waitpid(pid, 0)
+"""
+
+
+def test_killed_at_any_write_a_run_is_whole_or_not_there(tmp_path):
+    """Every fifth of the calls that change the disk is the last one."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path), "200"], env=environment(),
+                          timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    whole = files.read_dataset(tmp_path / str(10**9))
+    calls = int((tmp_path / f"{10**9}/calls").read_text())
+    assert calls > 50
+    killed = [p for p in tmp_path.iterdir() if int(p.name) < calls]
+    assert len(killed) > 10
+    for folder in killed:
+        if not refused(files.read_dataset, folder):
+            xr.testing.assert_identical(files.read_dataset(folder), whole)
+
+
+@pytest.mark.parametrize("attributes", [
+    {"config": 3}, {"config": None}, {"config": "["}, {"config": "[]"}, {"config": "{}"}, {"config": '{"model": 1}'},
+    {"config": [1]}, {"config": {"a": 1}}, {}])
+def test_a_store_of_others_is_refused_in_one_line(tmp_path, attributes):
+    few = xr.Dataset({"x": (("n",), np.arange(3.0))}, attrs=attributes)
+    files.write_store(tmp_path / files.STORE, few)
+    assert "is not what `lrtheory run` writes" in refused(lt.load, tmp_path)
+    shutil.rmtree(tmp_path / files.STORE)
+    (tmp_path / files.SUMMARY).write_text("{}")
+    few.to_zarr(tmp_path / files.STORE, consolidated=False)
+    assert "is not what `lrtheory run` writes" in refused(lt.load, tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("shape", [2**50, 2**50]), ("shape", [2**60]), ("shape", [-1]), ("shape", "many"), ("data_type", "float4096"),
+    ("data_type", {"name": "x"}), ("codecs", []), ("codecs", [{"name": "pickle"}]), ("chunk_grid", None),
+    ("node_type", "soup"), ("attributes", 3), ("attributes", {"units": "days since never"}),
+    ("attributes", {"scale_factor": "x"}), ("dimension_names", ["algorithm"] * 2), ("zarr_format", 2), ("fill_value", "x")])
+def test_a_crafted_array_is_refused_in_one_line(run, tmp_path, key, value):
+    copy = tmp_path / "copy"
+    shutil.copytree(run[0], copy)
+    array = copy / files.STORE / "time/zarr.json"
+    tree = json.loads(array.read_text())
+    array.write_text(json.dumps(tree | {key: value}))
+    root = copy / files.STORE / files.ROOT
+    tree = json.loads(root.read_text())
+    tree["attributes"][files.CHECKSUMS] = {"files": files.digests(copy / files.STORE, files._files(copy / files.STORE))}
+    tree["attributes"][files.CHECKSUMS]["digest"] = files.digest(tree)
+    root.write_text(json.dumps(tree))
+    assert "results.zarr" in refused(lt.load, copy)
+
+
+def test_folders_that_are_something_else_are_refused_in_one_line(tmp_path):
+    os.mkfifo(tmp_path / "sweep.json")
+    (tmp_path / "results.zarr").write_text("a file")
+    for words in (["export", str(tmp_path), "--to", str(tmp_path / "a.csv")], ["sweep", "--resume", str(tmp_path)],
+                  ["cifar", "--resume", str(tmp_path)], ["plot", str(tmp_path), "--x", "r", "--y", "loss_p"],
+                  ["run", "--config", str(tmp_path / "sweep.json")], ["run", "--config", str(tmp_path)],
+                  ["run", "--config", "/dev/zero"], ["export", "/dev/null", "--to", "a.csv"],
+                  ["export", "\0", "--to", "a.csv"]):
+        assert main(words) == 2, words

@@ -1,0 +1,88 @@
+"""What figures of sweeps show: each line its own data, equal colours for equal values, labels read to their ends."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from lrtheory.spec import ConfigError
+from lrtheory.sweeps import figures as maps
+
+LONG = "cross-entropy on the examples of the group that carries both halves, of the network without activation noise; a note"
+
+
+@pytest.fixture
+def swept():
+    """Invented errors of three algorithms over r and kappa, each a factor of 10 below the last."""
+    dims = ("r", "kappa", "algorithm", "seed")
+    factor = np.array([1.0, 0.1, 0.01])[None, None, :, None]
+    values = factor * np.linspace(0.2, 0.4, 6).reshape(3, 2)[:, :, None, None] * np.linspace(0.9, 1.1, 4)
+    values[0, 0] = 0.05  # equal in all panels
+    return xr.Dataset({"test_error_p": (dims, values), "loss_mixed": (dims, values, {"long_name": LONG, "units": "nat"}),
+                       "diverged_at": (dims, np.full(values.shape, np.inf))},
+                      coords={"r": [0.1, 0.2, 0.3], "kappa": [0.5, 0.6], "algorithm": ["L-S", "S", "S+noise"],
+                              "seed": np.arange(4)})
+
+
+def test_panels_of_algorithms_have_a_line_each_and_it_is_theirs(swept):
+    part = maps.select(swept, {"kappa": "0.5"})
+    figure = maps.line(part, "r", "test_error_p", "algorithm")
+    shown = [a for a in figure.axes if a.get_visible()]
+    assert [a.get_title() for a in shown] == ["L-S", "S", "S+noise"]
+    for axis in shown:
+        (line,) = axis.lines
+        assert line.get_label() == axis.get_title()
+        assert [t.get_text() for t in axis.get_legend().get_texts()] == [axis.get_title()]
+        expected = part["test_error_p"].sel(algorithm=axis.get_title()).mean("seed").squeeze()
+        np.testing.assert_allclose(line.get_ydata(), expected)
+    whole = maps.line(part, "r", "test_error_p")
+    assert [line.get_label() for line in whole.axes[0].lines] == ["L-S", "S", "S+noise"]
+    by_kappa = maps.line(maps.select(swept, {"algorithm": "S"}), "r", "test_error_p", "kappa")
+    assert [len(a.lines) for a in by_kappa.axes[:2]] == [1, 1]
+
+
+@pytest.mark.parametrize("measurement", ["test_error_p", "loss_mixed"])
+@pytest.mark.parametrize("panels", ["algorithm", "kappa"])
+def test_equal_values_have_equal_colours_in_all_panels(swept, measurement, panels):
+    part = swept if panels == "algorithm" else maps.select(swept.assign_coords(kappa=[0.5, 0.6]), {"algorithm": "S"})
+    y = "kappa" if panels == "algorithm" else "lambda"
+    if panels == "kappa":
+        part = xr.concat([part, 2 * part], "lambda").assign_coords({"lambda": [1.0, 2.0]}).transpose(
+            "r", "kappa", "lambda", "algorithm", "seed")
+    figure = maps.heat_map(part, "r", y, measurement, panels)
+    meshes = [a.collections[0] for a in figure.axes if a.get_title()]
+    assert len({id(mesh.norm) for mesh in meshes}) == 1
+    seen = {}
+    for mesh in meshes:
+        for value, colour in zip(mesh.get_array().ravel(), mesh.to_rgba(mesh.get_array().ravel()), strict=True):
+            assert seen.setdefault(round(float(value), 9), tuple(colour)) == tuple(colour)
+    (bar,) = [a for a in figure.axes if a.get_label() == "<colorbar>"]
+    low, high = (f(m.get_array().min() if f is min else m.get_array().max() for m in meshes) for f in (min, max))
+    np.testing.assert_allclose(bar.get_ylim(), (low, high), rtol=1e-6)
+
+
+def labels_within(figure):
+    """Whether every axis label lies within its figure."""
+    FigureCanvasAgg(figure).draw()
+    whole = figure.bbox.padded(1)
+    return all(whole.contains(*corner) for axis in figure.axes for label in (axis.xaxis.label, axis.yaxis.label)
+               if label.get_text() for corner in label.get_window_extent().corners())
+
+
+def test_long_labels_are_read_to_their_ends(swept):
+    for figure in (maps.line(maps.select(swept, {"kappa": "0.5"}), "r", "loss_mixed"),
+                   maps.line(maps.select(swept, {"kappa": "0.5"}), "r", "loss_mixed", "algorithm"),
+                   maps.heat_map(swept, "r", "kappa", "loss_mixed")):
+        assert any("activation noise" in a.get_ylabel().replace("\n", " ") for a in figure.axes)
+        assert labels_within(figure)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda r: maps.line(r, "algorithm", "test_error_p"), lambda r: maps.line(r, "r", "test_error_p", "r"),
+    lambda r: maps.heat_map(r, "algorithm", "r", "test_error_p"),
+    lambda r: maps.heat_map(r, "r", "kappa", "test_error_p", "r"),
+    lambda r: maps.heat_map(r, "r", "r", "test_error_p")])
+def test_one_axis_in_two_roles_is_refused_in_one_line(swept, draw):
+    with pytest.raises(ConfigError, match="lie along the same axis") as error:
+        draw(swept)
+    assert str(error.value).isprintable()
