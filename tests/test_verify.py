@@ -176,6 +176,14 @@ def test_what_the_theory_says_holds_in_every_statistic(right, name):
     assert set(found.values()) == {"holds"}, found
 
 
+@pytest.mark.parametrize("name", ["order", "error", "mitigation"])
+def test_algorithms_that_are_followed_for_different_times_are_not_judged(right, name):
+    """--training.step-time 0: S ends at a small part of L-S's time."""
+    short = {key: of(run, "S", time=1e-4) if run.sizes["algorithm"] > 1 else run for key, run in right[name].items()}
+    with pytest.raises(ConfigError, match=r"S was followed to time .*; set training\.step_time"):
+        statistics(name, short)
+
+
 @pytest.mark.parametrize("name", CLAIMS)
 def test_exchanged_labels_fail(right, name):
     """L-S's runs as S's and S's as L-S's, in all runs of a claim that have both, and S's replaced where it is alone."""
