@@ -13,8 +13,9 @@ from lrtheory.cli.main import main
 from lrtheory.fields import to_json
 from lrtheory.intervals import decide
 from lrtheory.labelled import config_of
-from lrtheory.predictions import PREDICTIONS, error
+from lrtheory.predictions import PREDICTIONS, error, words
 from lrtheory.predictions import verify as verifying
+from lrtheory.predictions.figures import figure as draw_claim
 from lrtheory.predictions.separation import separation
 from lrtheory.spec import ConfigError
 from lrtheory.theory import programs, simulate
@@ -173,6 +174,14 @@ CLAIMS = ("variance", "plateau", "order", "error", "transition", "mitigation")
 def test_what_the_theory_says_holds_in_every_statistic(right, name):
     found = statistics(name, right[name])
     assert set(found.values()) == {"holds"}, found
+
+
+@pytest.mark.parametrize("name", ["order", "error", "mitigation"])
+def test_algorithms_that_are_followed_for_different_times_are_not_judged(right, name):
+    """--training.step-time 0: S ends at a small part of L-S's time."""
+    short = {key: of(run, "S", time=1e-4) if run.sizes["algorithm"] > 1 else run for key, run in right[name].items()}
+    with pytest.raises(ConfigError, match=r"S was followed to time .*; set training\.step_time"):
+        statistics(name, short)
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -390,6 +399,16 @@ def test_what_cannot_run_in_a_setting_is_not_judged(tmp_path):
     assert "Not judged" in (tmp_path / "found/report.md").read_text()
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), ("-inf", 1.0), (0.5, "inf"), ("-inf", "inf"), (None, None)])
+def test_an_interval_without_an_end_is_drawn_to_the_edge(low, high):
+    row = {"name": "ratio", "value": None if low is None else 0.7, "low": low, "high": high, "region": [0.3, 3.0],
+           "theory": "1", "verdict": "not resolved"}
+    figure = draw_claim({"statistics": [row], "number": 1, "statement": "one"})
+    assert len(figure.axes[0].lines) == (0 if low is None else 2)
+    shown = {0.0: "0.7 [0, 1]", "-inf": f"0.7 [-inf, {high}]".replace("1.0", "1"), 0.5: "0.7 [0.5, inf]", None: "no value"}
+    assert words.interval(row) == shown[low]
+
+
 def test_seeds_that_diverged_enter_no_statistic(small, monkeypatch):
     """Seed 3 diverged under S: it is left out under L-S, too, and in every run of the claim."""
     run = lt.run(small.replace(seeds=12, records=3)).copy(deep=True)
@@ -430,12 +449,15 @@ def test_what_cannot_be_judged_costs_one_claim_and_says_so_first(small, monkeypa
         raise ValueError("This solver needs samples of at least 2 classes\nin the data")
 
     claim = lt.predictions.Prediction("own", "", "", "", lambda c: {"main": lt.predictions.Need(c)}, judge)
-    fine = claim._replace(name="fine", judge=lambda runs, level: [lt.predictions.share("", [True] * 12, level, "")])
+    fine = claim._replace(name="fine", judge=lambda runs, level: [lt.predictions.share("", [True] * 12, level, "")],
+                          draw=lambda runs, figure: 1 / 0)  # nor does a figure cost a verdict
     report = verifying.verify(small, [claim, fine], folder=tmp_path / "found")
     assert [c["verdict"] for c in report["claims"]] == ["not judged", "holds"]
     assert report["claims"][0]["reason"] == "ValueError: This solver needs samples of at least 2 classes in the data"
     assert json.loads((tmp_path / "found/verify.json").read_text())["claims"][1]["verdict"] == "holds"
-    assert "Not judged: ValueError" in (tmp_path / "found/report.md").read_text()
+    told = (tmp_path / "found/report.md").read_text()
+    assert "Not judged: ValueError" in told
+    assert "Not drawn: ZeroDivisionError: division by zero" in told
 
 
 @pytest.mark.parametrize(("group", "names"), [("q", ("plateau", "order", "transition", "mitigation", "microsteps")),
@@ -521,12 +543,12 @@ def test_verify_explains_itself_and_its_errors(capsys):
     assert main(["verify", "--list"]) == 0
     told = capsys.readouterr().out
     assert all(f"{name}: " in told for name in PREDICTIONS)
-    for words, complaint in ((["--only", "ordre"], "--only ordre: must be one of variance"),
+    for given, complaint in ((["--only", "ordre"], "--only ordre: must be one of variance"),
                              (["--budget", "huge"], "--budget huge: must be one of quick"),
                              (["--setting", "dense"], "--setting dense: must be one of block"),
                              (["--setting", "conv", "--preset", "full"], "--setting conv: give it with a budget"),
                              (["--budget", "quick", "--preset", "full"], "give it or --preset")):
-        assert main(["verify", *words]) == 2
+        assert main(["verify", *given]) == 2
         message = capsys.readouterr().err
         assert complaint in message
         assert message.count("\n") == 1

@@ -27,9 +27,10 @@ def figure(claim: dict[str, Any], draw: Callable[[SubFigure], None] | None = Non
         left, right = min(ends) - 0.15 * span, max(ends) + 0.15 * span
         low, high = (v if isinstance(v, (int, float)) else (left, right)[k] for k, v in enumerate(row["region"]))
         axis.axvspan(low, high, color="0.9", zorder=0)
-        if row["value"] is not None and isinstance(row["low"], float):
+        if row["value"] is not None and row["low"] is not None:
             colour = VERMILION if row["verdict"] == "fails" else SKY
-            axis.plot([row["low"], row["high"]], [0, 0], color=colour, linewidth=3, solid_capstyle="butt")
+            ends = [v if isinstance(v, (int, float)) else (left, right)[k] for k, v in enumerate((row["low"], row["high"]))]
+            axis.plot(ends, [0, 0], color=colour, linewidth=3, solid_capstyle="butt")
             axis.plot(row["value"], 0, "o", color="black", markersize=5)
         axis.set_xlim(left, right)
         axis.set_yticks([])

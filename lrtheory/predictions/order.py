@@ -4,7 +4,9 @@ import numpy as np
 
 from lrtheory.intervals import share
 from lrtheory.predictions.base import Need, Prediction, require_groups
+from lrtheory.spec import ConfigError
 from lrtheory.style import BLUE, GREY, VERMILION
+from lrtheory.theory.results import apart, common_time, first_of, ordered
 
 
 def needs(base):
@@ -14,11 +16,17 @@ def needs(base):
 
 
 def judge(runs, level):
-    """Shares of seeds in which one group's loss halves before the other's; never counts as later than any time."""
+    """Shares of seeds in which one group's loss halves before the other's, and by the latest time that both reach.
+
+    Never counts as later than any time.
+    """
+    time = common_time(runs["main"], ("L-S", "S"))
+    if time is None:
+        raise ConfigError(apart(runs["main"], ("L-S", "S")))
     for name, first, second in (("S", "q", "p"), ("L-S", "p", "q")):
-        run = runs["main"].sel(algorithm=name)
-        yield share(f"{first.upper()} halved before {second.upper()} under {name}",
-                    run[f"time_{first}_half"].values < run[f"time_{second}_half"].values, level, "almost every seed")
+        run = ordered(runs["main"].sel(algorithm=name).transpose("seed", "record", ...))
+        right = first_of(run, first, second, time)
+        yield share(f"{first.upper()} halved before {second.upper()} under {name}", right, level, "almost every seed")
 
 
 def draw(runs, figure):

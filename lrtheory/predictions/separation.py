@@ -55,7 +55,8 @@ def separation(base: Config, dimensions: tuple[float, ...] = DIMENSIONS) -> dict
     points = [(at(d).r, decay * (d / problem.d) ** -1.25 / share, q_time(at(d)) / 500, d**-2.0) for d in dimensions]
     with jax.enable_x64(True):
         run = sweep(config, {("r", "weight_decay", "step_time", "eta_ratio"): points}).sel(algorithm="S").load()
-    halved = run["time_q_half"].mean("seed").values / share  # a gradient weaker by a factor is a clock slower by it
+    halved = run["time_q_half"].where(np.isinf(run["diverged_at"])).mean("seed").values / share
+    # a gradient weaker by a factor is a clock slower by it
     rows = []
     for d, time in zip(dimensions, halved, strict=True):
         t_q, t_p = q_time(at(d)) / share, margin_time(d)

@@ -122,12 +122,11 @@ def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str
                 decision = decide(functools.partial(prediction.judge, runs), level)
                 claim |= {"verdict": decision.verdict, "level_to_fail": decision.level_to_fail, "statistics": [
                     _plain(s, v) for s, v in zip(decision.statistics, decision.verdicts, strict=True)]}
-                if folder is not None:
-                    curves = functools.partial(prediction.draw, runs) if prediction.draw is not None else None
-                    figure(claim, curves).savefig(folder / "figures" / f"{prediction.name}.png", dpi=150)
             except Exception as error:  # what is wrong with one claim costs that claim, not the others
-                claim |= {"verdict": "not judged", "statistics": [],
-                          "reason": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+                claim["reason"] = _in_one_line(error)
+            else:
+                if folder is not None:
+                    claim["undrawn"] = _drawn(prediction, claim, runs, folder / "figures" / f"{prediction.name}.png")
         found.append(claim | {"seconds": time.perf_counter() - since})
     needed = conditions(base.problem, base.training, base.network, full=base.engine in ("dense", "reduced"))
     far = not needed[0].holds and not gap and any(known[name].needs_gap for name in judged)
@@ -150,8 +149,8 @@ def _planned(prediction: Prediction, number: int, base: Config, gap: bool) -> tu
     """A claim before it is judged, and its runs; with the reason, and none, if they cannot be made of this configuration."""
     should = base.training.batch_size is None and (gap or not prediction.needs_gap)
     claim = {"name": prediction.name, "number": number, "statement": prediction.statement, "source": prediction.source,
-             "about": prediction.about, "fails": prediction.fails, "expected": should,
-             "verdict": "not judged", "reason": None, "diverged": 0, "seeds": 0, "level_to_fail": None, "statistics": []}
+             "about": prediction.about, "fails": prediction.fails, "expected": should, "verdict": "not judged",
+             "reason": None, "diverged": 0, "seeds": 0, "level_to_fail": None, "statistics": [], "undrawn": None}
     needs: Mapping[str, Need] = {}
     try:
         needs = prediction.needs(base)
@@ -177,6 +176,20 @@ def usable(claim: dict[str, Any], runs: Mapping[str, xr.Dataset]) -> dict[str, x
     if claim["seeds"] == 0:
         raise ConfigError("every seed has a run that diverged; lower training.eta1 or training.step_time")
     return kept
+
+
+def _drawn(prediction: Prediction, claim: dict[str, Any], runs: Mapping[str, xr.Dataset], path: Path) -> str | None:
+    """Draw a claim into a file; why it could not be drawn, which costs the figure and not the verdict."""
+    curves = functools.partial(prediction.draw, runs) if prediction.draw is not None else None
+    try:
+        figure(claim, curves).savefig(path, dpi=150)
+    except Exception as error:
+        return _in_one_line(error)
+    return None
+
+
+def _in_one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _found(need: Need, done: dict[Any, xr.Dataset]) -> xr.Dataset:

@@ -59,7 +59,7 @@ def markdown(report: dict[str, Any]) -> str:
         if c["reason"]:
             lines += ["", f"Not judged: {c['reason']}"]
             continue
-        lines += ["", f"![{c['name']}](figures/{c['name']}.png)"]
+        lines += ["", f"Not drawn: {c['undrawn']}" if c["undrawn"] else f"![{c['name']}](figures/{c['name']}.png)"]
         if c["diverged"]:
             lines += ["", f"{c['diverged']} of the runs behind this claim diverged; their seeds are left out, {c['seeds']} "
                       "are judged."]

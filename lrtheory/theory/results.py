@@ -182,10 +182,11 @@ def compare_errors(results: xr.Dataset, other: str, required: float, level: Leve
         return _apart(results, other)
     metrics = ("test_error_p", "train_loss")
     if matched:
-        ends = dict(zip(pair, at_matched_loss(*pair.values(), metrics), strict=True))
+        ends = dict(zip((other, "S"), at_matched_loss(pair[other], pair["S"], metrics), strict=True))
     else:
         ends = {name: np.stack([at_time(runs, m, time) for m in metrics]) for name, runs in pair.items()}
-    sides = {name: estimate(values[0]) | {"train_loss": estimate(values[1])} for name, values in ends.items()}
+    sides: dict[str, Any] = {
+        name: estimate(values[0]) | {"train_loss": estimate(values[1])} for name, values in ends.items()}
     mean_s, mean_other = sides["S"]["mean"], sides[other]["mean"]
     ratio = mean_s / mean_other if mean_s is not None and mean_other else None
 
