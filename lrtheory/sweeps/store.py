@@ -66,7 +66,7 @@ def read_manifest(folder: Path) -> tuple[Grid, Cut | None]:
     tree = _manifest(folder)
     try:
         config = from_json(json.dumps(tree["config"]), Config, str(path))
-        axes = {tuple(a["fields"]): [tuple(v) for v in a["values"]] for a in tree["axes"]}
+        axes: dict[Any, list[Any]] = {tuple(a["fields"]): [tuple(v) for v in a["values"]] for a in tree["axes"]}
         if len(axes) < len(tree["axes"]):
             raise Damaged("an axis comes twice")
         cut = tree.get("chunk")
