@@ -44,7 +44,7 @@ def changed(config: T, changes: Mapping[str, Any]) -> T:
         return dataclasses.replace(config, **own)  # type: ignore[type-var]
     except (TypeError, AttributeError):
         unknown = [n for n in changes if n not in field_names(config)]
-        raise ConfigError(f"unknown config field {', '.join(unknown)}: must be one of "
+        raise ConfigError(f"unknown config field {', '.join(map(shown, unknown))}: must be one of "
                           f"{', '.join(field_names(config))}") from None
 
 

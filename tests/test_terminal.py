@@ -132,6 +132,21 @@ def test_names_and_notes_of_control_characters_are_refused(here, capsys, words):
     assert not list(here.iterdir())
 
 
+@pytest.mark.parametrize("words", [
+    ["--seeds", 5000 * "9"], ["--problem.r", 5000 * "9"], ["--problem.d", "1e" + 500 * "9"], ["--problem.r", "nan"],
+    ["--engine", 5000 * "x"], ["--preset", 5000 * "x"], ["--config", 5000 * "x"], ["--" + 5000 * "x", "3"],
+    ["--seeds", "\x1b[31m"], ["--engine", "a\nb"], ["--algorithms", 5000 * "x"], ["--problem.extra-groups", 5000 * "x"]])
+@pytest.mark.parametrize("command", ["run", "sweep", "verify"])
+def test_words_of_any_length_get_a_line(here, capsys, command, words):
+    """Of at most what a path may need, without control characters."""
+    assert main([command, *words]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said[:-1].isprintable()
+    assert len(said) < (1300 if words[0] == "--config" else 600)
+    assert not list(here.iterdir())
+
+
 def test_runs_that_start_together_have_folders_of_their_own(here):
     with contextlib.redirect_stdout(io.StringIO()):
         threads = [threading.Thread(target=lambda: made.append(arguments.dated_folder("same"))) for _ in range(20)]
