@@ -49,11 +49,11 @@ def require_working() -> None:
     try:
         jax.local_devices()
     except Exception as error:  # of a type that depends on the backend
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).split()) or type(error).__name__
         named = f"JAX_PLATFORMS = {os.environ['JAX_PLATFORMS']}: must name what is there; " if os.environ.get(
             "JAX_PLATFORMS") else ""
-        raise ConfigError(f"{named}JAX finds no device ({one_line(said, 300)}); correct the environment variables JAX_...; "
-                          "JAX_PLATFORMS=cpu always works") from None
+        raise ConfigError(f"{named}JAX finds no device ({one_line(said, 300)}); correct or unset JAX_PLATFORMS, "
+                          "JAX_NUM_CPU_DEVICES and the like in the environment") from None
 
 
 def first_says(text: str) -> str:

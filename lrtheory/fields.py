@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from lrtheory.spec import ConfigError, shown
 
@@ -43,7 +44,7 @@ def changed(config: T, changes: Mapping[str, Any]) -> T:
         return dataclasses.replace(config, **own)  # type: ignore[type-var]
     except (TypeError, AttributeError):
         unknown = [n for n in changes if n not in field_names(config)]
-        raise ConfigError(f"unknown config field {', '.join(unknown)}: must be one of "
+        raise ConfigError(f"unknown config field {', '.join(map(shown, unknown))}: must be one of "
                           f"{', '.join(field_names(config))}") from None
 
 
@@ -78,7 +79,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(v) for v in value]
     if isinstance(value, np.generic) or (isinstance(value, (np.ndarray, jax.Array)) and value.ndim == 0
-                                         and not isinstance(value, jax.core.Tracer)):
+                                         and not isinstance(value, Tracer)):
         value = value.item()
     if isinstance(value, float) and math.isinf(value):
         return "inf" if value > 0 else "-inf"

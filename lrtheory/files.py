@@ -45,8 +45,8 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, tree: Any) -> None:
-    """Write a tree as strict JSON, as `write_whole` does."""
-    write_whole(path, json.dumps(tree, indent=2, allow_nan=False) + "\n")
+    """Write a tree as strict JSON, as `write_whole` does; numbers of NumPy and JAX as Python's own."""
+    write_whole(path, json.dumps(tree, indent=2, allow_nan=False, default=lambda number: number.item()) + "\n")
 
 
 def digest(tree: Any) -> str:

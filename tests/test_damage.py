@@ -128,6 +128,16 @@ def test_every_damage_to_a_run_is_found(run, tmp_path):
     assert not (tmp_path / "a.csv").exists()
 
 
+@pytest.mark.parametrize(("old", "new"), [("seeds", "seens"), ("0.5,", "0.6,"), ("threefry", "threefly"), ("2.0", "2.5")])
+def test_attributes_of_a_run_that_were_changed_are_not_believed(run, tmp_path, old, new):
+    shutil.copytree(run[0], tmp_path / "copy")
+    root = tmp_path / "copy" / files.STORE / files.ROOT
+    text = root.read_text()
+    assert old in text
+    root.write_text(text.replace(old, new, 1))
+    assert "zarr.json was changed after it was written" in refused(lt.load, tmp_path / "copy")
+
+
 def test_every_damage_to_a_sweep_is_found(swept, tmp_path, monkeypatch):
     """In the store and its seals: refused, with --resume as the remedy; and what is resumed finds the same damage."""
     _, runs = swept

@@ -1,6 +1,5 @@
 """What surrounds a run: who reads its output, what its words hold, where it writes, what the environment says, how large."""
 
-import contextlib
 import io
 import json
 import subprocess
@@ -132,32 +131,36 @@ def test_names_and_notes_of_control_characters_are_refused(here, capsys, words):
     assert not list(here.iterdir())
 
 
-def test_runs_that_start_together_have_folders_of_their_own(here):
-    with contextlib.redirect_stdout(io.StringIO()):
-        threads = [threading.Thread(target=lambda: made.append(arguments.dated_folder("same"))) for _ in range(20)]
-        made: list[Path] = []
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert len(set(made)) == 20
-    assert all(folder.is_dir() for folder in made)
-    config = lt.preset("quick")
-    taken = []
+@pytest.mark.parametrize("words", [
+    ["--seeds", 5000 * "9"], ["--problem.r", 5000 * "9"], ["--problem.d", "1e" + 500 * "9"], ["--problem.r", "nan"],
+    ["--engine", 5000 * "x"], ["--preset", 5000 * "x"], ["--config", 5000 * "x"], ["--" + 5000 * "x", "3"],
+    ["--seeds", "\x1b[31m"], ["--engine", "a\nb"], ["--algorithms", 5000 * "x"], ["--problem.extra-groups", 5000 * "x"]])
+@pytest.mark.parametrize("command", ["run", "sweep", "verify"])
+def test_words_of_any_length_get_a_line(here, capsys, command, words):
+    """Of at most what a path may need, without control characters."""
+    assert main([command, *words]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said[:-1].isprintable()
+    assert len(said) < (1300 if words[0] == "--config" else 600)
+    assert not list(here.iterdir())
 
-    def take():
-        try:
-            files.prepare_folder(here / "one", config)
-            taken.append(True)
-        except ConfigError:
-            taken.append(False)
 
-    threads = [threading.Thread(target=take) for _ in range(20)]
+def test_runs_that_start_together_have_folders_of_their_own(here, monkeypatch):
+    """Where none is named each has one; of two that name the same, and both found it free, one has it."""
+    made: list[Path] = []
+    threads = [threading.Thread(target=lambda: made.append(arguments.dated_folder("same"))) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert taken.count(True) == 1
+    assert len(set(made)) == 20
+    assert all(folder.is_dir() for folder in made)
+    monkeypatch.setattr(files, "require_free", lambda folder: None)
+    files.prepare_folder(here / "one", lt.preset("quick"))
+    with pytest.raises(ConfigError, match="another process has it"):
+        files.prepare_folder(here / "one", lt.preset("full"))
+    assert json.loads((here / "one/config.json").read_text())["name"] == "quick"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(here, capsys):

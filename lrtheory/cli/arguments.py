@@ -18,6 +18,7 @@ from lrtheory.fields import read_config
 from lrtheory.files import new_folder, plain_name
 from lrtheory.predictions.verify import base_config
 from lrtheory.spec import ConfigError
+from lrtheory.spec import shown as short
 from lrtheory.sweeps.grid import Grid, read_axes
 from lrtheory.sweeps.store import read_manifest
 from lrtheory.theory.config import Config
@@ -282,7 +283,7 @@ def one_line(box: str, command: str) -> str:
     if len(rows) > 1 and set(rows[1]) == {"-"}:
         del rows[1]  # the title's own rule, where the frame is drawn in ASCII
     rule = next((k for k, row in enumerate(rows) if set(row) == {"-"}), len(rows))
-    wrong = " ".join(rows[1:rule]).rstrip(".")
+    wrong = short(" ".join(rows[1:rule]).rstrip("."), 400)
     near = [row.split()[0] for row in rows[rule:] if row.startswith("--") and set(row) != {"-"}]
     meant = f"; perhaps you meant {' or '.join(near)}" if "Perhaps you meant:" in rows and near else ""
     return f"{wrong}{meant}; see lrtheory {command} --help"

@@ -64,6 +64,7 @@ def load(folder: str | Path) -> xr.Dataset:
 def _must_be_as_before(store: Store) -> None:
     """Raise `Damaged` unless a store of an earlier version, without seals, has its files and is of its manifest's config."""
     results = open_results(store.place)
+    assert isinstance(store.place, Path)
     if lost := 0 if "done" in results else missing_files(store.place):
         raise Damaged(f"{lost} files are missing")
     plain = {"name": "", "note": ""}

@@ -5,8 +5,8 @@ such (files), what a chunk is (plan), when it is computed (course), what the num
 
 A store has one array for each measurement, with the grid's axes, algorithm, seed (and record) as dimensions and one
 file for each chunk of the sweep. Files appear by renaming; a chunk counts once the file of `done`, written last, is there
-too. Beside it, each chunk has a seal: which sweep it is of, its place in it, and the digests of its files; and so have the
-labels, everything in the store that is no chunk.
+too. Beside it, each chunk has a seal: which sweep it is of, and the digests of its files by name; and so have the labels,
+everything in the store that is no chunk.
 """
 
 import contextlib
@@ -66,7 +66,7 @@ def read_manifest(folder: Path) -> tuple[Grid, Cut | None]:
     tree = _manifest(folder)
     try:
         config = from_json(json.dumps(tree["config"]), Config, str(path))
-        axes = {tuple(a["fields"]): [tuple(v) for v in a["values"]] for a in tree["axes"]}
+        axes: dict[Any, list[Any]] = {tuple(a["fields"]): [tuple(v) for v in a["values"]] for a in tree["axes"]}
         if len(axes) < len(tree["axes"]):
             raise Damaged("an axis comes twice")
         cut = tree.get("chunk")
@@ -232,7 +232,7 @@ class Store:
         """What the seal of a chunk says."""
         assert isinstance(self.place, Path)
         names = [self._file(a, chunk).relative_to(self.place).as_posix() for n, a in self.arrays.items() if n != "done"]
-        return {"sweep": self.identity, "chunk": list(chunk.number), "files": files.digests(self.place, names)}
+        return {"sweep": self.identity, "files": files.digests(self.place, names)}
 
     def holds(self, chunk: Chunk) -> bool:
         """Whether a chunk is there, every file of it present and as it was written."""

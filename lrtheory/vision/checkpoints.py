@@ -61,7 +61,7 @@ def _images(images: Images) -> str:
     whole = hashlib.sha256()
     for each in images[:4]:
         whole.update(f"{each.shape}{each.dtype}".encode())
-        whole.update(np.ascontiguousarray(each))
+        whole.update(np.ascontiguousarray(each).data)
     return whole.hexdigest()
 
 

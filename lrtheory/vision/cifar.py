@@ -140,8 +140,8 @@ def _members(found: Path) -> dict[str, bytes]:
                     with file.open("rb") as stream:
                         take(name, stream)
         else:
-            with gzip.open(found) as unpacked, tarfile.open(
-                    fileobj=_Bounded(unpacked), mode="r|", tarinfo=_Modest) as archive:
+            with gzip.open(found) as unpacked, tarfile.open(  # pyright: ignore[reportCallIssue]
+                    None, "r|", _Bounded(unpacked), tarinfo=_Modest) as archive:  # pyright: ignore[reportArgumentType]
                 for count, member in enumerate(archive):
                     name = Path(member.name).name
                     if count >= _MEMBERS:
@@ -168,7 +168,7 @@ def _members(found: Path) -> dict[str, bytes]:
 class _Bounded:
     """What an archive unpacks to, up to where no CIFAR-10 ends."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: io.BufferedIOBase) -> None:
         self.stream, self.left = stream, _MOST
 
     def read(self, size: int) -> bytes:
