@@ -158,6 +158,8 @@ def right():
     run = of(run, "S", test_error_p=lambda e: 0.5 * few[:, None] + 0 * e)
     run = run.assign(test_error=0.7 * run["test_error_p"], test_loss_p=0.3 + 10 * run["test_error_p"])
     main = {name: {"main": run} for name in ("variance", "plateau", "order")}
+    main["variance"]["large"] = of(run, "S", noise_variance_w=lambda v: 1 + 0.02 * (v - 0.5), noise_variance_v=lambda v:
+                                   1 + 0.02 * (v - 0.5)).sel(algorithm=["S"])
     return main | {"error": kappas(run), "transition": {"ratios": ratios(run)}, "mitigation": {"noisy": noisy(run)}}
 
 
@@ -200,7 +202,9 @@ def test_exchanged_labels_fail(right, name):
 T_Q = q_time(verifying.base_config("quick").problem)
 OWN = [  # (claim, run, algorithm, change, the one statistic that it turns)
     ("variance", "main", "L-S", {"noise_variance_w": lambda v: v.where(v < 0.7, 1.5), "noise_variance_v": lambda v:
-                                 v.where(v < 0.7, 1.5)}, "variance over tau0^2 under"),
+                                 v.where(v < 0.7, 1.5)}, "variance over tau0^2 under the large rate, L-S"),
+    ("variance", "large", "S", {"noise_variance_w": 0.5, "noise_variance_v": 0.5},
+     "variance over tau0^2 under the large rate throughout"),
     ("variance", "main", "L-S", {"noise_variance_w": lambda v: v.where(v > 0.7, 0.9), "noise_variance_v": lambda v:
                                  v.where(v > 0.7, 0.9)}, "variance over its closed form, L-S"),
     ("variance", "main", "S", {"noise_variance_w": 1.5, "noise_variance_v": 1.5}, "variance over its closed form, S"),
