@@ -186,6 +186,13 @@ def test_algorithms_that_are_followed_for_different_times_are_not_judged(right, 
         statistics(name, short)
 
 
+def test_where_nothing_blurs_no_order_flips(right):
+    """Without noise t_blur is infinite at every ratio of rates, one number in the labels: not resolved, not a fault."""
+    run = right["transition"]["ratios"]
+    found = statistics("transition", {"ratios": run.drop_vars("blur_ratio_small").assign_coords(blur_ratio_small=np.inf)})
+    assert [v for s, v in found.items() if s.startswith("P halved")] == ["not resolved"]
+
+
 @pytest.mark.parametrize("name", CLAIMS)
 def test_exchanged_labels_fail(right, name):
     """L-S's runs as S's and S's as L-S's, in all runs of a claim that have both, and S's replaced where it is alone."""
