@@ -158,6 +158,8 @@ def right():
     run = of(run, "S", test_error_p=lambda e: 0.5 * few[:, None] + 0 * e)
     run = run.assign(test_error=0.7 * run["test_error_p"], test_loss_p=0.3 + 10 * run["test_error_p"])
     main = {name: {"main": run} for name in ("variance", "plateau", "order")}
+    main["variance"]["large"] = of(run, "S", noise_variance_w=lambda v: 1 + 0.02 * (v - 0.5), noise_variance_v=lambda v:
+                                   1 + 0.02 * (v - 0.5)).sel(algorithm=["S"])
     return main | {"error": kappas(run), "transition": {"ratios": ratios(run)}, "mitigation": {"noisy": noisy(run)}}
 
 
@@ -184,6 +186,13 @@ def test_algorithms_that_are_followed_for_different_times_are_not_judged(right, 
         statistics(name, short)
 
 
+def test_where_nothing_blurs_no_order_flips(right):
+    """Without noise t_blur is infinite at every ratio of rates, one number in the labels: not resolved, not a fault."""
+    run = right["transition"]["ratios"]
+    found = statistics("transition", {"ratios": run.drop_vars("blur_ratio_small").assign_coords(blur_ratio_small=np.inf)})
+    assert [v for s, v in found.items() if s.startswith("P halved")] == ["not resolved"]
+
+
 @pytest.mark.parametrize("name", CLAIMS)
 def test_exchanged_labels_fail(right, name):
     """L-S's runs as S's and S's as L-S's, in all runs of a claim that have both, and S's replaced where it is alone."""
@@ -200,7 +209,9 @@ def test_exchanged_labels_fail(right, name):
 T_Q = q_time(verifying.base_config("quick").problem)
 OWN = [  # (claim, run, algorithm, change, the one statistic that it turns)
     ("variance", "main", "L-S", {"noise_variance_w": lambda v: v.where(v < 0.7, 1.5), "noise_variance_v": lambda v:
-                                 v.where(v < 0.7, 1.5)}, "variance over tau0^2 under"),
+                                 v.where(v < 0.7, 1.5)}, "variance over tau0^2 under the large rate, L-S"),
+    ("variance", "large", "S", {"noise_variance_w": 0.5, "noise_variance_v": 0.5},
+     "variance over tau0^2 under the large rate throughout"),
     ("variance", "main", "L-S", {"noise_variance_w": lambda v: v.where(v > 0.7, 0.9), "noise_variance_v": lambda v:
                                  v.where(v > 0.7, 0.9)}, "variance over its closed form, L-S"),
     ("variance", "main", "S", {"noise_variance_w": 1.5, "noise_variance_v": 1.5}, "variance over its closed form, S"),

@@ -22,7 +22,7 @@ def judge(runs, level):
     """S's order where t_blur(eta2)/T_Q is nearest to a factor of ten from 1, on either side; and errors at the ends."""
     run = runs["ratios"].sel(algorithm="S")
     q, p = (run[f"time_{g}_half"].transpose("seed", "eta_ratio").values for g in "qp")
-    x = run["blur_ratio_small"].values
+    x = np.broadcast_to(run["blur_ratio_small"].values, q.shape[1])  # one number where nothing blurs at any ratio
     for first, second, ten, side in (("Q", "P", 10.0, x > 2), ("P", "Q", 0.1, x < 0.5)):
         if not side.any():
             yield share(f"{first} halved before {second} where t_blur(eta2)/T_Q is near {ten:g}: no such point", [], level,
@@ -40,7 +40,7 @@ def judge(runs, level):
 def draw(runs, figure):
     """Share of seeds that fit Q first, and error on P, against t_blur(eta2)/T_Q."""
     run = runs["ratios"].sel(algorithm="S")
-    x = run["blur_ratio_small"].values
+    x = np.broadcast_to(run["blur_ratio_small"].values, run.sizes["eta_ratio"])
     left, right = figure.subplots(1, 2)
     left.plot(x, (run["time_q_half"] < run["time_p_half"]).transpose("seed", ...).values.mean(0), "o-", color=VERMILION)
     each_seed(right, x, at_end(run, "test_error_p"), VERMILION, "S")

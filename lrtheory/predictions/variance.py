@@ -3,14 +3,15 @@
 import numpy as np
 
 from lrtheory.intervals import mean
-from lrtheory.predictions.base import Need, Prediction
+from lrtheory.predictions.base import Need, Prediction, lasting
 from lrtheory.style import BLUE, VERMILION
 from lrtheory.theory.figures import curve, time_axis
 
 
 def needs(base):
-    """L-S and S at the base configuration."""
-    return {"main": Need(base)}
+    """L-S and S at the base configuration, and the large rate throughout (without noise L-S would anneal at once)."""
+    large = lasting(base, base.training.duration, algorithms=("S",), **{"training.eta_ratio": 1.0})
+    return {"main": Need(base), "large": Need(large)}
 
 
 def _both(run):
@@ -21,6 +22,9 @@ def judge(runs, level):
     """Of both halves of the network, relative to tau0^2 and, once annealed, to the closed form."""
     run = runs["main"].sel(algorithm="L-S").transpose("seed", "record", ...)
     last = np.maximum((run["phase"] == 0).values.sum(1) - 1, 0)  # records before annealing come first
+    late = _both(runs["large"].sel(algorithm="S")).isel(record=slice(runs["large"].sizes["record"] // 2, None))
+    yield mean("variance over tau0^2 under the large rate throughout, second half", late.mean("record"), level, (0.9, 1.1),
+               "1 (assumption 3.1)")
     yield mean("variance over tau0^2 under the large rate, L-S at the last record before annealing",
                _both(run).values[np.arange(len(last)), last], level, (0.9, 1.1), "1 (assumption 3.1)")
     for name in ("L-S", "S"):
