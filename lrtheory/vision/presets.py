@@ -56,7 +56,7 @@ def mini() -> Experiment:
 
     Rates and epochs were chosen on seeds 0 to 7. The standard errors of four seeds are mostly those of one thing: an L-S
     that has begun to read the patch before annealing reads all of it after, and forgets images for it. So with another four
-    seeds, or other rounding, the price or the rise may stay within 2 standard errors; over eight they did not.
+    seeds, or other rounding, the price or the rise may stay unresolved; over eight they did not.
 
     Cheaper settings were tried and do not hold over four seeds: narrower (12, 24, 48) and batches of 40 from 12,800 images,
     S reads the patch too late; strides of 2 throughout, annealed at 6, S reads it sooner, but over fresh seeds neither L-S's

@@ -4,6 +4,7 @@ Lives here: the comparisons that section 6 of the paper makes, and what is summa
 means over seeds (labelled), files as such (files), drawing (figures), printing (cli.report).
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import xarray as xr
 
 from lrtheory import files
-from lrtheory.labelled import config_of, each_seed, estimate, summary
+from lrtheory.intervals import student
+from lrtheory.labelled import config_of, each_seed, estimate, finite, summary
 from lrtheory.vision.config import Experiment
 
 SUMMARISED = ("train_loss", "train_accuracy", "accuracy_clean", "accuracy_mixed", "accuracy_patched", "accuracy_patch_only",
@@ -19,6 +21,8 @@ SUMMARISED = ("train_loss", "train_accuracy", "accuracy_clean", "accuracy_mixed"
 """Measurements that `summarise` takes, where the experiment has them."""
 CHANCE = 0.1
 """Accuracy of guessing one of ten classes."""
+LEVEL = 0.95
+"""Confidence level of each claim by itself."""
 FITTED = 0.999
 """Training accuracy above which a network is said to fit its images."""
 READ = 0.8
@@ -47,10 +51,10 @@ def unfinished(results: xr.Dataset) -> str | None:
 def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
     """The claims of section 6 that these runs can judge: what is claimed, a paired difference over seeds, whether it holds.
 
-    A claim is resolved if the mean difference is away from 0 by more than 2 standard errors over the seeds in which neither
-    run diverged, and holds if it is above; with fewer than 2 such seeds it is not judged (both None). Of an unfinished
-    experiment the end is the last epoch that every run has done, and what annealing does is not claimed before it has been.
-    Source: section 6 of Li, Wei & Ma (2019).
+    A claim is resolved if the interval of the mean difference, at `LEVEL` over the seeds in which neither run diverged
+    (Student's), does not have 0, and holds if it is above; with fewer than 2 such seeds it is not judged (both None). Of an
+    unfinished experiment the end is the last epoch that every run has done, and what annealing does is not claimed before it
+    has been. Source: section 6 of Li, Wei & Ma (2019).
     """
     names, before, end = results["algorithm"].values.tolist(), last_before_annealing(results), last(results)
     if end < 0:
@@ -68,11 +72,13 @@ def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
         if any(a not in names for a in of):
             return
         kept = np.logical_and.reduce([good[a] for a in of])
-        found = estimate(difference()[kept])
-        mean, sem = found["mean"], found["sem"]
-        resolved, holds = (None, None) if mean is None or sem is None else (abs(mean) - 2 * sem > 0, mean - 2 * sem > 0)
-        claims.append({"name": name, "statement": statement, "difference": found, "seeds": int(kept.sum()),
-                       "resolved": resolved, "holds": holds})
+        values = difference()[kept]
+        found = student(name, values, LEVEL, (0.0, math.inf), "above 0")
+        judged = kept.sum() > 1 and np.isfinite(values).all()
+        claims.append({"name": name, "statement": statement, "difference": estimate(values), "seeds": int(kept.sum()),
+                       "low": finite(found.low), "high": finite(found.high),
+                       "resolved": found.verdict != "not resolved" if judged else None,
+                       "holds": found.verdict == "holds" if judged else None})
 
     if "accuracy_patch_only" in results and before is not None:
         only = "accuracy_patch_only"
