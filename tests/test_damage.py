@@ -146,9 +146,9 @@ def test_every_damage_to_a_sweep_is_found(swept, tmp_path, monkeypatch):
     chance, seen = random.Random(2), []
     for part in ("results.zarr", "seals"):
         for file, _ in damages(copy / part, chance):
-            if file.name != store.MANIFEST and chance.random() < 0.04:
+            if file.name != store.MANIFEST and chance.random() < 0.02:
                 seen.append(equal_or_refused(copy, runs))
-    assert len(seen) > 50
+    assert len(seen) > 25
     assert all(seen)
     assert not equal_or_refused(copy, runs)
     grid, cut = store.read_manifest(copy)

@@ -536,6 +536,7 @@ def fabricated(small, large, end, clean_gap, seeds=4):
     clean[0] += clean_gap
     for values in (only, clean):
         values += jitter[None, :, None] * np.array([1, -1])[:, None, None]
+        values[:, :, -1] += 0.3 * jitter[::-1]
     return xr.Dataset({"accuracy_patch_only": (("algorithm", "seed", "record"), only),
                        "accuracy_clean": (("algorithm", "seed", "record"), clean),
                        "diverged_at": (("algorithm", "seed"), np.full((2, seeds), np.inf)),

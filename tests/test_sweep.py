@@ -159,6 +159,7 @@ def test_a_sweep_that_cannot_fit_writes_no_results(tiny, tmp_path, monkeypatch):
     assert lt.sweep(tiny, AXES, tmp_path / "never", resume=True).sizes["seed"] == 4  # and starts where there is room
 
 
+@pytest.mark.slow
 def test_host_memory_stays_flat(tiny, tmp_path):
     """Results of a chunk do not stay in memory: 30 chunks of 2 MB each."""
     held = []

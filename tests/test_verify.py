@@ -475,6 +475,7 @@ def test_what_cannot_be_judged_costs_one_claim_and_says_so_first(small, monkeypa
                                               ("p", ("order", "error", "transition", "microsteps"))])
 def test_claims_on_examples_that_do_not_exist_are_not_judged(group, names, monkeypatch):
     monkeypatch.setattr(verifying, "_found", lambda need, done: pytest.fail("nothing is to be run"))
+    monkeypatch.setattr(verifying, "separation", lambda config: None)  # half a minute, and another test's
     config = verifying.base_config("quick").replace(**{f"problem.{group}0": 0.0})
     for claim in verifying.verify(config, list(names))["claims"]:
         assert claim["verdict"] == "not judged"
