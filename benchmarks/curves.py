@@ -48,8 +48,8 @@ def main():
     found = read(asked.file)
     files.prepare_folder(asked.folder, labelled.config_of(found, Experiment))
     Console(highlight=False, width=120).print(report.cifar_closing(results.save(found, asked.folder)))
-    save_figures({"accuracies": figures.accuracies(found), "before_and_after": figures.patch_before_and_after(found)},
-                 asked.folder / "figures")
+    save_figures({"accuracies": lambda: figures.accuracies(found),
+                  "before_and_after": lambda: figures.patch_before_and_after(found)}, asked.folder / "figures")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import lrtheory as lt
+
 pytestmark = pytest.mark.xdist_group("accelerator")  # one process takes them all: they measure time
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "accelerator.py"
@@ -115,6 +117,20 @@ def test_kernels_have_kinds(monkeypatch):
              "MemcpyD2D": "copy", "nvjet_hsh_128x256": "convolution", "mystery": "other"}
     assert {name: measure.kind(name) for name in kinds} == kinds
     assert measure._covered(iter([(0, 2), (1, 3), (5, 6), (5, 5.5)])) == 4
+
+
+def test_curves_that_came_back_are_results_again(tmp_path):
+    """Those that are kept in the repository: the table of the README."""
+    file = SCRIPT.parent / "results" / "paper-h200.jsonl"
+    done = subprocess.run([sys.executable, SCRIPT.parent / "curves.py", file, tmp_path / "paper"], capture_output=True,
+                          text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = lt.load(tmp_path / "paper")
+    assert dict(found.sizes) == {"algorithm": 3, "seed": 1, "record": 60}
+    clean = found["accuracy_clean"].isel(record=-1, seed=0)
+    assert [float(clean.sel(algorithm=name)) for name in ("L-S", "S", "S+noise")] == pytest.approx(
+        [0.824, 0.683, 0.779], abs=5e-4)
+    assert {p.name for p in (tmp_path / "paper/figures").iterdir()} == {"accuracies.png", "before_and_after.png"}
 
 
 @pytest.mark.slow
