@@ -139,7 +139,7 @@ def test_all_of_it_at_its_smallest(tmp_path):
     command = [sys.executable, str(SCRIPT), "synthetic", str(tmp_path / "out"), "--preset", "tiny", "--states",
                str(tmp_path / "states")]
     env = os.environ | {"JAX_PLATFORMS": "cpu"}
-    first = subprocess.run(command, capture_output=True, text=True, env=env, timeout=900)
+    first = subprocess.run(command, capture_output=True, text=True, env=env, timeout=1800)
     assert first.returncode == 0, first.stdout + "".join(p.read_text() for p in (tmp_path / "out").glob("sitting-*.txt"))
     second = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60)
     assert second.returncode == 0
@@ -148,6 +148,7 @@ def test_all_of_it_at_its_smallest(tmp_path):
     assert set(files) == {"index.jsonl", "curves-paper.jsonl", "curves-statistics.jsonl", "sitting-train.txt",
                           "sitting-speed.txt", "sitting-statistics.txt"}
     assert sum(files.values()) < 500_000
-    curves = [json.loads(line) for line in (tmp_path / "out/curves-paper.jsonl").read_text().splitlines()]
+    head, *curves = [json.loads(line) for line in (tmp_path / "out/curves-paper.jsonl").read_text().splitlines()]
+    assert head["config"]["name"] == "cifar-tiny-changed"
     assert {row["algorithm"] for row in curves} == {"L-S", "S", "S+noise"}
     assert len(curves) == 3 * 4
