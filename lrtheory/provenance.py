@@ -4,6 +4,7 @@ Lives here: facts about this process. Lives elsewhere: the results that carry th
 """
 
 import datetime
+import functools
 import os
 import platform
 import subprocess
@@ -40,8 +41,12 @@ def settings() -> str:
     return ", ".join(odd + flags) or "usual"
 
 
+@functools.cache
 def _git_revision() -> str:
-    """Revision of the source tree this package runs from, with "+changes" where it differs; "none" outside one."""
+    """Revision of the source tree this package runs from, with "+changes" where it differs; "none" outside one.
+
+    Found once a process, which runs what it has loaded: results kept while a training goes on carry it each time.
+    """
     here = Path(__file__).parent
     try:
         def git(*words: str) -> str:

@@ -123,7 +123,8 @@ def run(argv: list[str]) -> int:
         show.tell("compiling ...")
         found = runs.run(config, progress=show.progress)
     theory = predict(config, console.print) if wanted and config.engine != "infinite" else None
-    summary, saved = results.summarise(found, theory), _kept(lambda: results.save(found, folder, theory))
+    summary = results.summarise(found, theory)
+    saved = _kept(lambda: files.write_results(folder, found, summary, theory=theory))
     console.print(report.run_closing(summary))
     if saved is not None:
         raise saved
@@ -293,7 +294,8 @@ def cifar(argv: list[str]) -> int:
             print(f"lrtheory cifar: stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}"
                   + (f" --data-dir {asked.data_dir}" if asked.data_dir else ""), file=sys.stderr)
             return 130
-        summary, saved = results.summarise(found), _kept(lambda: results.save(found, folder))
+        summary = results.summarise(found)
+        saved = _kept(lambda: files.write_results(folder, found, summary))
         console.print(report.cifar_closing(summary))
         if saved is not None:
             raise saved
