@@ -49,6 +49,19 @@ def float64():
         yield
 
 
+@pytest.fixture
+def two_devices():
+    """Asked for by tests that are about several devices, where all others have `one_device`."""
+
+
+@pytest.fixture
+def one_device(request, monkeypatch):
+    """One device for all who do not ask for two: each device compiles every program for itself."""
+    if "two_devices" not in request.fixturenames:
+        found = jax.local_devices()[:1]
+        monkeypatch.setattr(jax, "local_devices", lambda: found)
+
+
 EXTRA = (Group(name="contradiction", share=0.1, q=-0.5), Group(name="noisy_p", share=0.15, p=-1.0, q=0.0),
          Group(name="weak_q", share=0.1, p=0.0, q=0.3))
 """Further groups of every kind: halves that contradict each other, label noise on P, a half that is scaled."""

@@ -1,5 +1,6 @@
 """What is on disk is what was written, or is refused in one line: kills, flips, losses, exchanges, edits, crafted stores."""
 
+import contextlib
 import json
 import os
 import random
@@ -248,6 +249,43 @@ for last in [10**9, *range(0, int(sys.argv[2]), 5)]:
         os._exit(0)
     os.waitpid(pid, 0)
 """
+
+
+def test_results_are_whole_whatever_moment_the_writer_dies_at(tmp_path, monkeypatch):
+    """Each call that changes the disk in turn is the last one: what is read is the old or the new, never less."""
+    old, new = (xr.Dataset({"x": ("n", np.full(3, float(k)))}) for k in (1, 2))
+
+    class Died(BaseException):
+        pass
+
+    def counted(function, left):
+        def call(*arguments, **options):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Died
+            return function(*arguments, **options)
+        return call
+
+    read = []
+    for last in range(60):
+        folder = tmp_path / str(last)
+        folder.mkdir()
+        files.write_store(folder / files.STORE, old)
+        left = [last]
+        with monkeypatch.context() as patch, contextlib.suppress(Died):
+            patch.setattr(files.shutil, "rmtree", counted(files.shutil.rmtree, left))
+            patch.setattr(files.Path, "rename", counted(files.Path.rename, left))
+            patch.setattr(xr.Dataset, "to_zarr", counted(xr.Dataset.to_zarr, left))
+            files.write_store(folder / files.STORE, new)
+        read.append(files.read_dataset(folder)["x"].values.tolist())
+        files.write_store(folder / files.STORE, old)  # and the next writer gets on
+        assert files.read_dataset(folder)["x"].values.tolist() == 3 * [1.0]
+        if left[0] > 0:
+            break
+    assert last < 59
+    assert read == sorted(read)
+    assert {tuple(x) for x in read} == {(1.0,) * 3, (2.0,) * 3}
+    assert read.count(3 * [2.0]) >= 3  # before the old is removed, before the new has its name, and after
 
 
 def test_killed_at_any_write_a_run_is_whole_or_not_there(tmp_path):
