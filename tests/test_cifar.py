@@ -77,10 +77,10 @@ def test_both_layouts_and_both_archives_say_the_same(tmp_path, monkeypatch):
             np.testing.assert_array_equal(joined[:, 3, 4, 2], expected[:, 2, 3, 4])  # red, green, blue; rows; columns
             np.testing.assert_array_equal(found.train_classes[:N], trees()["data_batch_1"]["labels"])
     monkeypatch.setenv(cifar.VARIABLE, str(tmp_path / "0"))
-    assert cifar.load().source.endswith("cifar-10-batches-py")
+    assert cifar.load().path.endswith("cifar-10-batches-py")
     (tmp_path / "1").rename(tmp_path / "cache")
     monkeypatch.delenv(cifar.VARIABLE)
-    assert cifar.load().source.endswith("cifar-10-batches-bin")
+    assert cifar.load().source.endswith("cifar-10-batches-bin")  # which has no published checksums
 
 
 def test_nothing_found_says_how_to_get_it(tmp_path, monkeypatch):

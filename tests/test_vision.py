@@ -71,7 +71,7 @@ def test_measuring_the_patch_alone_and_with_images():
     alone = patches.only(LAW, patch, jax.random.key(4), images, classes)
     assert float(jnp.abs(alone[:, 0]).max()) == 0
     assert abs(np.mean(np.abs(coefficient(alone) - 1) < 1e-3) - 0.8) < 0.03
-    every = patches.patched(patch, jax.random.key(5), images, classes)
+    every = patches.patched(LAW, patch, jax.random.key(5), images, classes)
     np.testing.assert_allclose(coefficient(every), 1, atol=1e-4)
     assert float(every[0, 0, 0, 0]) == 0.5
     mixed = np.asarray(patches.mixed(LAW, patch, jax.random.key(6), images, classes))  # the training law, flags included

@@ -4,7 +4,7 @@ Lives here: saving, restoring, whose they are. Lives elsewhere: what a state is 
 """
 
 import contextlib
-import hashlib
+import dataclasses
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -17,11 +17,11 @@ import numpy as np
 
 from lrtheory import keys
 from lrtheory.algorithm import Algorithm
-from lrtheory.fields import differences, parse, read_text, to_json
+from lrtheory.fields import differences, from_json, parse, read_text, to_json
 from lrtheory.files import digest, digests, read_sealed, write_json, write_sealed
 from lrtheory.spec import ConfigError
 from lrtheory.vision import simulate
-from lrtheory.vision.cifar import Images
+from lrtheory.vision.cifar import Images, fingerprint
 from lrtheory.vision.config import Experiment
 from lrtheory.vision.programs import Job
 
@@ -29,17 +29,22 @@ CLAIM = "experiment.json"
 """The file that says whose checkpoints a folder holds."""
 
 
-def claim(folder: Path, config: Experiment, images: Images, algorithms: Mapping[str, Algorithm] | None) -> str:
-    """Say in the folder of checkpoints whose they are, and return a digest of it.
+def identity(config: Experiment, images: str, algorithms: Mapping[str, Algorithm] | None = None) -> dict[str, Any]:
+    """All that decides an experiment's numbers: itself, its images' digest, schedules of your own, the random settings."""
+    tree = json.loads(to_json(config.replace(name="", note="")))
+    tree |= {"images": images, "random": keys.described(), "schedules": {
+        name: _schedule(algorithm) for name, algorithm in (algorithms or {}).items()}}
+    return json.loads(json.dumps(tree))
 
-    Theirs are the experiment, its images, schedules of your own and how random numbers are made: all that decides the
-    numbers. Raises `ConfigError` if the folder holds those of others, or ones of which nothing says whose they are.
+
+def claim(folder: Path, config: Experiment, images: Images, algorithms: Mapping[str, Algorithm] | None) -> str:
+    """Say in the folder of checkpoints whose they are (`identity`), and return a digest of it.
+
+    Raises `ConfigError` if the folder holds those of others, or ones of which nothing says whose they are. Those of an
+    earlier version lack fields that there were not yet: these had the values that they have by default.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, tree = folder / CLAIM, json.loads(to_json(config.replace(name="", note="")))
-    tree |= {"images": _images(images), "random": keys.described(), "schedules": {
-        name: _schedule(algorithm) for name, algorithm in (algorithms or {}).items()}}
-    tree = json.loads(json.dumps(tree))
+    path, tree = folder / CLAIM, identity(config, fingerprint(images), algorithms)
     try:
         found = parse(read_text(path), str(path)) if path.exists() else None
         if found is None and any(p.is_dir() for p in folder.iterdir()):
@@ -47,22 +52,25 @@ def claim(folder: Path, config: Experiment, images: Images, algorithms: Mapping[
     except (OSError, ValueError):
         raise ConfigError(f"{folder}: holds checkpoints of unknown origin ({CLAIM} is missing or damaged); must be of this "
                           "experiment; choose another folder") from None
-    if found is not None and found != tree:
+    if found is not None and _completed(found) != tree:
         differ = "; ".join(differences(found, tree)) if isinstance(found, dict) else f"{CLAIM} is damaged"
         raise ConfigError(f"{folder}: holds checkpoints of another experiment; must be of this one ({differ}); choose "
                           "another folder")
     if found is None:
         write_json(path, tree)
-    return digest(tree)
+    return digest(found or tree)
 
 
-def _images(images: Images) -> str:
-    """A digest of images and classes, wherever they come from."""
-    whole = hashlib.sha256()
-    for each in images[:4]:
-        whole.update(f"{each.shape}{each.dtype}".encode())
-        whole.update(np.ascontiguousarray(each).data)
-    return whole.hexdigest()
+def _completed(found: Any) -> Any:
+    """A claim with the fields that an earlier version did not have, at their defaults."""
+    if not isinstance(found, dict):
+        return found
+    names = {f.name for f in dataclasses.fields(Experiment)}
+    try:
+        config = from_json(json.dumps({k: v for k, v in found.items() if k in names}), Experiment)
+    except ValueError:
+        return found
+    return found | json.loads(to_json(config))
 
 
 def _schedule(algorithm: Algorithm) -> dict[str, Any]:
