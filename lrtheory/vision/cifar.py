@@ -23,6 +23,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import platformdirs
 
+from lrtheory.fields import parse, read_text
+from lrtheory.files import write_json
 from lrtheory.spec import ConfigError
 from lrtheory.vision.download import fetch
 
@@ -42,6 +44,8 @@ PUBLISHED = dict(zip(STEMS, ("c99cafc152244af753f735de768cd75f", "d4bba439e000b9
                              "54ebc095f3ab1f0389bbae665268c751", "634d18415352ddfa80567beed471001a",
                              "482c414d41f54cd18b22e5b47cb7c3cb", "40351d587109b95175f43aff81a1287e"), strict=True))
 """MD5 of each file of the Python layout, as PyTorch's torchvision has them; none are published for the binary one."""
+REMEMBERED = "images.json"
+"""In the folder of trainings: where their images are."""
 PER_BATCH = 10_000
 """Images in each of the six files."""
 PIXELS = 3 * 32 * 32
@@ -104,6 +108,22 @@ def _unpublished(members: Mapping[str, bytes]) -> str:
     found = {name: hashlib.md5(contents, usedforsecurity=False).hexdigest() for name, contents in members.items()}
     differ = [name for name, checksum in found.items() if PUBLISHED.get(name, checksum) != checksum]
     return f"; not the published images: {', '.join(differ)} differ{'s' * (len(differ) == 1)} by checksum" if differ else ""
+
+
+def remember(folder: Path, images: Images) -> None:
+    """Write down in the folder of trainings where their images are, so that resuming need not be told."""
+    if images.path:
+        write_json(folder / REMEMBERED, {"path": images.path})
+
+
+def remembered(folder: Path) -> Path | None:
+    """Where the images of a folder's trainings were, if they are there yet."""
+    try:
+        found = parse(read_text(folder / REMEMBERED), REMEMBERED)
+        path = Path(found["path"])
+        return path if path.exists() else None
+    except (OSError, ValueError, TypeError, LookupError):  # nothing depends on it
+        return None
 
 
 def fingerprint(images: Images) -> str:
