@@ -20,21 +20,17 @@ from zarr.storage import MemoryStore
 
 from lrtheory.algorithm import Algorithm
 from lrtheory.devices import require_working
-from lrtheory.files import digest
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.folder import Interrupted, Watch, disk_trouble, every_chunk, take_up
 from lrtheory.sweeps.grid import Grid
 from lrtheory.sweeps.plan import Chunk, Cut
 from lrtheory.sweeps.store import Store
 from lrtheory.vision import cifar, runs
-from lrtheory.vision.checkpoints import identity
 from lrtheory.vision.config import Experiment
 from lrtheory.vision.simulate import CONDITIONS
 
 CHECKPOINTS = "checkpoints"
 """The folder of states within that of a sweep."""
-SHARED = ("seeds", "first_seed", "algorithms", "at_once", "spread", "interleave", "margin", "checkpoint_epochs")
-"""Fields that change no number of a training, up to rounding."""
 
 
 def carry_out(grid: Grid, folder: Path, images: cifar.Images, *, resume: bool = False, extend: bool = False,
@@ -116,8 +112,7 @@ def _train(store: Store, missing: Sequence[Chunk], images: cifar.Images, states:
                            + accuracies)
 
         record = runs.Record(config, names, images.source, progress, done=lambda record: finished(chunk, record))
-        whose = digest({k: v for k, v in identity(config, grid.images or "", algorithms).items() if k not in SHARED})
-        at = None if states is None else _states(states, chunk)
+        at, whose = (None, "") if states is None else (_states(states, chunk), store.meaning(chunk.box))
         return [[runs.Work(config, job, algorithms, record, at, whose) for job in group]
                 for group in runs.jobs(config, names)]
 
