@@ -229,7 +229,8 @@ def test_a_folder_holds_everything_and_reads_back(runs, tmp_path):
     xr.testing.assert_identical(lt.load(folder), runs)
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert config_of(lt.load(folder), lt.Config) == config
-    assert {p.name for p in (folder / "figures").iterdir()} == {f"{name}.png" for name in figures.FIGURES}
+    assert {p.name for p in (folder / "figures").iterdir()} == {f"{name}.png" for name in
+                                                                   (*figures.FIGURES, *figures.DRAWINGS)}
     with pytest.raises(lt.ConfigError, match="exists and is not empty"):
         prepare_folder(folder, config)
     with pytest.raises(lt.ConfigError, match=r"no results\.zarr"):
