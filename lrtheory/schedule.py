@@ -96,6 +96,9 @@ class Schedule:
         def row(numbers: Sequence[Any]) -> Any:
             return numpy.stack([numpy.asarray(number, precision) for number in numbers])
 
+        def whole(numbers: Any) -> Any:
+            return np.asarray(numbers, np.int32)
+
         starts, ends = (row(values) for values in zip(*self.resolved, strict=True))
         shapes = [SHAPES.index(stage.shape) for stage in self.stages]
         durations = [stage.duration for stage in self.stages]
@@ -105,9 +108,9 @@ class Schedule:
         return Stages(
             values=starts, until=row([stage.until for stage in self.stages]),
             thresholds=row([*(stage.threshold for stage in self.stages[:-1]), -math.inf]),
-            smoothing=numpy.asarray(self.smoothing, precision), last=np.asarray(last, np.int32),
-            peak=numpy.asarray(highest, np.int32), headed=ends if any(shapes) else None,
-            shapes=np.array(shapes, np.int32) if any(shapes) else None, durations=None if forever else row(durations))
+            smoothing=numpy.asarray(self.smoothing, precision), last=whole(last), peak=numpy.asarray(highest, np.int32),
+            headed=ends if any(shapes) else None, shapes=whole(shapes) if any(shapes) else None,
+            durations=None if forever else row(durations))
 
     def init(self) -> StageState:
         """State before the first update: stage 0, no loss seen."""

@@ -133,7 +133,8 @@ def schedules(config: Config, point: Mapping[str, Any], count: int) -> Algorithm
             each.append(packed(at.training.completed(own)))
         one = stacked(each) if inside else jax.tree.map(lambda x: np.broadcast_to(x, (count, *np.shape(x))), each[0])
         if algorithm.injected_noise is None:
-            one = one.replace(injected_noise=one.injected_noise._replace(values=noise_level[:, None]))
+            same: Any = one.injected_noise
+            one = one.replace(injected_noise=same._replace(values=noise_level[:, None]))
         found.append(one)
     return stacked(found, axis=1)
 

@@ -76,8 +76,8 @@ def begin(config: Config, algorithm: Algorithm, seed: Array) -> tuple[Setting, R
     algorithm = config.training.completed(algorithm)
     zero = jnp.zeros(())
     never = jnp.full((), jnp.inf)
-    run = Run(network=network, rate=algorithm.rate.init(), activation_noise=algorithm.activation_noise.init(),
-              injected_noise=algorithm.injected_noise.init(),
+    rate, activation_noise, injected_noise = (schedule.init() for schedule in algorithm.schedules)
+    run = Run(network=network, rate=rate, activation_noise=activation_noise, injected_noise=injected_noise,
               time=Sum(zero, zero), iterations=Sum(zero, zero), steps=jnp.array(0),
               stride=jnp.asarray(config.training.step_time, zero.dtype), noise_variance=jnp.ones(()),
               half_times=jnp.full(len(config.problem.group_names), jnp.inf), annealed_at=never,
@@ -228,7 +228,7 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run, be
     return measurements(config, setting.data, setting.test, f, readout, diagnostics) | {
         "time": run.time.value, "iterations": run.iterations.value, "steps": run.steps,
         "learning_rate": now.eta, "activation_noise": now.activation,
-        "injected_noise": algorithm.injected_noise.value(run.injected_noise, run.time.value),
+        "injected_noise": algorithm.schedules[2].value(run.injected_noise, run.time.value),
         "phase": run.rate.stage + run.activation_noise.stage + run.injected_noise.stage,
         "noise_variance_theory": run.noise_variance}
 
