@@ -5,9 +5,10 @@ Lives elsewhere: every concept itself, beside the functions that use it.
 """
 
 import dataclasses
+import functools
 import math
-from collections.abc import Mapping
-from typing import Any, TypeVar, dataclass_transform
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, dataclass_transform, overload
 
 import jax
 
@@ -55,9 +56,20 @@ def swept(default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata={"static": False})
 
 
+@overload
 @dataclass_transform(frozen_default=True, field_specifiers=(static, swept), kw_only_default=True)
-def spec(cls: type[T]) -> type[T]:
+def spec(cls: type[T], /) -> type[T]: ...
+
+
+@overload
+@dataclass_transform(frozen_default=True, field_specifiers=(static, swept), kw_only_default=True)
+def spec(*, kw_only: bool) -> Callable[[type[T]], type[T]]: ...
+
+
+def spec(cls: type[T] | None = None, /, *, kw_only: bool = True) -> Any:
     """Make `cls` a frozen keyword-only dataclass and a JAX pytree whose leaves are its swept fields.
+
+    `@spec(kw_only=False)`: fields may be given by position, too.
 
     Every field is declared by `static` or `swept`; one that is itself a spec has metadata {"static": False}.
 
@@ -69,7 +81,9 @@ def spec(cls: type[T]) -> type[T]:
     >>> jax.tree.leaves(Law(scale=0.25))
     [0.25]
     """
-    cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    if cls is None:
+        return functools.partial(spec, kw_only=kw_only)  # type: ignore[call-overload]
+    cls = dataclasses.dataclass(frozen=True, kw_only=kw_only)(cls)
     kinds = {f.name: f.metadata["static"] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     return jax.tree_util.register_dataclass(
         cls,

@@ -18,7 +18,7 @@ from lrtheory.fields import to_json
 from lrtheory.files import locked
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import course as sweeping
-from lrtheory.sweeps import plan, results, store
+from lrtheory.sweeps import manifest, plan, results, store
 from lrtheory.theory.config import Config
 from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
@@ -109,8 +109,8 @@ def test_another_sweep_is_refused_with_the_difference(finished):
         lt.sweep(config, AXES, folder)
     with pytest.raises(ConfigError, match="no sweep to be found"):
         lt.sweep(config, AXES, folder / "figures", resume=True)
-    with pytest.raises(ConfigError, match="must be swept in memory"):
-        lt.sweep(config, AXES, folder, algorithms={"mine": config.training.algorithm("S")})
+    with pytest.raises(ConfigError, match="holds another sweep"):
+        lt.sweep(config, AXES, folder, resume=True, algorithms={"mine": config.training.algorithm("S")})
 
 
 def test_the_second_process_on_a_folder_is_refused(finished, tmp_path):
@@ -149,7 +149,7 @@ class Full:
 def test_a_chunk_that_could_not_be_written_whole_is_not_there(finished, tmp_path):
     config, folder, _ = finished
     shutil.copytree(folder, tmp_path / "copy")
-    grid, cut = store.read_manifest(tmp_path / "copy")
+    grid, cut = manifest.read_manifest(tmp_path / "copy")
     there = store.Store(tmp_path / "copy/results.zarr", grid, cut, config.algorithms)
     chunk = next(plan.chunks(grid, cut, (None, None)))
     values = {name: np.asarray(array[(*(slice(r.start, r.stop) for r in chunk.box[:-1]), slice(None),

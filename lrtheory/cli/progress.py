@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from lrtheory.algorithm import names_of
 from lrtheory.cli.report import plan_table, spoken
 from lrtheory.sweeps.plan import Plan
 from lrtheory.theory.config import Config
@@ -74,7 +75,7 @@ class RunDisplay(Display):
     def progress(self, done: int, total: int, last: Mapping[str, np.ndarray]) -> None:
         """Some steps are done; arguments as in `lrtheory.theory.programs.Progress`."""
         losses = (f"{name} P {last['loss_p'][0, k].mean():.2f} Q {last['loss_q'][0, k].mean():.2f}"
-                  for k, name in enumerate(self.config.algorithms))
+                  for k, name in enumerate(names_of(self.config.algorithms)))
         self.show(done, total, f"time {last['time'].max():.4g}, losses: " + "; ".join(losses))
 
 

@@ -17,7 +17,7 @@ import xarray as xr
 from jax.experimental import multihost_utils
 from zarr.storage import MemoryStore
 
-from lrtheory.algorithm import Algorithm
+from lrtheory.algorithm import Algorithm, named, names_of
 from lrtheory.devices import free_memory, require_working
 from lrtheory.files import STORE
 from lrtheory.spec import ConfigError
@@ -26,6 +26,7 @@ from lrtheory.sweeps import store as storing
 from lrtheory.sweeps import trainings
 from lrtheory.sweeps.folder import Interrupted, Watch, disk_trouble, every_chunk, take_up
 from lrtheory.sweeps.grid import Grid, make_grid
+from lrtheory.sweeps.manifest import read_manifest
 from lrtheory.sweeps.plan import MEMORY_SHARE, Chunk, Cut, Group, Plan
 from lrtheory.sweeps.store import Store
 from lrtheory.theory.config import Config
@@ -49,7 +50,7 @@ def sweep(config: Config | Experiment, axes: Mapping[str | tuple[str, ...], Sequ
       resume: finish what is missing in `folder`, which must hold the same sweep.
       extend: make the sweep in `folder` larger by these values of its axes, and to so many seeds: what is there is kept,
         what is new is computed. Resumed, it goes on.
-      algorithms: your own schedules by name, in memory only (a folder must be able to tell what made it).
+      algorithms: your own by name, instead of `config.algorithms`, where they may stand as well.
       images: CIFAR-10, of an `Experiment`; None: what `folder` was begun with, else `cifar.load()`.
       watch: callbacks.
 
@@ -61,20 +62,16 @@ def sweep(config: Config | Experiment, axes: Mapping[str | tuple[str, ...], Sequ
       ConfigError: a value, the folder or the memory does not do; one line with the remedy.
       Interrupted: `watch.stop` asked for it.
     """
-    grid = make_grid(config, axes)
+    grid = make_grid(config if algorithms is None else config.replace(algorithms=named(algorithms)), axes)
     if folder is not None and extend:
-        grid = storing.read_manifest(Path(folder))[0].extended(grid)
+        grid = read_manifest(Path(folder))[0].extended(grid)
     grid, watch = grid.check(), watch or Watch()
     require_working()
     if isinstance(config, Experiment) and images is None:
         images = cifar.load(None if folder is None else cifar.remembered(Path(folder)))
     if folder is None:
-        found = _in_memory(grid, chunk, algorithms, watch) if images is None else trainings.in_memory(
-            grid, images, algorithms, watch)
-        return storing.open_results(found)
-    if algorithms is not None:
-        raise ConfigError("algorithms: your own schedules must be swept in memory; leave out the folder, and save the "
-                          "dataset with its to_zarr")
+        return storing.open_results(_in_memory(grid, chunk, watch) if images is None else trainings.in_memory(
+            grid, images, watch))
     if images is None:
         carry_out(grid, Path(folder), chunk=chunk, resume=resume, extend=extend, watch=watch)
     else:
@@ -117,7 +114,7 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
         mine = missing[jax.process_index() :: jax.process_count()]
         if plan is None:
             plan = planning.make_plan(grid, cut=cut, groups=_groups(mine), tell=watch.tell)
-        store = Store(folder / STORE, grid, cut, grid.config.algorithms)
+        store = Store(folder / STORE, grid, cut, names_of(grid.config.algorithms))
         watch.planned(plan, sum(_runs(grid, c) for c in missing))
         try:
             _work(store, plan, mine, watch)
@@ -128,14 +125,14 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
             raise
 
 
-def _in_memory(grid: Grid, chunk: int | None, algorithms: Mapping[str, Algorithm] | None, watch: Watch) -> MemoryStore:
+def _in_memory(grid: Grid, chunk: int | None, watch: Watch) -> MemoryStore:
     """A whole sweep without a folder. Raises `ConfigError` where the memory does not hold its results."""
     needed, free = planning.result_bytes(grid), free_memory()
     if needed > MEMORY_SHARE * free:
         raise ConfigError(f"memory: results of {grid.runs:,} runs need {needed / 2**30:.3g} GiB; must be at most "
                           f"{MEMORY_SHARE:.0%} of the {free / 2**30:.3g} GiB that are free; name a folder, or lower records")
-    plan = planning.make_plan(grid, runs=chunk, algorithms=algorithms, tell=watch.tell)
-    store = Store(MemoryStore(), grid, plan.cut, tuple(algorithms or grid.config.algorithms))
+    plan = planning.make_plan(grid, runs=chunk, tell=watch.tell)
+    store = Store(MemoryStore(), grid, plan.cut, names_of(grid.config.algorithms))
     store.prepare()
     watch.planned(plan, grid.runs)
     _work(store, plan, every_chunk(grid, plan.cut), watch)

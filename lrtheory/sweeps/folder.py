@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import jax
 
+from lrtheory.algorithm import names_of
 from lrtheory.fields import parse, read_text
 from lrtheory.files import STORE, locked, require_free, write_whole
 from lrtheory.provenance import environment
 from lrtheory.spec import ConfigError
+from lrtheory.sweeps import manifest
 from lrtheory.sweeps import plan as planning
 from lrtheory.sweeps import store as storing
 from lrtheory.sweeps.grid import Grid
@@ -58,14 +60,14 @@ def take_up(grid: Grid, folder: Path, cut_for: Callable[[], Cut], watch: Watch, 
         if extend:
             storing.extend(folder, grid)
         elif not resume:
-            storing.write_manifest(folder, grid, None)
+            manifest.write_manifest(folder, grid, None)
         for mark in folder.glob("stopped-*"):
             mark.unlink()
         _remember(folder, watch)
         if cut is None:
             cut = cut_for()
-            storing.write_manifest(folder, grid, cut)
-        store = Store(folder / STORE, grid, cut, grid.config.algorithms)
+            manifest.write_manifest(folder, grid, cut)
+        store = Store(folder / STORE, grid, cut, names_of(grid.config.algorithms))
         store.prepare()
         if resume or extend:
             watch.tell("checking what is there")
@@ -85,17 +87,17 @@ def every_chunk(grid: Grid, cut: Cut) -> list[Chunk]:
 
 def _must_be_free(folder: Path) -> None:
     """Raise `ConfigError` for a folder in which anything could be overwritten."""
-    known = (folder / storing.MANIFEST).is_file()
+    known = (folder / manifest.MANIFEST).is_file()
     require_free(folder, *[f"--resume {folder} goes on with it"] * known)
 
 
 def _must_be_the_same(folder: Path, grid: Grid, word: str = "--resume") -> Cut | None:
     """How a folder's sweep is cut. Raises `ConfigError` unless it is this sweep."""
-    there, cut = storing.read_manifest(folder)
-    if not storing.is_sealed(folder):
+    there, cut = manifest.read_manifest(folder)
+    if not manifest.is_sealed(folder):
         raise ConfigError(f"{word} {folder}: an earlier version wrote it, its chunks cannot be checked; load it as it is, "
                           "or start anew in another folder")
-    differ = storing.differences(there, grid) + storing.random_differences(folder)
+    differ = manifest.differences(there, grid) + manifest.random_differences(folder)
     if differ:
         raise ConfigError(f"{word} {folder}: holds another sweep; must be the same; {'; '.join(differ)}")
     return cut
@@ -103,9 +105,9 @@ def _must_be_the_same(folder: Path, grid: Grid, word: str = "--resume") -> Cut |
 
 def _must_be_part_of(folder: Path, grid: Grid) -> Cut | None:
     """How a folder's sweep is cut. Raises `ConfigError` unless `grid` is this sweep made larger."""
-    there, _ = storing.read_manifest(folder)
+    there, _ = manifest.read_manifest(folder)
     if there.extended(grid) != grid:
-        differ = storing.differences(there.extended(grid), grid)
+        differ = manifest.differences(there.extended(grid), grid)
         raise ConfigError(f"--extend {folder}: holds another sweep; must be part of the new one; {'; '.join(differ)}")
     return _must_be_the_same(folder, there, "--extend")
 

@@ -10,13 +10,15 @@ from typing import Any
 
 import xarray as xr
 
+from lrtheory.algorithm import names_of
 from lrtheory.files import STORE, SUMMARY, Damaged, read_dataset, reason, write_json, write_whole
 from lrtheory.labelled import RUN_DIMS, config_of, plain
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import tables
 from lrtheory.sweeps.folder import sessions
 from lrtheory.sweeps.kinds import kind_in
-from lrtheory.sweeps.store import MANIFEST, Store, is_sealed, missing_files, open_results, read_manifest
+from lrtheory.sweeps.manifest import MANIFEST, is_sealed, read_manifest
+from lrtheory.sweeps.store import Store, missing_files, open_results
 
 
 def save(folder: Path) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def load(folder: str | Path) -> xr.Dataset:
         raise ConfigError(f"{folder}: nothing of this sweep is there yet; must have begun; `lrtheory sweep --resume "
                           f"{folder}` computes it")
     try:
-        store = Store(folder / STORE, grid, cut, grid.config.algorithms)
+        store = Store(folder / STORE, grid, cut, names_of(grid.config.algorithms))
         if is_sealed(folder):
             store.must_be_whole()
         else:

@@ -1,7 +1,8 @@
 """The results of a sweep as a zarr store: whole chunks or none, found again after any accident.
 
-Lives here: the folder's manifest, the arrays, writing and checking chunks, opening the dataset. Lives elsewhere: files as
-such (files), what a chunk is (plan), when it is computed (course), what the numbers say (results).
+Lives here: the arrays, writing and checking chunks, making a store larger, opening the dataset. Lives elsewhere: files as
+such (files), which sweep it is (manifest), what a chunk is (plan), when it is computed (course, trainings), what the numbers
+say (results).
 
 A store has one array for each measurement, with the grid's axes, algorithm, seed (and record) as dimensions and one
 file for each chunk of the sweep. Files appear by renaming; a chunk counts once the file of `done`, written last, is there
@@ -27,131 +28,22 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore, MemoryStore
 
-from lrtheory import fields, files, keys
-from lrtheory.fields import from_json, to_json
+from lrtheory import algorithm, files
+from lrtheory.fields import to_json
 from lrtheory.files import STORE, Damaged, read_sealed, write_sealed
 from lrtheory.labelled import config_of, names_of
 from lrtheory.provenance import environment
-from lrtheory.spec import ConfigError
-from lrtheory.sweeps.grid import Grid, make_grid
+from lrtheory.sweeps.grid import Grid
 from lrtheory.sweeps.kinds import kind_in, kind_of
+from lrtheory.sweeps.manifest import SEALS, UNSAID, describe, read_manifest, read_tree, write_tree
 from lrtheory.sweeps.plan import Box, Chunk, Cut, chunks
 
-MANIFEST = "sweep.json"
-"""What a folder has to be that of a sweep."""
-SEALS, LABELS = "seals", "labels.json"
-"""The folder of seals, with a copy of the manifest; the seal of the labels."""
+LABELS = "labels.json"
+"""The seal of the labels."""
 Place = Path | MemoryStore
 """Where a store lies: a path on disk, or memory."""
 Measured = dict[str, np.ndarray]
 """{name: (extent along each axis, algorithms, seeds[, records])}."""
-UNSAID = ("name", "note")
-"""Fields that no number depends on."""
-
-
-def describe(grid: Grid, cut: Cut | None) -> dict[str, Any]:
-    """The manifest: everything that determines the numbers, and how they are cut."""
-    tree: dict[str, Any] = {"config": json.loads(to_json(grid.config)), "random": keys.described(),
-                            "axes": [{"fields": list(a.fields), "values": [list(v) for v in a.values]} for a in grid.axes]}
-    tree |= {} if grid.images is None else {"images": grid.images}
-    return json.loads(json.dumps(tree | ({} if cut is None else {"chunk": {"axes": list(cut.axes), "seeds": cut.seeds}})))
-
-
-def write_manifest(folder: Path, grid: Grid, cut: Cut | None) -> None:
-    """Write the manifest, whole or not at all, and a copy. Raises `OSError` where the disk does not take it."""
-    _write_manifest(folder, describe(grid, cut))
-
-
-def _write_manifest(folder: Path, tree: dict[str, Any]) -> None:
-    (folder / SEALS).mkdir(exist_ok=True)
-    for where in (folder, folder / SEALS):
-        write_sealed(where / MANIFEST, tree)
-
-
-def extend(folder: Path, grid: Grid) -> None:
-    """Make a folder's sweep the larger one `grid` (`Grid.extended` of what it is); its chunks stay, and none is computed.
-
-    Fields of the config that were not there when the sweep began stay unsaid, as every chunk's seal has them. Raises
-    `OSError` where the disk does not take it.
-    """
-    before, cut = read_manifest(folder)
-    tree, new = _manifest(folder), describe(grid, cut)
-    if cut is not None and (folder / STORE).is_dir():
-        store = Store(folder / STORE, before, cut, before.config.algorithms)
-        for group in before.groups():
-            for chunk in chunks(before, cut, group):
-                store.reseal(chunk)
-    config = tree["config"] | {"seeds": new["config"]["seeds"]}
-    _write_manifest(folder, tree | {"config": config, "axes": new["axes"], "extended": True})
-
-
-def read_manifest(folder: Path) -> tuple[Grid, Cut | None]:
-    """The grid of a sweep folder, and how it was cut if that is decided. Raises `ConfigError`."""
-    path = folder / MANIFEST
-    tree = _manifest(folder)
-    try:
-        text = json.dumps(tree["config"])
-        config = from_json(text, kind_in(text).config, str(path))
-        axes: dict[Any, list[Any]] = {tuple(a["fields"]): [tuple(v) for v in a["values"]] for a in tree["axes"]}
-        if len(axes) < len(tree["axes"]):
-            raise Damaged("an axis comes twice")
-        cut = tree.get("chunk")
-        grid = dataclasses.replace(make_grid(config, axes), images=tree.get("images"))
-        grid.must_be_few()
-        if cut is not None and not (len(cut["axes"]) == len(axes) and all(
-                type(n) is int and 0 < n <= most for n, most in
-                zip((*cut["axes"], cut["seeds"]), (*grid.shape, grid.config.seeds), strict=True))):
-            raise Damaged("its chunks are impossible")
-        return grid, Cut(tuple(cut["axes"]), cut["seeds"]) if cut is not None else None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ConfigError(f"{path}: damaged ({files.reason(error)}); restore it, or start anew in another folder") from None
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    """The tree of a manifest that is as it was written. Raises `ConfigError`."""
-    path, copy = folder / MANIFEST, folder / SEALS / MANIFEST
-    try:
-        if not path.exists() or copy.parent.exists():
-            return read_sealed(path)
-        tree = fields.parse(fields.read_text(path), str(path))  # written by an earlier version, without a digest
-        if not isinstance(tree, dict):
-            raise Damaged("no manifest")
-        return tree
-    except OSError as error:
-        raise ConfigError(f"{folder}: no sweep to be found there ({path.name}: {error.strerror}); give a folder that "
-                          "lrtheory sweep wrote") from None
-    except ValueError as error:
-        remedy = "restore it, or start anew in another folder"
-        with contextlib.suppress(OSError, ValueError):
-            read_sealed(copy)
-            remedy = f"its copy is whole: cp {copy} {path}"
-        raise ConfigError(f"{path}: damaged ({files.reason(error)}); {remedy}") from None
-
-
-def is_sealed(folder: Path) -> bool:
-    """Whether a sweep's folder has seals; those of earlier versions have none."""
-    return (folder / SEALS).is_dir()
-
-
-def differences(grid: Grid, other: Grid) -> list[str]:
-    """What tells two sweeps apart, a line a field: "training.eta1: 0.02 in the folder, 0.03 asked for"."""
-    def facts(grid: Grid) -> dict[str, Any]:
-        tree = _numbers(grid, None)
-        axes = {"axis " + "+".join(a["fields"]): a["values"] for a in tree["axes"]}
-        return tree["config"] | axes | {"order of the axes": list(grid.dims), "images": grid.images}
-
-    return fields.differences(facts(grid), facts(other))
-
-
-def random_differences(folder: Path) -> list[str]:
-    """What tells apart how random numbers were made in a folder and would be here, likewise."""
-    here = keys.described()
-    return fields.differences({"random numbers": _manifest(folder).get("random", here)}, {"random numbers": here})
-
-
-def _numbers(grid: Grid, cut: Cut | None) -> dict[str, Any]:
-    """The manifest without what no number depends on."""
-    return describe(dataclasses.replace(grid, config=grid.config.replace(**dict.fromkeys(UNSAID, ""))), cut)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,7 +131,7 @@ class Store:
     def manifest(self) -> dict[str, Any]:
         """What names the numbers, as it was written when the sweep began: a field that is newer than it is not in it."""
         assert isinstance(self.place, Path)
-        tree = _manifest(self.place.parent)
+        tree = read_tree(self.place.parent)
         return tree | {"config": tree["config"] | dict.fromkeys(UNSAID, ""), "algorithms": list(self.algorithms)}
 
     @functools.cached_property
@@ -391,7 +283,7 @@ def open_results(place: Place) -> xr.Dataset:
     names = kind.described(config_of(results, kind.config))
     results = results[[n for n in names if n in results] + ["done"]].transpose(*[d for d in dims if d in results.dims])
     for axis in dims[:-3]:  # what an extension added stands behind
-        if results[axis].dtype.kind in "fiu" and isinstance(place, Path) and _manifest(place.parent).get("extended"):
+        if results[axis].dtype.kind in "fiu" and isinstance(place, Path) and read_tree(place.parent).get("extended"):
             results = results.sortby(axis)
     if bool(results["done"].all()):
         return results.drop_vars("done")
@@ -400,3 +292,20 @@ def open_results(place: Place) -> xr.Dataset:
         if name != "done" and kept[name].dtype.kind == "f":
             kept[name] = kept[name].where(kept["done"]).transpose(*kept[name].dims).assign_attrs(kept[name].attrs)
     return kept
+
+
+def extend(folder: Path, grid: Grid) -> None:
+    """Make a folder's sweep the larger one `grid` (`Grid.extended` of what it is); its chunks stay, and none is computed.
+
+    Fields of the config that were not there when the sweep began stay unsaid, as every chunk's seal has them. Raises
+    `OSError` where the disk does not take it.
+    """
+    before, cut = read_manifest(folder)
+    tree, new = read_tree(folder), describe(grid, cut)
+    if cut is not None and (folder / STORE).is_dir():
+        store = Store(folder / STORE, before, cut, algorithm.names_of(before.config.algorithms))
+        for group in before.groups():
+            for chunk in chunks(before, cut, group):
+                store.reseal(chunk)
+    config = tree["config"] | {"seeds": new["config"]["seeds"]}
+    write_tree(folder, tree | {"config": config, "axes": new["axes"], "extended": True})

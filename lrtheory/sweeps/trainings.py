@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from zarr.storage import MemoryStore
 
-from lrtheory.algorithm import Algorithm
+from lrtheory.algorithm import names_of
 from lrtheory.devices import require_working
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.folder import Interrupted, Watch, disk_trouble, every_chunk, take_up
@@ -51,15 +51,15 @@ def carry_out(grid: Grid, folder: Path, images: cifar.Images, *, resume: bool = 
         for old in states.glob("*"):
             if old.name not in left:  # stored, but not removed before a kill
                 shutil.rmtree(old, ignore_errors=True)
-        _train(store, missing, images, states, None, watch)
+        _train(store, missing, images, states, watch)
 
 
-def in_memory(grid: Grid, images: cifar.Images, algorithms: Mapping[str, Algorithm] | None, watch: Watch) -> MemoryStore:
-    """A whole sweep without a folder; `algorithms`: your own schedules by name."""
+def in_memory(grid: Grid, images: cifar.Images, watch: Watch) -> MemoryStore:
+    """A whole sweep without a folder."""
     grid = _shown(grid, images)
-    store = Store(MemoryStore(), grid, _cut(grid), tuple(algorithms or grid.config.algorithms))
+    store = Store(MemoryStore(), grid, _cut(grid), names_of(grid.config.algorithms))
     store.prepare()
-    _train(store, every_chunk(grid, store.cut), images, None, algorithms, watch)
+    _train(store, every_chunk(grid, store.cut), images, None, watch)
     assert isinstance(store.place, MemoryStore)
     return store.place
 
@@ -84,7 +84,7 @@ def _states(folder: Path, chunk: Chunk) -> Path:
 
 
 def _train(store: Store, missing: Sequence[Chunk], images: cifar.Images, states: Path | None,
-           algorithms: Mapping[str, Algorithm] | None, watch: Watch) -> None:
+           watch: Watch) -> None:
     """Train the runs of some chunks, all points of the first seed, then of the next, and store each chunk as it ends."""
     grid, names, writing, done = store.grid, store.algorithms, threading.Lock(), dict.fromkeys(missing, 0.0)
     watch.planned(None, len(missing) * len(names))
@@ -113,7 +113,7 @@ def _train(store: Store, missing: Sequence[Chunk], images: cifar.Images, states:
 
         record = runs.Record(config, names, images.source, progress, done=lambda record: finished(chunk, record))
         at, whose = (None, "") if states is None else (_states(states, chunk), store.meaning(chunk.box))
-        return [[runs.Work(config, job, algorithms, record, at, whose) for job in group]
+        return [[runs.Work(config, job, record, at, whose) for job in group]
                 for group in runs.jobs(config, names)]
 
     groups = [group for chunk in sorted(missing, key=lambda c: c.number[-1]) for group in work(chunk)]

@@ -11,12 +11,12 @@ import numpy as np
 import xarray as xr
 
 from lrtheory import labelled
-from lrtheory.algorithm import Algorithm
+from lrtheory.algorithm import Algorithm, named
 from lrtheory.devices import require_working
 from lrtheory.theory import programs, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
-from lrtheory.theory.programs import Block, Progress, compile_block, must_fit, names, run_block
+from lrtheory.theory.programs import Block, Progress, compile_block, must_fit, run_block
 
 FEWER = "lower --seeds, --records, --n-test or sizes (network.m_v, problem.d, problem.N)"
 """What to do about a run that is too large."""
@@ -28,7 +28,7 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
 
     Args:
       config: what to run; checked first.
-      algorithms: your own schedules by name, instead of the named ones of `config.algorithms`.
+      algorithms: your own by name, instead of `config.algorithms`, where they may stand as well.
       progress: called now and then.
 
     Returns:
@@ -40,11 +40,11 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
 
     All algorithms of a seed share its data, initial weights and noise. For more than one configuration: `sweep`.
     """
-    config = config.check()
+    config = with_algorithms(config, algorithms).check()
     require_working()
-    require_room(config, algorithms)
+    require_room(config)
     started = time.perf_counter()
-    program = compile_block(config, (), Block(1, config.seeds), algorithms)
+    program = compile_block(config, (), Block(1, config.seeds))
     must_fit(program, FEWER)
     found = run_block(program, {}, config.first_seed + np.arange(config.seeds), progress=progress)
     return labelled.dataset(
@@ -54,9 +54,14 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
          "devices_used": program.mesh.size})
 
 
-def require_room(config: Config, algorithms: Mapping[str, Algorithm] | None = None) -> None:
-    """Raise `ConfigError` for a run that the free memory cannot hold; arguments as of `run`. Nothing is allocated."""
-    programs.require_room(config, Block(1, config.seeds), len(names(config, algorithms)), FEWER)
+def with_algorithms(config: Config, algorithms: Mapping[str, Algorithm] | None) -> Config:
+    """The config with algorithms of your own, by name, in the place of its; None: as it is."""
+    return config if algorithms is None else config.replace(algorithms=named(algorithms))
+
+
+def require_room(config: Config) -> None:
+    """Raise `ConfigError` for a run that the free memory cannot hold. Nothing is allocated."""
+    programs.require_room(config, Block(1, config.seeds), len(config.algorithms), FEWER)
 
 
 def predict(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
@@ -66,4 +71,4 @@ def predict(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None
     A dataset like that of `run`, with records of its own; arguments as there. The limit is derived here
     (`lrtheory.theory.engines.infinite`). Raises `ConfigError` as `run` does.
     """
-    return run(config.at_infinite_width(), algorithms=algorithms, progress=progress)
+    return run(with_algorithms(config, algorithms).at_infinite_width(), progress=progress)

@@ -4,10 +4,9 @@ Lives here: saving, restoring, whose they are. Lives elsewhere: what a state is 
 """
 
 import contextlib
-import dataclasses
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +15,8 @@ import jax
 import numpy as np
 
 from lrtheory import keys
-from lrtheory.algorithm import Algorithm
-from lrtheory.fields import differences, from_json, parse, read_text, to_json
+from lrtheory.algorithm import Algorithm, names_of
+from lrtheory.fields import differences, parse, read_text, to_json
 from lrtheory.files import digest, digests, read_sealed, write_json, write_sealed
 from lrtheory.spec import ConfigError
 from lrtheory.vision import simulate
@@ -29,22 +28,18 @@ CLAIM = "experiment.json"
 """The file that says whose checkpoints a folder holds."""
 
 
-def identity(config: Experiment, images: str, algorithms: Mapping[str, Algorithm] | None = None) -> dict[str, Any]:
-    """All that decides an experiment's numbers: itself, its images' digest, schedules of your own, the random settings."""
-    tree = json.loads(to_json(config.replace(name="", note="")))
-    tree |= {"images": images, "random": keys.described(), "schedules": {
-        name: _schedule(algorithm) for name, algorithm in (algorithms or {}).items()}}
-    return json.loads(json.dumps(tree))
+def claim(folder: Path, config: Experiment, images: Images) -> str:
+    """Say in the folder of checkpoints whose they are, and return a digest of it.
 
-
-def claim(folder: Path, config: Experiment, images: Images, algorithms: Mapping[str, Algorithm] | None) -> str:
-    """Say in the folder of checkpoints whose they are (`identity`), and return a digest of it.
-
-    Raises `ConfigError` if the folder holds those of others, or ones of which nothing says whose they are. Those of an
-    earlier version lack fields that there were not yet: these had the values that they have by default.
+    Theirs are the experiment, its images, schedules of your own and how random numbers are made: all that decides the
+    numbers. Raises `ConfigError` if the folder holds those of others, or ones of which nothing says whose they are. Those of
+    an earlier version lack fields that there were not yet: these had the values that they have by default.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, tree = folder / CLAIM, identity(config, fingerprint(images), algorithms)
+    path, tree = folder / CLAIM, json.loads(to_json(config.replace(name="", note="")))
+    tree |= {"images": fingerprint(images), "random": keys.described(), "algorithms": list(names_of(config.algorithms)),
+             "schedules": {a.name: _schedule(a) for a in config.algorithms if isinstance(a, Algorithm)}}
+    tree = json.loads(json.dumps(tree))
     try:
         found = parse(read_text(path), str(path)) if path.exists() else None
         if found is None and any(p.is_dir() for p in folder.iterdir()):
@@ -61,16 +56,12 @@ def claim(folder: Path, config: Experiment, images: Images, algorithms: Mapping[
     return digest(found or tree)
 
 
-def _completed(found: Any) -> Any:
+def _completed(found: Any, whole: Any = None) -> Any:
     """A claim with the fields that an earlier version did not have, at their defaults."""
+    whole = json.loads(to_json(Experiment())) if whole is None else whole
     if not isinstance(found, dict):
         return found
-    names = {f.name for f in dataclasses.fields(Experiment)}
-    try:
-        config = from_json(json.dumps({k: v for k, v in found.items() if k in names}), Experiment)
-    except ValueError:
-        return found
-    return found | json.loads(to_json(config))
+    return whole | {k: _completed(v, whole[k]) if isinstance(whole.get(k), dict) else v for k, v in found.items()}
 
 
 def _schedule(algorithm: Algorithm) -> dict[str, Any]:

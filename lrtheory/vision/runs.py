@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 
 from lrtheory import labelled
-from lrtheory.algorithm import Algorithm
+from lrtheory.algorithm import Algorithm, named, names_of
 from lrtheory.devices import free_memory, require_working
 from lrtheory.spec import require
 from lrtheory.vision import simulate
@@ -60,12 +60,12 @@ def jobs(config: Experiment, names: Sequence[str]) -> list[list[Job]]:
     return [list(group) for _, group in itertools.groupby(each, key=lambda job: job.runs[0][1])]
 
 
-def require_room(config: Experiment, count: int | None = None) -> None:
-    """Raise `ConfigError` for trainings that the free memory cannot hold; `count` algorithms, None: the config's.
+def require_room(config: Experiment) -> None:
+    """Raise `ConfigError` for trainings that the free memory cannot hold.
 
     What is held at least: results of every run, weights, momentum and gradient of those under way.
     """
-    count, free = len(config.algorithms) if count is None else count, free_memory()
+    count, free = len(config.algorithms), free_memory()
     results = 4 * len(MEASURED) * count * config.seeds * config.training.epochs + 200 * count * config.seeds
     if results <= free:  # else there is no need to look at the network
         under_way = config.at_once * (count if config.interleave else 1)
@@ -82,7 +82,7 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
     Args:
       config: what to train; checked first.
       images: CIFAR-10.
-      algorithms: your own schedules by name, clock in epochs done, instead of the named ones of `config.algorithms`.
+      algorithms: your own by name, clock in epochs done, instead of `config.algorithms`, where they may stand as well.
       checkpoints: folder to keep states in, every `config.checkpoint_epochs`; what lies there already is gone on from.
       progress: called after each epoch of each run.
       keep: given the results so far, marked unfinished, after epochs at least `KEEP_EVERY` seconds apart and at an
@@ -98,14 +98,16 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
         your own, images or settings of random numbers.
       Interrupted: `stop` asked for it, or `until` came.
     """
+    if algorithms is not None:
+        config = config.replace(algorithms=named(algorithms))
     config = config.check()
     require_images(config, images)
-    names = tuple(algorithms) if algorithms is not None else config.algorithms
+    names = names_of(config.algorithms)
     require_working()
-    require_room(config, len(names))
-    whose = claim(checkpoints, config, images, algorithms) if checkpoints is not None else ""
+    require_room(config)
+    whose = claim(checkpoints, config, images) if checkpoints is not None else ""
     record = Record(config, names, images.source, progress, keep)
-    work = [[Work(config, job, algorithms, record, checkpoints, whose) for job in group] for group in jobs(config, names)]
+    work = [[Work(config, job, record, checkpoints, whose) for job in group] for group in jobs(config, names)]
     try:
         train_all(work, images, stop, until)
     except Interrupted:
@@ -125,7 +127,6 @@ class Work(NamedTuple):
 
     config: Experiment
     job: Job
-    algorithms: Mapping[str, Algorithm] | None  # your own schedules by name; None: the config's
     record: "Record"  # told of every epoch
     checkpoints: Path | None  # folder of the states, and whose they are
     whose: str
@@ -235,8 +236,8 @@ class _Training:
 
     def __init__(self, work: Work, images: Images, device: Any, pace: _Pace) -> None:
         config, job = work.config, work.job
-        own = work.algorithms
-        schedules = [own[name] if own is not None else config.training.algorithm(name) for name, _ in job.runs]
+        named_so = dict(zip(names_of(config.algorithms), map(config.training.completed, config.algorithms), strict=True))
+        schedules = [named_so[name] for name, _ in job.runs]
         self.course, self.record, self.pace = Course(config, job, schedules, images, device), work.record, pace
         self.history = {name: np.full((len(job.runs), config.training.epochs), np.nan, np.float32) for name in MEASURED}
         self.state, self.epoch, self.saved, self.begun = self.course.begin(), 0, 0, False
