@@ -169,13 +169,13 @@ def test_every_damage_to_a_sweep_is_found(swept, tmp_path, monkeypatch):
 def test_a_manifest_that_was_changed_is_not_believed(swept, tmp_path, old, new):
     copy = tmp_path / "copy"
     shutil.copytree(swept[0], copy)
-    manifest = copy / manifest.MANIFEST
-    text = manifest.read_text()
+    file = copy / manifest.MANIFEST
+    text = file.read_text()
     assert old in text
-    manifest.write_text(text.replace(old, new, 1))
+    file.write_text(text.replace(old, new, 1))
     for call in (lt.load, manifest.read_manifest):
         assert "its copy is whole: cp" in refused(call, copy)
-    shutil.copyfile(copy / manifest.SEALS / manifest.MANIFEST, manifest)
+    shutil.copyfile(copy / manifest.SEALS / manifest.MANIFEST, file)
     assert not equal_or_refused(copy, swept[1])
 
 

@@ -5,6 +5,7 @@ what is in it (store), what is computed (course, trainings).
 """
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -106,8 +107,9 @@ def _must_be_the_same(folder: Path, grid: Grid, word: str = "--resume") -> Cut |
 def _must_be_part_of(folder: Path, grid: Grid) -> Cut | None:
     """How a folder's sweep is cut. Raises `ConfigError` unless `grid` is this sweep made larger."""
     there, _ = manifest.read_manifest(folder)
-    if there.extended(grid) != grid:
-        differ = manifest.differences(there.extended(grid), grid)
+    larger = there.extended(grid)
+    larger = dataclasses.replace(larger, config=there.config.replace(seeds=grid.config.seeds))
+    if differ := manifest.differences(larger, grid):
         raise ConfigError(f"--extend {folder}: holds another sweep; must be part of the new one; {'; '.join(differ)}")
     return _must_be_the_same(folder, there, "--extend")
 

@@ -176,7 +176,7 @@ class Grid:
         return found
 
     def extended(self, other: "Grid") -> "Grid":
-        """This grid with the values and seeds that another one adds to it, each axis's behind those that it has.
+        """This grid with the values and seeds that another one, of its config, adds: each axis's behind those that it has.
 
         Raises `ConfigError` for an axis that is not there, and for fewer seeds.
         """
@@ -188,7 +188,7 @@ class Grid:
             raise ConfigError(f"--seeds {other.config.seeds}: the folder has {self.config.seeds}; must be at least so many; "
                               "say how many there shall be in all")
         axes = tuple(Axis(f, tuple(dict.fromkeys((*axis.values, *its.get(f, axis).values)))) for f, axis in mine.items())
-        return Grid(self.config.replace(seeds=other.config.seeds), axes, self.images)
+        return Grid(other.config, axes, self.images)
 
 
 def make_grid(config: Any, axes: Mapping[str | tuple[str, ...], Sequence[Any] | np.ndarray]) -> Grid:
