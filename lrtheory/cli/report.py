@@ -15,9 +15,10 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 
 from lrtheory.algorithm import names_of
+from lrtheory.labelled import finite
 from lrtheory.predictions import PREDICTIONS, words
 from lrtheory.predictions.verify import broken
-from lrtheory.sweeps import tables
+from lrtheory.sweeps import reading, tables
 from lrtheory.sweeps.grid import Grid
 from lrtheory.sweeps.plan import Plan, chunks, result_bytes
 from lrtheory.theory.config import Config
@@ -177,12 +178,17 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
             table.add_column(name, justify="right")
         for row in found.to_dict("records"):
             labels = [f"{row[a]:.4g}" if isinstance(row[a], float) else str(row[a]) for a in axes]
-            cells = [_value({"mean": None if np.isnan(row[m]) else row[m], "sem": row[f"{m}_sem"]})
+            cells = [_value({"mean": None if np.isnan(row[m]) else row[m], "sem": finite(row[f"{m}_sem"])})
                      for m in columns]
             table.add_row(*labels, row["algorithm"], *cells, str(row["diverged"]))
         lines.append(Unbroken(table))
     else:
         lines.append(f"{summary['points']:,} points: means and standard errors are in points.csv")
+    if reading.is_there(runs) and math.isfinite((found := reading.linear_over_other(reading.reading(runs))).value):
+        low, high = ("-" if math.isnan(v) else f"{math.exp(v):.2g}" for v in (found.low, found.high))
+        lines.append("L-S reads a linear patch, at equal epoch under S, at "
+                     f"{math.exp(found.value):.2g} times the epoch of one with both signs [{low}, {high}]: below 1 if it "
+                     "were blind to what is not linear, 1 if only the difficulty counts.")
     bad = summary["diverged"]
     if bad:
         shown = "; ".join(", ".join(f"{k} = {v:.4g}" if isinstance(v, float) else f"{k} = {v}" for k, v in one.items())
