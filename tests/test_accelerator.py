@@ -130,8 +130,7 @@ def test_curves_that_came_back_are_results_again(tmp_path):
     clean = found["accuracy_clean"].isel(record=-1, seed=0)
     assert [float(clean.sel(algorithm=name)) for name in ("L-S", "S", "S+noise")] == pytest.approx(
         [0.824, 0.683, 0.779], abs=5e-4)
-    assert {p.name for p in (tmp_path / "paper/figures").iterdir()} == {
-        "accuracies.png", "before_and_after.png", "paired.png"}
+    assert {p.name for p in (tmp_path / "paper/figures").iterdir()} == {"accuracies.png", "before_and_after.png"}
 
 
 @pytest.mark.slow

@@ -184,11 +184,8 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
         lines.append(Unbroken(table))
     else:
         lines.append(f"{summary['points']:,} points: means and standard errors are in points.csv")
-    if reading.is_there(runs) and math.isfinite((found := reading.linear_over_other(reading.reading(runs))).value):
-        low, high = ("-" if math.isnan(v) else f"{math.exp(v):.2g}" for v in (found.low, found.high))
-        lines.append("L-S reads a linear patch, at equal epoch under S, at "
-                     f"{math.exp(found.value):.2g} times the epoch of one with both signs [{low}, {high}]: below 1 if it "
-                     "were blind to what is not linear, 1 if only the difficulty counts.")
+    if reading.is_there(runs):
+        lines += _read(reading.reading(runs))
     bad = summary["diverged"]
     if bad:
         shown = "; ".join(", ".join(f"{k} = {v:.4g}" if isinstance(v, float) else f"{k} = {v}" for k, v in one.items())
@@ -198,6 +195,21 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
     if summary["note"]:
         lines.append("Note: " + summary["note"])
     return Group(*lines)
+
+
+def _read(found: reading.Reading) -> list[str]:
+    """When L-S reads linear patches, against others, as far as a sweep has both."""
+    count, lines = reading.crossings(found), []
+    if count.of_blind + count.of_hidden:
+        lines.append(f"Of {count.of_blind} pairs in which S reads a patch with both signs no later than a linear one, L-S "
+                     f"reads it later in {count.blind}, as it would if it were blind to what is not linear; of "
+                     f"{count.of_hidden} in which S reads the linear one no later, L-S reads that later in {count.hidden}.")
+    factor = reading.linear_over_other(found)
+    if math.isfinite(factor.value):
+        low, high = ("-" if math.isnan(v) else f"{math.exp(v):.2g}" for v in (factor.low, factor.high))
+        lines.append(f"At equal epoch under S, L-S reads the linear patch at {math.exp(factor.value):.2g} [{low}, {high}] "
+                     "times the epoch of the other.")
+    return lines
 
 
 def predictions(names: Sequence[str]) -> str:

@@ -73,6 +73,26 @@ def linear_over_other(found: Reading, level: float = 0.95) -> Statistic:
                    "one curve: 0; blind to what is not linear: below 0")
 
 
+class Crossings(NamedTuple):
+    """Pairs of a linear patch and another from one seed, of which S reads one no later; counted with "never" as later."""
+
+    blind: int  # the other is the easier one for S, and L-S reads it later: what blindness to what is not linear demands
+    of_blind: int  # pairs in which that could be
+    hidden: int  # the linear one is the easier one for S, and L-S reads it later
+    of_hidden: int
+
+
+def crossings(found: Reading) -> Crossings:
+    """How often the order in which L-S reads two patches of different kinds is not that of S. Derived here."""
+    counts = np.zeros(4, int)
+    for large, small in zip(found.large.T, found.small.T, strict=True):
+        for i in np.flatnonzero(found.linear & np.isfinite(small) & ~np.isnan(large)):
+            for j in np.flatnonzero(~found.linear & np.isfinite(small) & ~np.isnan(large)):
+                other, linear = small[j] <= small[i], small[i] <= small[j]
+                counts += [other and large[j] > large[i], other, linear and large[i] > large[j], linear]
+    return Crossings(*counts.tolist())
+
+
 @styled
 def read_under_both(runs: xr.Dataset) -> Figure:
     """Epoch at which L-S reads the patch against that at which S does: a dot a run, a colour a kind, its offset beside it.
