@@ -26,10 +26,12 @@ RUNS = "runs"
 def use_all_cores() -> None:
     """Make every CPU core a JAX device, so that independent runs use all of them; call before any other JAX work.
 
-    Leaves accelerators, and a number of CPU devices that you chose yourself, as they are. Warns where it comes too
-    late: once JAX has started its devices are fixed.
+    Leaves accelerators, and a number of CPU devices that you chose yourself, as they are: by XLA_FLAGS, by
+    JAX_NUM_CPU_DEVICES, or by `jax.config.update("jax_num_cpu_devices", n)`. Warns where it comes too late: once JAX has
+    started its devices are fixed.
     """
-    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ:
+    chosen = getattr(jax.config, "jax_num_cpu_devices", -1)  # of the environment, too, and -1 where nothing was said
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or chosen not in (-1, None):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:

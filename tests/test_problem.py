@@ -18,7 +18,6 @@ from lrtheory.theory.problem import (
     q_test_error,
     sample,
     sample_test,
-    x2_of,
 )
 
 PROBLEM = Problem(d=12, N=100, p0=0.1, q0=0.25, r=0.2, z_norm=3.0, alpha_min=0.25, gamma0=0.4)
@@ -53,7 +52,7 @@ def test_p_has_its_mean_variance_and_sign(points):
 
 def test_q_has_its_directions_and_scales(points):
     data, test = points
-    x2 = np.asarray(x2_of(PROBLEM, test))
+    x2 = np.asarray(test.x2)
     z_hat, zeta_hat = np.asarray(data.basis[1:])
     s, r, a = PROBLEM.z_norm, PROBLEM.r, PROBLEM.alpha_min
     np.testing.assert_allclose(data.basis[1:] @ data.basis[1:].T, np.eye(2), atol=1e-6)
@@ -90,7 +89,7 @@ def test_problem_numbers_are_traced():
         return jnp.mean(sample(problem, jax.random.key(0)).x1)
 
     batched = dataclasses.replace(PROBLEM, gamma0=jnp.array([0.1, 0.2]))
-    axes = dataclasses.replace(PROBLEM, r=None, z_norm=None, alpha_min=None, gamma0=0)
+    axes = dataclasses.replace(PROBLEM, r=None, z_norm=None, alpha_min=None, alpha_power=None, p_tail=None, gamma0=0)
     out = jax.vmap(means, in_axes=(axes,))(batched)
     np.testing.assert_allclose(out[0], means(dataclasses.replace(PROBLEM, gamma0=0.1)), rtol=1e-5)
 

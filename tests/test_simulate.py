@@ -16,7 +16,6 @@ from lrtheory.schedule import stack
 from lrtheory.theory import programs as batch
 from lrtheory.theory import simulate
 from lrtheory.theory.network import apply
-from lrtheory.theory.problem import x2_of
 
 pytestmark = pytest.mark.xdist_group("runs")  # they share programs, so one process takes them all
 
@@ -79,7 +78,7 @@ def test_a_step_is_the_update_of_the_paper(float64, small, variant):
     after = simulate.step(config, algorithm, setting, jnp.array(0), run)
 
     def regularised_loss(weights):
-        f = apply(weights, setting.data.x1, x2_of(config.problem, setting.data))
+        f = apply(weights, setting.data.x1, setting.data.x2)
         return jnp.mean(jnp.log1p(jnp.exp(-setting.data.y * f))) + training.weight_decay / 2 * sum(
             jnp.sum(u**2) for u in weights)
 

@@ -280,13 +280,23 @@ def advance(program: Program, running: Running, steps: np.ndarray) -> tuple[Runn
     return running._replace(run=run), jax.device_get(records)
 
 
-def run_block(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarray,
-              progress: Progress | None = None) -> Measured:
-    """Every measurement of a block of runs, which may have fewer points and seeds than the program has room for."""
+def run_block(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarray, progress: Progress | None = None,
+              keep: Callable[[int, Any], None] | None = None) -> Measured:
+    """Every measurement of a block of runs, which may have fewer points and seeds than the program has room for.
+
+    `keep` is called with (step, the engine's state), on the host, at the start and at the end of each piece of `pieces`.
+    """
     points = len(next(iter(point.values()))) if point else 1
     running, taken, total = start(program, point, seeds), [], simulate.record_steps(program.config)
+
+    def hand_over(step: int) -> None:
+        if keep is not None:
+            keep(step, jax.tree.map(lambda x: x[:points, :, : len(seeds)], jax.device_get(running.run.network)))
+
+    hand_over(0)
     for steps in pieces(program.config):
         running, records = advance(program, running, steps)
+        hand_over(int(steps[-1]))
         taken.append({name: values[:points, :, : len(seeds)] for name, values in records.items()})
         if progress is not None:
             progress(int(steps[-1]), int(total[-1]), {n: v[..., -1] for n, v in taken[-1].items()})
