@@ -248,19 +248,20 @@ def _examples(problem: Problem, basis: Array, group: Array, key: Array) -> Data:
     n = group.shape[0]
     key_normal, key_uniform = jax.random.split(key)
     w_star = basis[0]
-    tail = problem.p_tail * jax.random.normal(jax.random.fold_in(key_normal, 1), (n, 1)) - jnp.asarray(problem.p_tail) ** 2
-    xi = jnp.exp(tail) * jax.random.normal(key_normal, (n, problem.d)) / jnp.sqrt(problem.d)
+    xi = jax.random.normal(key_normal, (n, problem.d)) / jnp.sqrt(problem.d)
+    tail = jnp.asarray(problem.p_tail)
+    scale = jnp.exp(tail * jax.random.normal(jax.random.fold_in(key_normal, 1), (n,)) - tail**2)
     for_y, for_b, for_alpha = jax.random.uniform(key_uniform, (3, n))
     y = jnp.where(for_y < 0.5, -1.0, 1.0)
     p, q = jnp.asarray(problem.halves, y.dtype)[group].T
     y1, y2 = jnp.where(p < 0, -y, y), jnp.where(q < 0, -y, y)  # what each half says
     along = matmul(xi, w_star)
     # Reflecting xi through w*'s hyperplane where the sign is wrong draws from N(0, I/d) given y <w*, xi> >= 0.
-    x1 = xi + jnp.outer(y1 * (jnp.abs(along) + problem.gamma0) - along, w_star)
+    x1 = xi + jnp.outer(y1 * (jnp.abs(along) + problem.gamma0 / scale) - along, w_star)  # times scale below
     power = jnp.asarray(problem.alpha_power)
     alpha = problem.alpha_min + (1 - problem.alpha_min) * jnp.where(power == 1, for_alpha, for_alpha**power)
     direction = jnp.where(y2 > 0, 0, jnp.where(for_b < 0.5, 1, 2))
-    return Data(x1=jnp.abs(p)[:, None] * x1, alpha=jnp.abs(q) * alpha, direction=direction, y=y, group=group, basis=basis,
+    return Data(x1=(jnp.abs(p) * scale)[:, None] * x1, alpha=jnp.abs(q) * alpha, direction=direction, y=y, group=group, basis=basis,
                 points=matmul(directions(problem), basis[1:]))
 
 
