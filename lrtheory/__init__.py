@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lrtheory.theory import config as config
     from lrtheory.theory import engines as engines
     from lrtheory.theory import figures as figures
+    from lrtheory.theory import html as html
     from lrtheory.theory import kernel as kernel
     from lrtheory.theory import measure as measure
     from lrtheory.theory import network as network
@@ -55,9 +56,9 @@ if TYPE_CHECKING:
     from lrtheory.theory import simulate as simulate
     from lrtheory.theory import timescales as timescales
     from lrtheory.theory import training as training
+    from lrtheory.theory import weights as weights
     from lrtheory.theory.config import Config as Config
     from lrtheory.theory.network import Network as Network
-    from lrtheory.theory.neurons import neurons as neurons
     from lrtheory.theory.presets import preset as preset
     from lrtheory.theory.problem import Data as Data
     from lrtheory.theory.problem import Group as Group
@@ -73,11 +74,12 @@ if TYPE_CHECKING:
     from lrtheory.theory.runs import run as run
     from lrtheory.theory.timescales import conditions as conditions
     from lrtheory.theory.training import Training as Training
+    from lrtheory.theory.weights import neurons as neurons
     from lrtheory.update import noisy_sgd as noisy_sgd
 
 _HOMES = {
     "run": "theory.runs", "predict": "theory.runs", "summarise": "theory.results", "save": "theory.results",
-    "load_theory": "theory.results", "neurons": "theory.neurons", "conditions": "theory.timescales",
+    "load_theory": "theory.results", "neurons": "theory.weights", "conditions": "theory.timescales",
     "Config": "theory.config", "preset": "theory.presets", "Problem": "theory.problem", "Group": "theory.problem",
     "Data": "theory.problem", "sample": "theory.problem", "sample_test": "theory.problem",
     "q_test_error": "theory.problem", "contrast": "theory.problem", "Network": "theory.network",
@@ -90,8 +92,8 @@ _GROUND = (
     "algorithm", "devices", "fields", "files", "intervals", "keys", "labelled", "linalg", "noise", "progress", "provenance",
     "schedule", "spec", "style", "update", "predictions", "sweeps", "theory", "vision")
 _THEORY = (
-    "config", "engines", "figures", "kernel", "measure", "network", "presets", "problem", "programs", "results", "runs",
-    "simulate", "timescales", "training")
+    "config", "engines", "figures", "html", "kernel", "measure", "network", "presets", "problem", "programs", "results",
+    "runs", "simulate", "timescales", "training", "weights")
 _MODULES = {name: name for name in _GROUND} | {name: f"theory.{name}" for name in _THEORY} | {"tables": "sweeps.tables"}
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 __getattr__ = on_demand(__name__, _MODULES | {"maps": "sweeps.figures"}, _HOMES)  # maps: what sweeps.figures was called

@@ -41,6 +41,7 @@ def _one_run(config, rates, levels, seed, bounds):
 
 def test_calling_for_all_cores_too_late_says_so(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    monkeypatch.setattr("lrtheory.devices.chosen", lambda: False)
     jax.devices()
     with pytest.warns(UserWarning, match="before anything else of JAX"):
         lt.use_all_cores()

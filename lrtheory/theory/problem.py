@@ -261,8 +261,8 @@ def _examples(problem: Problem, basis: Array, group: Array, key: Array) -> Data:
     power = jnp.asarray(problem.alpha_power)
     alpha = problem.alpha_min + (1 - problem.alpha_min) * jnp.where(power == 1, for_alpha, for_alpha**power)
     direction = jnp.where(y2 > 0, 0, jnp.where(for_b < 0.5, 1, 2))
-    return Data(x1=(jnp.abs(p) * scale)[:, None] * x1, alpha=jnp.abs(q) * alpha, direction=direction, y=y, group=group, basis=basis,
-                points=matmul(directions(problem), basis[1:]))
+    return Data(x1=(jnp.abs(p) * scale)[:, None] * x1, alpha=jnp.abs(q) * alpha, direction=direction, y=y, group=group,
+                basis=basis, points=matmul(directions(problem), basis[1:]))
 
 
 def sample(problem: Problem, key: Array) -> Data:

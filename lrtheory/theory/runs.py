@@ -1,7 +1,7 @@
 """Runs of one configuration: every algorithm from every seed, as a labelled dataset.
 
 Lives here: `run`, and `predict`, the same at infinite width. Lives elsewhere: the compiled program (programs), labels
-(labelled), the weights (neurons), what the numbers say (results), many configurations (sweeps).
+(labelled), weights as arrays (weights), what the numbers say (results), many configurations (sweeps).
 """
 
 import time
@@ -18,8 +18,8 @@ from lrtheory.progress import watching
 from lrtheory.theory import programs, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
-from lrtheory.theory.neurons import Keeper
 from lrtheory.theory.programs import Block, Progress, compile_block, must_fit, names, run_block
+from lrtheory.theory.weights import Keeper
 
 FEWER = "lower --seeds, --records, --n-test or sizes (network.m_v, problem.d, problem.N)"
 """What to do about a run that is too large."""
@@ -34,7 +34,7 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
       algorithms: your own schedules by name, instead of the named ones of `config.algorithms`.
       keep: "weights": those of every run, too, at the start and at up to 40 records; "final": at the last alone. They are
         signal_w, noise_w (algorithm, seed, kept, input_w, neuron_w) and the same of V, or of U for conv; U = signal + noise
-        (`lrtheory.neurons` reads them). V has the two coordinates along z and zeta unless the engine is dense.
+        (`lrtheory.weights` reads them). V has the two coordinates along z and zeta unless the engine is dense.
       progress: True for a bar, on a terminal or in a notebook; or a function that is called now and then.
 
     Returns:
