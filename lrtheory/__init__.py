@@ -33,10 +33,19 @@ if TYPE_CHECKING:
     from lrtheory.devices import use_all_cores as use_all_cores
     from lrtheory.predictions.verify import verify as verify
     from lrtheory.schedule import Schedule as Schedule
+    from lrtheory.schedule import Stage as Stage
     from lrtheory.schedule import anneal_at_loss as anneal_at_loss
     from lrtheory.schedule import constant as constant
+    from lrtheory.schedule import cosine as cosine
+    from lrtheory.schedule import cyclic as cyclic
+    from lrtheory.schedule import geometric as geometric
+    from lrtheory.schedule import inverse_sqrt as inverse_sqrt
+    from lrtheory.schedule import linear as linear
+    from lrtheory.schedule import restarts as restarts
     from lrtheory.schedule import scale_by_rate as scale_by_rate
     from lrtheory.schedule import step_decay as step_decay
+    from lrtheory.schedule import warmup as warmup
+    from lrtheory.schedule import wsd as wsd
     from lrtheory.spec import ConfigError as ConfigError
     from lrtheory.sweeps import tables as tables
     from lrtheory.sweeps.course import sweep as sweep
@@ -76,6 +85,7 @@ if TYPE_CHECKING:
     from lrtheory.theory.training import Training as Training
     from lrtheory.theory.weights import neurons as neurons
     from lrtheory.update import noisy_sgd as noisy_sgd
+    from lrtheory.wording import schedule_from as schedule_from
 
 _HOMES = {
     "run": "theory.runs", "predict": "theory.runs", "summarise": "theory.results", "save": "theory.results",
@@ -83,10 +93,11 @@ _HOMES = {
     "Config": "theory.config", "preset": "theory.presets", "Problem": "theory.problem", "Group": "theory.problem",
     "Data": "theory.problem", "sample": "theory.problem", "sample_test": "theory.problem",
     "q_test_error": "theory.problem", "contrast": "theory.problem", "Network": "theory.network",
-    "Training": "theory.training", "Algorithm": "algorithm", "Schedule": "schedule", "constant": "schedule",
-    "step_decay": "schedule", "anneal_at_loss": "schedule", "scale_by_rate": "schedule", "noisy_sgd": "update",
-    "ConfigError": "spec", "use_all_cores": "devices", "sweep": "sweeps.course", "load": "sweeps.results",
-    "verify": "predictions.verify",
+    "Training": "theory.training", "Algorithm": "algorithm", "schedule_from": "wording",
+    **dict.fromkeys(("Schedule", "Stage", "constant", "step_decay", "anneal_at_loss", "warmup", "linear", "cosine",
+                     "geometric", "inverse_sqrt", "wsd", "cyclic", "restarts", "scale_by_rate"), "schedule"),
+    "noisy_sgd": "update", "ConfigError": "spec", "use_all_cores": "devices", "sweep": "sweeps.course",
+    "load": "sweeps.results", "verify": "predictions.verify",
 }
 _GROUND = (
     "algorithm", "devices", "fields", "files", "intervals", "keys", "labelled", "linalg", "noise", "progress", "provenance",

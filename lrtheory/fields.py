@@ -18,7 +18,9 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
+from lrtheory.schedule import Schedule
 from lrtheory.spec import ConfigError, shown
+from lrtheory.wording import schedule_from
 
 T = TypeVar("T")
 MOST_TEXT = 2**27
@@ -30,22 +32,71 @@ def changed(config: T, changes: Mapping[str, Any]) -> T:
 
     Raises `ConfigError` for a name that is no field; the values are judged by `check`.
     """
-    parts: dict[str, dict[str, Any]] = {}
-    own: dict[str, Any] = {}
-    for name, value in changes.items():
-        head, _, rest = name.partition(".")
-        if rest:
-            parts.setdefault(head, {})[rest] = value
-        else:
-            own[head] = value
     try:
-        for head, inner in parts.items():
-            own[head] = dataclasses.replace(own.get(head, getattr(config, head)), **inner)
-        return dataclasses.replace(config, **own)  # type: ignore[type-var]
+        for name in sorted(changes, key=lambda name: name.count(".")):  # whole parts before what is in them
+            config = _with(config, name.split("."), changes[name])
     except (TypeError, AttributeError):
-        unknown = [n for n in changes if n not in field_names(config)]
+        unknown = [n for n in changes if not _has(config, n)]
         raise ConfigError(f"unknown config field {', '.join(map(shown, unknown))}: must be one of "
                           f"{', '.join(field_names(config))}") from None
+    return config
+
+
+def _with(owner: Any, path: list[str], value: Any) -> Any:
+    """A copy of a part with what a path leads to changed; AttributeError where it leads nowhere."""
+    head, *rest = path
+    if isinstance(owner, tuple):
+        k = _place(owner, head)
+        return (*owner[:k], _with(owner[k], rest, value) if rest else value, *owner[k + 1 :])
+    if not dataclasses.is_dataclass(owner):
+        raise AttributeError(head)
+    if isinstance(owner, Schedule) and not hasattr(owner, head):
+        return dataclasses.replace(owner, stages=_with(owner.stages, path, value))
+    return dataclasses.replace(owner, **{head: _with(getattr(owner, head), rest, value) if rest else value})  # type: ignore
+
+
+def _place(entries: tuple[Any, ...], word: str) -> int:
+    """Which of several parts a word means: its name, its number counted from 0, or its shape. Raises AttributeError."""
+    for known in ("name", "shape"):
+        places = [k for k, entry in enumerate(entries) if getattr(entry, known, None) == word]
+        if len(places) == 1:
+            return places[0]
+    if word.isdecimal() and int(word) < len(entries):
+        return int(word)
+    raise AttributeError(word)
+
+
+def find(config: Any, name: str) -> tuple[Any, dataclasses.Field]:
+    """The part that has the field `name` (dotted) of a configuration, and the field. Raises AttributeError without one.
+
+    Among several of a kind a part is found by its name, its number or its shape: algorithms.mine.rate.cosine.duration.
+
+    >>> from lrtheory import Algorithm, Config, wsd
+    >>> config = Config(algorithms=(Algorithm(wsd(0.02, 0.0, hold=5.0, decay=9.0)),))
+    >>> find(config, "algorithms.mine.rate.decay.duration")[0].duration
+    9.0
+    """
+    *path, last = name.split(".")
+    owner = config
+    for word in path:
+        if isinstance(owner, Schedule) and not hasattr(owner, word):
+            owner = owner.stages
+        owner = owner[_place(owner, word)] if isinstance(owner, tuple) else getattr(owner, word)
+    if not dataclasses.is_dataclass(owner):
+        raise AttributeError(last)
+    for field in dataclasses.fields(owner):
+        if field.name == last:
+            return owner, field
+    raise AttributeError(last)
+
+
+def _has(config: Any, name: str) -> bool:
+    """Whether a configuration has a field of this name."""
+    try:
+        find(config, name)
+    except (AttributeError, TypeError):
+        return False
+    return True
 
 
 def field_names(config: Any) -> list[str]:
@@ -150,6 +201,9 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
     """
     def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
         for key, value in tree.items():
+            if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+                names = [entry.get("name") or str(k) if isinstance(entry, dict) else entry for k, entry in enumerate(value)]
+                value = dict(zip(names, value, strict=True)) if len(set(names)) == len(names) else value
             if isinstance(value, dict):
                 yield from flat(value, f"{prefix}{key}.")
             else:
@@ -175,6 +229,11 @@ def convert_text(kind: type, name: str, text: str) -> Any:
     *parts, field = name.split(".")
     for part in parts:
         owner = _hints(owner)[part]
+    return value_of(owner, field, name, text)
+
+
+def value_of(owner: type, field: str, name: str, text: str) -> Any:
+    """The value that `text` says of a field of a part, called `name` in messages. Raises `ConfigError`."""
     hint = _hints(owner)[field]
     kinds = get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     wanted: list[str] = []
@@ -216,6 +275,12 @@ def _build(cls: type, tree: Any, source: str, prefix: str) -> Any:
 def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
     """`value` as the type `hint`, or `ConfigError`."""
     if dataclasses.is_dataclass(hint):
+        read = schedule_from if hint is Schedule else getattr(hint, "from_text", None)
+        if isinstance(value, str if hint is not Schedule else str | float | int) and read is not None:
+            try:
+                return read(value)
+            except ConfigError as error:
+                raise ConfigError(f"{source}{name}: {error}") from None
         return _build(typing.cast(type, hint), value, source, name + ".")
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and isinstance(value, list):
@@ -223,7 +288,11 @@ def _convert(hint: Any, value: Any, source: str, name: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        return _convert(next(a for a in args if a is not type(None)), value, source, name)
+        kinds = [a for a in args if a is not type(None)]
+        if len(kinds) > 1:  # a word that is known, or a part in words or as an object
+            parts = [a for a in kinds if dataclasses.is_dataclass(a)]
+            kinds = parts if isinstance(value, dict) or (isinstance(value, str) and ":" in value) else kinds
+        return _convert(kinds[0], value, source, name)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if number and not isinstance(value, float) and abs(value) >= 2**63:
         raise ConfigError(f"{source}{name} = {shown(value)}: must be below 2^63; correct it")

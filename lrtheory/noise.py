@@ -12,6 +12,9 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from lrtheory.schedule import Schedule
+from lrtheory.stages import Stages, StageState
+
 
 def log_decay(rate: ArrayLike, weight_decay: ArrayLike, micro_steps: ArrayLike = 1.0) -> Array:
     """Log a = K log(1 - eta lambda), accurate where eta lambda is below float32's resolution of 1.
@@ -58,21 +61,53 @@ def micro_steps(rate: ArrayLike, count: ArrayLike, weight_decay: ArrayLike, tau_
     rate, weight_decay, count = (jnp.asarray(v, jnp.result_type(float)) for v in (rate, weight_decay, count))
     decays = weight_decay > 0
     safe = jnp.where(decays, weight_decay, 1.0)
-    one, all_ = log_decay(rate, safe), log_decay(rate, safe, count)
+    moves = rate > 0  # a rate of 0 moves nothing
+    one, all_ = log_decay(jnp.where(moves, rate, 0.5 / safe), safe), log_decay(rate, safe, count)
     shrink = jnp.where(decays, jnp.expm1(all_), 0.0)
     drift = jnp.where(decays, -jnp.expm1(all_) / safe, count * rate)
-    steps = jnp.where(decays, jnp.expm1(2 * all_) / jnp.expm1(2 * one), count)  # effective number of noise draws
+    steps = jnp.where(decays & moves, jnp.expm1(2 * all_) / jnp.expm1(2 * one), count)  # effective number of noise draws
     return Move(shrink=shrink, drift=drift, kick=rate * tau_xi * jnp.sqrt(steps))
 
 
 def micro_step_count(rate: ArrayLike, step_time: ArrayLike) -> Array:
-    """K = max(1, round(step_time / eta)): micro-steps that cover `step_time` units of time; 0 gives K = 1."""
-    return jnp.maximum(1.0, jnp.round(step_time / rate))
+    """K = max(1, round(step_time / eta)): micro-steps that cover `step_time` units of time; 1 for 0, and at a rate of 0."""
+    rate = jnp.asarray(rate)
+    moves = rate > 0
+    return jnp.where(moves, jnp.maximum(1.0, jnp.round(step_time / jnp.where(moves, rate, 1.0))), 1.0)
+
+
+def mean_rate(schedule: Schedule | Stages, state: StageState, clock: ArrayLike, first: ArrayLike,
+              step_time: ArrayLike) -> Array:
+    """Mean of eta over the micro-steps that cover `step_time` from `clock` on, of which `first` is the first one's rate: ().
+
+    K micro-steps of rate eta start at clock, clock + eta, ..., clock + step_time - eta, the middle of which is clock +
+    (step_time - eta)/2: there the rate is their mean up to step_time^2 eta''/24, and it is eta itself where it is constant
+    or K = 1. Derived here; all in units of time.
+    """
+    return schedule.value(state, clock + ahead(first, step_time))
+
+
+def ahead(first: ArrayLike, step_time: ArrayLike) -> Array:
+    """Time from the first to the middle of the micro-steps that cover `step_time`, of a rate near `first`; 0 for one."""
+    return jnp.maximum(step_time - jnp.asarray(first), 0.0) / 2
 
 
 def variance(v: ArrayLike, move: Move) -> Array:
     """Variance of the noise part after a move, v <- a^2 v + s^2, in units of tau0^2. Derived here."""
     return (1 + move.shrink) ** 2 * jnp.asarray(v) + move.kick**2
+
+
+def variance_over(v: ArrayLike, rates: Array, count: ArrayLike, tau_xi: Array, weight_decay: ArrayLike) -> Array:
+    """Variance of the noise part after K = `count` micro-steps whose rate moves, in units of tau0^2. Derived here.
+
+    rates and tau_xi (3,) are means over the whole, its first and its second half of the time that they cover: by two moves,
+    or by one where the halves are alike.
+    """
+    whole = variance(v, micro_steps(rates[0], count, weight_decay, tau_xi[0]))
+    half = jnp.asarray(count) / 2
+    for k in (1, 2):
+        v = variance(v, micro_steps(rates[k], half * (rates[0] / rates[k]), weight_decay, tau_xi[k]))
+    return jnp.where((rates[1] == rates[2]) & (tau_xi[1] == tau_xi[2]), whole, v)
 
 
 def variance_after(time: ArrayLike, v0: ArrayLike, rate: ArrayLike, weight_decay: ArrayLike, tau_xi: ArrayLike) -> Array:

@@ -1,110 +1,230 @@
-"""Numbers that change while training: learning rates and activation-noise levels, over time or by the loss.
+"""Numbers that change while training: learning rates and noise levels, over a clock or by the loss.
 
-Lives here: the staircase `Schedule`, its constructors and its optax link. Lives elsewhere: schedules that make an algorithm
-(algorithm), what a rate does to the weights (noise, update). Any training loop can use it; nothing here
-knows the two-layer network.
+Lives here: `Schedule` and its stages as written down, their check, constructors, the optax link. Lives elsewhere: stages
+while they run (stages), schedules from words and from functions (wording), schedules that make an algorithm (algorithm),
+what a rate does to the weights (noise, update). Any training loop can use it; nothing here knows a network.
 """
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from lrtheory.spec import spec, swept
+from lrtheory import stages
+from lrtheory.spec import MOST, require, require_choice, spec, static, swept
+from lrtheory.stages import SHAPES, Stages, StageState
+
+Shape = Literal["constant", "linear", "cosine", "geometric", "inverse-sqrt"]
+"""How a value goes from a stage's start to its end (`stages.between`)."""
+MOST_STAGES = 10_000
+"""A schedule of more stages is taken for a mistake."""
+
+
+@spec
+class Stage:
+    """A part of a schedule: from a start to an end value, until the clock, its own duration or the loss ends it, for good.
+
+    Whichever comes first. A stage begins where the one before ended. Of a shape other than constant the value reaches `end`
+    when the clock would end the stage. All numbers may be traced.
+    """
+
+    shape: Shape = static(default="constant")
+    """constant, linear, cosine, geometric or inverse-sqrt"""
+    start: float | None = swept(default=None)
+    """value at its beginning; None: what the stage before is headed for"""
+    end: float | None = swept(default=None)
+    """value at its end; None: as at its start"""
+    duration: float = swept(default=math.inf)
+    """length in units of the clock; inf: none of its own"""
+    until: float = swept(default=math.inf)
+    """clock at which it ends at the latest; inf: never"""
+    threshold: float = swept(default=-math.inf)
+    """training loss at which it ends; -inf: never"""
+    name: str = static(default="")
+    """what axes may call it, beside its number and its shape"""
 
 
 @spec
 class Schedule:
-    """A staircase: stage k has `values[k]` and ends when the clock or the training loss says so, for good.
+    """A sequence of stages over a clock: units of time (sum of rates), steps or epochs, whatever the caller counts in.
 
-    Stage k ends once clock >= boundaries[k] or (running mean of the loss) <= thresholds[k], whichever comes first;
-    it never returns (once annealed, annealed). The clock is whatever the caller counts in: units of time (sum of
-    rates), steps or epochs. All fields are traced numbers, so schedules vmap, stack and never recompile.
+    A value: compared, hashed and written down by its numbers. All of them may be traced, and differentiated in; they vmap
+    and never recompile. As a function of the clock, without loss triggers, it is an optax schedule.
+
+    >>> from lrtheory import cosine, warmup
+    >>> schedule = warmup(0.5, 10.0).then(cosine(0.5, 0.25, 20.0))
+    >>> [float(schedule(t)) for t in (0, 5, 10, 20, 30, 99)]
+    [0.0, 0.25, 0.5, 0.375, 0.25, 0.25]
     """
 
-    values: Array = swept()
-    """(stages,) value in each stage"""
-    boundaries: Array = swept()
-    """(stages - 1,) clock at which each stage ends; inf: never by the clock"""
-    thresholds: Array = swept()
-    """(stages - 1,) training loss at which each stage ends; -inf: never by the loss"""
-    smoothing: ArrayLike = swept()
-    """() time constant, in units of the clock, of the running mean of the loss; 0: the loss itself, as in the paper"""
+    stages: tuple[Stage, ...] = swept()
+    """one or more, in order; the last one has no end"""
+    smoothing: float = swept(default=0.0)
+    """time constant, in units of the clock, of the running mean of the loss; 0: the loss itself, as in the paper"""
 
-    def init(self) -> "ScheduleState":
-        """State before the first update: stage 0, no loss seen."""
-        never = jnp.array(-jnp.inf, self.values.dtype)
-        mean_loss, loss = jnp.zeros_like(never), jnp.zeros_like(never)  # two arrays: a step that takes both may use them up
-        return ScheduleState(stage=jnp.zeros((), int), mean_loss=mean_loss, loss=loss, clock=never)
+    def then(self, other: "Schedule | float") -> "Schedule":
+        """This one until its last stage ends, then the other.
 
-    def update(self, state: "ScheduleState", clock: ArrayLike, loss: ArrayLike) -> tuple[Array, "ScheduleState"]:
-        """Value () for the step that starts at `clock` () with training loss `loss` (), and the new state.
-
-        The running mean takes the loss to be linear between updates, so that long steps give the mean of short ones; a loss
-        that is not finite is passed over.
+        Its last stage must end: by a duration, a clock or a loss. The other's durations count from there, its clocks
+        (`until`) do not. Raises `ConfigError` for a last stage that never ends.
         """
-        smoothing = jnp.asarray(self.smoothing)
-        elapsed = (clock - state.clock) / jnp.maximum(smoothing, 1e-30)
-        weight = -jnp.expm1(-elapsed)
-        rise = jnp.where(elapsed > 0, 1 - weight / jnp.where(elapsed > 0, elapsed, 1.0), 0.0)
-        mean_loss = state.mean_loss + weight * (state.loss - state.mean_loss) + rise * (loss - state.loss)
-        counts = jnp.isfinite(loss)
-        mean_loss = jnp.where((smoothing > 0) & jnp.isfinite(state.clock), mean_loss, loss)
-        mean_loss = jnp.where(counts | (smoothing == 0), mean_loss, jnp.inf)  # such a loss pulls no smoothed trigger
-        stage = jnp.maximum(state.stage, jnp.sum(clock >= self.boundaries))
-        thresholds = jnp.append(self.thresholds, -jnp.inf)  # the last stage has no end
-        stage = stage + (mean_loss <= thresholds[stage])
-        seen = (jnp.where(counts, jnp.asarray(new, old.dtype), old) for new, old in zip(
-            (mean_loss, loss, clock), (state.mean_loss, state.loss, state.clock), strict=True))
-        return self.values[stage], ScheduleState(stage, *seen)
+        other = other if isinstance(other, Schedule) else constant(other)
+        smoothing = other.smoothing if concrete(self.smoothing) and not np.any(self.smoothing) else self.smoothing
+        return _made(self.stages + other.stages, smoothing)
+
+    @property
+    def resolved(self) -> tuple[tuple[Any, Any], ...]:
+        """(start, end) value of each stage, None filled in."""
+        found: list[tuple[Any, Any]] = []
+        for stage in self.stages:
+            start = found[-1][1] if stage.start is None and found else stage.start
+            found.append((start, start if stage.end is None else stage.end))
+        return tuple(found)
+
+    def packed(self) -> Stages:
+        """The stages as arrays: NumPy's where no number is traced, else JAX's."""
+        numpy: Any = np if all(map(concrete, jax.tree.leaves(self))) else jnp
+        precision = jnp.result_type(float)
+
+        def row(numbers: Sequence[Any]) -> Any:
+            return numpy.stack([numpy.asarray(number, precision) for number in numbers])
+
+        def whole(numbers: Any) -> Any:
+            return np.asarray(numbers, np.int32)
+
+        starts, ends = (row(values) for values in zip(*self.resolved, strict=True))
+        shapes = [SHAPES.index(stage.shape) for stage in self.stages]
+        durations = [stage.duration for stage in self.stages]
+        last = len(self.stages) - 1
+        forever = all(concrete(d) and np.isinf(d) for d in durations)
+        highest = last - 1 - numpy.argmax(ends[:-1][::-1]) if last else numpy.asarray(0)
+        return Stages(
+            values=starts, until=row([stage.until for stage in self.stages]),
+            thresholds=row([*(stage.threshold for stage in self.stages[:-1]), -math.inf]),
+            smoothing=numpy.asarray(self.smoothing, precision), last=whole(last), peak=numpy.asarray(highest, np.int32),
+            headed=ends if any(shapes) else None, shapes=whole(shapes) if any(shapes) else None,
+            durations=None if forever else row(durations))
+
+    def init(self) -> StageState:
+        """State before the first update: stage 0, no loss seen."""
+        return self.packed().init()
+
+    def update(self, state: StageState, clock: ArrayLike, loss: ArrayLike) -> tuple[Array, StageState]:
+        """Value () for the step that starts at `clock` () with training loss `loss` (), and the new state."""
+        return self.packed().update(state, clock, loss)
+
+    def value(self, state: StageState, clock: ArrayLike) -> Array:
+        """The value () at a clock () within the stage where a run stands."""
+        return self.packed().value(state, clock)
+
+    def end(self, state: StageState) -> Array:
+        """Clock () at which the clock ends the stage where a run stands; inf: never."""
+        return self.packed().end(state)
+
+    @property
+    def peak(self) -> Any:
+        """The stage after which the value is annealed: the last but the final one that is headed for the largest value."""
+        return self.packed().peak
+
+    @property
+    def threshold(self) -> Array:
+        """The first loss () that ends a stage; -inf: none does."""
+        return self.packed().threshold
 
     def __call__(self, count: ArrayLike) -> Array:
-        """Value at clock `count`, in its shape, without loss triggers: an optax schedule when the clock counts steps."""
-        return self.values[jnp.searchsorted(self.boundaries, jnp.asarray(count, self.boundaries.dtype), side="right")]
+        """Values at clocks `count`, in their shape, without loss triggers: an optax schedule when the clock counts steps."""
+        return self.packed().at(count)
+
+    def check(self, name: str = "schedule") -> "Schedule":
+        """Return self, or raise `ConfigError` with the first thing that is wrong; traced numbers are taken as right."""
+        own = self.stages
+        require(isinstance(own, tuple) and 0 < len(own) <= MOST_STAGES and all(isinstance(s, Stage) for s in own),
+                f"{name}.stages", f"{type(own).__name__} of {len(own) if isinstance(own, tuple) else '?'}",
+                f"a tuple of 1 to {MOST_STAGES:,} stages", "give some, or use constant(value)")
+        _number(f"{name}.smoothing", self.smoothing, 0.0, "a finite number of at least 0")
+        before = 0.0
+        for k, (stage, (start, end)) in enumerate(zip(own, self.resolved, strict=True)):
+            where, last = f"{name}.{k}", k == len(own) - 1
+            require_choice(f"{where}.shape", stage.shape, SHAPES)
+            require(start is not None, f"{where}.start", None, "a number", "no stage is before it whose value it could have")
+            for which, value in (("start", start), ("end", end)):
+                _number(f"{where}.{which}", value, 0.0, "a finite number of at least 0")
+                if stage.shape in ("geometric", "inverse-sqrt") and concrete(value):
+                    require(float(value) > 0, f"{where}.{which}", value, f"above 0 for the shape {stage.shape}",
+                            "it never reaches 0; use linear or cosine")
+            if stage.shape == "constant" and concrete(start) and concrete(end):
+                require(float(start) == float(end), f"{where}.end", end, f"its start {float(start):g}, as a constant",
+                        "choose another shape")
+            if concrete(stage.duration):
+                require(float(stage.duration) > 0, f"{where}.duration", stage.duration, "above 0", "inf: none of its own")
+            if concrete(stage.until):
+                require(before < float(stage.until) or math.isinf(stage.until), f"{where}.until", stage.until,
+                        f"above {before:g}, where the stage before ends" if before else "above 0",
+                        "clocks count from the start of training")
+                before = max(before, float(stage.until)) if math.isfinite(stage.until) else before
+            if concrete(stage.threshold):
+                require(float(stage.threshold) < math.inf, f"{where}.threshold", stage.threshold, "a number", "-inf: never")
+            timed = not all(map(concrete, (stage.duration, stage.until))) or min(stage.duration, stage.until) < math.inf
+            require(stage.shape == "constant" or timed, f"{where}.duration", stage.duration,
+                    f"finite for the shape {stage.shape}, or its until", "say how long it takes")
+            require(last or timed or not concrete(stage.threshold) or stage.threshold > -math.inf, f"{where}.duration",
+                    stage.duration, "finite, or its until or its threshold", f"stage {k + 1} is never reached")
+        return self
 
 
-class ScheduleState(NamedTuple):
-    """Where a run stands on its staircase."""
-
-    stage: Array  # () int, index into values
-    mean_loss: Array  # () running mean of the training loss
-    loss: Array  # () at the last update
-    clock: Array  # () clock at the last update, -inf before the first
+def concrete(number: Any) -> bool:
+    """Whether a number is known now, and not traced."""
+    return not isinstance(number, Tracer)
 
 
-def constant(value: ArrayLike) -> Schedule:
+def _number(name: str, value: Any, least: float, bound: str) -> None:
+    """Raise `ConfigError` unless a number that is not traced is finite and at least `least`."""
+    if concrete(value):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        require(least <= number <= MOST, name, value, bound, "correct it")
+
+
+def _made(parts: Sequence[Stage], smoothing: Any = 0.0) -> Schedule:
+    return Schedule(stages=tuple(parts), smoothing=smoothing).check()
+
+
+def constant(value: Any) -> Schedule:
     """value_t = value, whatever the clock and the loss.
 
     >>> from lrtheory import constant
     >>> float(constant(0.5)(100))
     0.5
     """
-    return step_decay([value], [])
+    return _made([Stage(start=value)])
 
 
-def step_decay(values: ArrayLike | Sequence[ArrayLike], boundaries: ArrayLike | Sequence[ArrayLike]) -> Schedule:
+def step_decay(values: Any, boundaries: Any) -> Schedule:
     """value_t = values[k] for boundaries[k-1] <= t < boundaries[k], in units of the clock.
 
-    values (stages,), boundaries (stages - 1,) rising; no loss triggers.
+    values (stages,), boundaries (stages - 1,) rising; no loss triggers. Raises `ConfigError` for others.
 
     >>> from lrtheory import step_decay
     >>> schedule = step_decay([0.5, 0.25, 0.125], [60, 120])
     >>> [float(schedule(t)) for t in (0, 59, 60, 150)]
     [0.5, 0.5, 0.25, 0.125]
     """
-    steps = jnp.asarray(values, jnp.result_type(float))
-    ends = jnp.asarray(boundaries, steps.dtype)
-    return Schedule(values=steps, boundaries=ends, thresholds=jnp.full(ends.shape, -jnp.inf),
-                    smoothing=jnp.zeros(()))
+    count, ends = len(values), len(boundaries)
+    require(count == ends + 1 > 0, "boundaries", f"{ends} for {count} values", f"{max(count - 1, 0)}, one less than values",
+            "a boundary lies between two values")
+    return _made([Stage(start=value, until=end) for value, end in zip(values, [*boundaries, math.inf], strict=True)])
 
 
-def anneal_at_loss(before: ArrayLike, after: ArrayLike, threshold: ArrayLike, *, latest: ArrayLike = jnp.inf,
-                   smoothing: ArrayLike = 0.0) -> Schedule:
+def anneal_at_loss(before: Any, after: Any, threshold: Any, *, latest: Any = math.inf, smoothing: Any = 0.0) -> Schedule:
     """value_t = before until the training loss first reaches `threshold` (or the clock `latest`), then after.
 
     Source: algorithm L-S, section 3, with threshold = eps1 + q log 2. `smoothing` > 0 compares a running mean of
@@ -120,37 +240,116 @@ def anneal_at_loss(before: ArrayLike, after: ArrayLike, threshold: ArrayLike, *,
     >>> rates
     [0.5, 0.125, 0.125]
     """
-    return Schedule(values=jnp.stack([jnp.asarray(v, jnp.result_type(float)) for v in (before, after)]),
-                    boundaries=jnp.asarray(latest, jnp.result_type(float))[None],
-                    thresholds=jnp.asarray(threshold, jnp.result_type(float))[None],
-                    smoothing=jnp.asarray(smoothing, jnp.result_type(float)))
+    return _made([Stage(start=before, until=latest, threshold=threshold), Stage(start=after)], smoothing)
 
 
-def stack(schedules: list[Schedule]) -> Schedule:
-    """One schedule with a leading axis, for vmap; shorter ones get stages that are never entered.
+def warmup(peak: Any, duration: Any, *, start: Any = 0.0) -> Schedule:
+    """value_t = start + (peak - start) t / duration up to `duration` (units of the clock), then peak.
+
+    >>> from lrtheory import warmup
+    >>> [float(warmup(0.5, 10.0)(t)) for t in (0, 5, 10, 20)]
+    [0.0, 0.25, 0.5, 0.5]
+    """
+    return _made([Stage(shape="linear", start=start, end=peak, duration=duration, name="warmup")])
+
+
+def linear(start: Any, end: Any, duration: Any) -> Schedule:
+    """value_t = start + (end - start) t / duration up to `duration` (units of the clock), then end.
+
+    >>> from lrtheory import linear
+    >>> [float(linear(0.5, 0.0, 10.0)(t)) for t in (0, 5, 20)]
+    [0.5, 0.25, 0.0]
+    """
+    return _made([Stage(shape="linear", start=start, end=end, duration=duration)])
+
+
+def cosine(start: Any, end: Any, duration: Any) -> Schedule:
+    """value_t = end + (start - end) (1 + cos(pi t / duration)) / 2 up to `duration` (units of the clock), then end.
+
+    >>> from lrtheory import cosine
+    >>> [round(float(cosine(1.0, 0.0, 10.0)(t)), 4) for t in (0, 5, 10)]
+    [1.0, 0.5, 0.0]
+    """
+    return _made([Stage(shape="cosine", start=start, end=end, duration=duration)])
+
+
+def geometric(start: Any, end: Any, duration: Any) -> Schedule:
+    """value_t = start (end/start)^(t/duration) up to `duration` (units of the clock), then end; both above 0.
+
+    >>> from lrtheory import geometric
+    >>> [round(float(geometric(1.0, 0.01, 10.0)(t)), 4) for t in (0, 5, 10)]
+    [1.0, 0.1, 0.01]
+    """
+    return _made([Stage(shape="geometric", start=start, end=end, duration=duration)])
+
+
+def inverse_sqrt(start: Any, end: Any, duration: Any) -> Schedule:
+    """value_t = (start^-2 + (end^-2 - start^-2) t/duration)^(-1/2) up to `duration`, then end: a decay as 1/sqrt(t + t0).
+
+    >>> from lrtheory import inverse_sqrt
+    >>> [round(float(inverse_sqrt(1.0, 0.25, 15.0)(t)), 4) for t in (0, 3, 8, 15)]
+    [1.0, 0.5, 0.3333, 0.25]
+    """
+    return _made([Stage(shape="inverse-sqrt", start=start, end=end, duration=duration)])
+
+
+def wsd(peak: Any, end: Any, *, warm: Any = None, hold: Any = math.inf, decay: Any, until_loss: Any = -math.inf,
+        shape: Shape = "linear", smoothing: Any = 0.0) -> Schedule:
+    """Warmup-stable-decay: from 0 to `peak` in `warm` (None: at once), there for `hold`, then to `end` within `decay`.
+
+    The hold ends after `hold` or at the training loss `until_loss`, whichever comes first, one of which must be given.
+    Durations in units of the clock; the decay's shape is linear, cosine, geometric or inverse-sqrt.
+
+    >>> from lrtheory import wsd
+    >>> schedule = wsd(0.5, 0.0, warm=10.0, hold=20.0, decay=10.0)
+    >>> [float(schedule(t)) for t in (5, 10, 29, 35, 40)]
+    [0.25, 0.5, 0.5, 0.25, 0.0]
+    """
+    first = [] if warm is None else [Stage(shape="linear", start=0.0, end=peak, duration=warm, name="warmup")]
+    return _made([*first, Stage(start=None if first else peak, duration=hold, threshold=until_loss, name="hold"),
+                  Stage(shape=shape, end=end, duration=decay, name="decay")], smoothing)
+
+
+def cyclic(low: Any, high: Any, period: Any, cycles: int, *, shape: Shape = "linear") -> Schedule:
+    """`cycles` times from `low` up to `high` and down again within `period` (units of the clock), half of it each way.
+
+    >>> from lrtheory import cyclic
+    >>> [float(cyclic(0.0, 1.0, 4.0, 2)(t)) for t in (0, 1, 2, 3, 4, 6, 8, 9)]
+    [0.0, 0.5, 1.0, 0.5, 0.0, 1.0, 0.0, 0.0]
+    """
+    half = period / 2
+    one = [Stage(shape=shape, start=low, end=high, duration=half), Stage(shape=shape, start=high, end=low, duration=half)]
+    require(1 <= cycles <= MOST_STAGES // 2, "cycles", cycles, f"between 1 and {MOST_STAGES // 2:,}", "correct it")
+    return _made(one * cycles)
+
+
+def restarts(start: Any, end: Any, period: Any, cycles: int, *, shape: Shape = "cosine") -> Schedule:
+    """`cycles` times from `start` down to `end` within `period` (units of the clock), and back at once: warm restarts.
+
+    >>> from lrtheory import restarts
+    >>> [round(float(restarts(1.0, 0.0, 4.0, 2)(t)), 4) for t in (0, 2, 4, 6, 8)]
+    [1.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    require(1 <= cycles <= MOST_STAGES, "cycles", cycles, f"between 1 and {MOST_STAGES:,}", "correct it")
+    return _made([Stage(shape=shape, start=start, end=end, duration=period)] * cycles)
+
+
+def stack(schedules: Sequence[Schedule]) -> Stages:
+    """Schedules as arrays with a leading axis, for vmap; shorter ones get stages that are never entered.
 
     Of one or more schedules; values become (schedules, stages), smoothing (schedules,).
     """
-    stages = max(s.values.shape[0] for s in schedules)
-
-    def pad(s: Schedule) -> Schedule:
-        extra = stages - s.values.shape[0]
-        return Schedule(values=jnp.append(s.values, jnp.repeat(s.values[-1:], extra)),
-                        boundaries=jnp.append(s.boundaries, jnp.full(extra, jnp.inf)),
-                        thresholds=jnp.append(s.thresholds, jnp.full(extra, -jnp.inf)),
-                        smoothing=jnp.asarray(s.smoothing, s.values.dtype))
-
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(pad, schedules))
+    return stages.stack([s.packed() for s in schedules])
 
 
 class ScaleByRateState(NamedTuple):
     """State of `scale_by_rate`."""
 
     count: Array  # () int, steps taken
-    schedule: ScheduleState
+    schedule: StageState
 
 
-def scale_by_rate(schedule: Schedule, steps_per_clock: float = 1.0) -> optax.GradientTransformationExtraArgs:
+def scale_by_rate(schedule: Schedule | Stages, steps_per_clock: float = 1.0) -> optax.GradientTransformationExtraArgs:
     """Multiply updates by -value_t, as the last link of an optax chain; loss triggers read `value=`.
 
     updates <- -schedule_t * updates, with clock = steps taken / steps_per_clock (steps an epoch: clock in epochs). The
@@ -172,7 +371,8 @@ def scale_by_rate(schedule: Schedule, steps_per_clock: float = 1.0) -> optax.Gra
     def update(updates, state, params=None, *, value: ArrayLike = np.inf, **extra):
         del params, extra
         rate, inner = schedule.update(state.schedule, state.count / steps_per_clock, value)
-        scaled = jax.tree.map(lambda g: -rate.astype(g.dtype) * g, updates)
+        moves = rate != 0  # a rate of 0 moves nothing, whatever the gradient
+        scaled = jax.tree.map(lambda g: jnp.where(moves, -rate.astype(g.dtype) * g, jnp.zeros_like(g)), updates)
         return scaled, ScaleByRateState(state.count + 1, inner)
 
     return optax.GradientTransformationExtraArgs(init, update)

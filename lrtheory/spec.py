@@ -10,10 +10,10 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform, overload
 
 import jax
 import numpy as np
@@ -78,9 +78,20 @@ def swept(default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata={"static": False})
 
 
+@overload
 @dataclass_transform(frozen_default=True, field_specifiers=(static, swept), kw_only_default=True)
-def spec(cls: type[T]) -> type[T]:
+def spec(cls: type[T], /) -> type[T]: ...
+
+
+@overload
+@dataclass_transform(frozen_default=True, field_specifiers=(static, swept), kw_only_default=True)
+def spec(*, kw_only: bool) -> Callable[[type[T]], type[T]]: ...
+
+
+def spec(cls: type[T] | None = None, /, *, kw_only: bool = True) -> Any:
     """Make `cls` a frozen keyword-only dataclass and a JAX pytree whose leaves are its swept fields.
+
+    `@spec(kw_only=False)`: fields may be given by position, too.
 
     Every field is declared by `static` or `swept`; one that is itself a spec has metadata {"static": False}. Scalars of
     NumPy and JAX become Python's where the field is static, for they must be compared; `help` lists the fields' meanings.
@@ -93,6 +104,9 @@ def spec(cls: type[T]) -> type[T]:
     >>> jax.tree.leaves(Law(scale=0.25))
     [0.25]
     """
+    if cls is None:
+        return functools.partial(spec, kw_only=kw_only)  # type: ignore[call-overload]
+
     def settle(self: Any) -> None:
         for name, is_static in kinds.items():
             value = getattr(self, name)
@@ -100,7 +114,7 @@ def spec(cls: type[T]) -> type[T]:
                 object.__setattr__(self, name, value.item())
 
     cls.__post_init__ = settle  # type: ignore[attr-defined]
-    cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    cls = dataclasses.dataclass(frozen=True, kw_only=kw_only)(cls)
     cls.__doc__ = _WithFields(cls.__doc__ or "")  # type: ignore[assignment]
     kinds = {f.name: f.metadata["static"] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     return jax.tree_util.register_dataclass(

@@ -13,7 +13,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lrtheory import noise
-from lrtheory.schedule import Schedule, ScheduleState
+from lrtheory.schedule import Schedule
+from lrtheory.stages import StageState, Sum
 
 
 class NoisySGDState(NamedTuple):
@@ -21,7 +22,8 @@ class NoisySGDState(NamedTuple):
 
     key: Array  # PRNG key of the next draw
     time: Array  # () sum of rates so far
-    schedule: ScheduleState
+    lost: Array  # () digits that it dropped (`Sum`)
+    schedule: StageState
 
 
 def noisy_sgd(schedule: Schedule, *, weight_decay: ArrayLike, tau_xi: ArrayLike, key: Array,
@@ -52,19 +54,21 @@ def noisy_sgd(schedule: Schedule, *, weight_decay: ArrayLike, tau_xi: ArrayLike,
     """
     def init(params: optax.Params) -> NoisySGDState:
         del params
-        return NoisySGDState(key=jnp.copy(key), time=jnp.zeros(()), schedule=schedule.init())
+        return NoisySGDState(key=jnp.copy(key), time=jnp.zeros(()), lost=jnp.zeros(()), schedule=schedule.init())
 
     def update(updates, state, params=None, *, value: ArrayLike = jnp.inf, **extra):
         del extra
         if params is None:
             raise ValueError("noisy_sgd decays the weights: call update(grads, state, params)")
-        rate, inner = schedule.update(state.schedule, state.time, value)
+        time = state.time
+        rate, inner = schedule.update(state.schedule, time, value)
+        rate = noise.mean_rate(schedule, inner, time, rate, step_time)
         count = noise.micro_step_count(rate, step_time)
         move = noise.micro_steps(rate, count, weight_decay, tau_xi)
         key_now, key_next = jax.random.split(state.key)
         moved = jax.tree.map(
             lambda g, u, xi: (move.shrink * u - move.drift * g - move.kick * xi).astype(u.dtype),
             updates, params, noise.draw(key_now, params))
-        return moved, NoisySGDState(key_next, state.time + count * rate, inner)
+        return moved, NoisySGDState(key_next, *Sum(time, state.lost).add(count * rate), inner)
 
     return optax.GradientTransformationExtraArgs(init, update)

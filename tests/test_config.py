@@ -164,7 +164,6 @@ def test_a_config_that_is_not_there_or_not_text(tmp_path):
     ({"training__eps1": float("nan")}, "training.eps1 = nan"),
     ({"training__anneal_time": 0.0}, "training.anneal_time = 0"),
     ({"training__activation_noise_form": "loud"}, "must be one of example, shared"),
-    ({"algorithms": ("L-S", "S+noise")}, "training.activation_noise_form = None"),
     ({"algorithms": ("S", "S")}, "different from each other"),
     ({"algorithms": ("Q",)}, "must be one of L-S, S, S+noise"),
     ({"algorithms": ()}, "at least one"),

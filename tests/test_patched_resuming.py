@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from patched import IMAGES, TINY
 
-from lrtheory.algorithm import Algorithm
+from lrtheory.algorithm import Algorithm, named
 from lrtheory.schedule import anneal_at_loss, constant
 from lrtheory.spec import ConfigError
 from lrtheory.vision import checkpoints, cifar, programs, runs
@@ -117,7 +117,8 @@ def test_a_damaged_checkpoint_is_passed_over_and_anothers_is_refused(tmp_path):
 def claimed(folder, config=None, images=IMAGES, algorithms=None):
     """What `claim` says: a digest, or its complaint."""
     try:
-        return checkpoints.claim(folder, config or TINY, images, algorithms)
+        own = {} if algorithms is None else {"algorithms": named(algorithms)}
+        return checkpoints.claim(folder, (config or TINY).replace(**own), images)
     except ConfigError as error:
         return str(error)
 
@@ -128,12 +129,13 @@ def test_checkpoints_know_which_question_they_answer(tmp_path):
     first = claimed(tmp_path, algorithms=mine)
     assert len(first) == 64
     assert claimed(tmp_path, TINY.replace(name="other", note="x"), algorithms=mine) == first
-    loud = mine["S"]._replace(activation_noise=constant(0.1))
+    loud = mine["S"].replace(activation_noise=constant(0.1))
     for changed, said in (
-            ({"algorithms": {"S": mine["S"]._replace(rate=constant(0.050001))}}, "schedules.S.rate.values"),
-            ({"algorithms": {"S": loud}}, "schedules.S.activation_noise.values"),
-            ({"algorithms": {"S": mine["S"]._replace(rate=anneal_at_loss(0.05, 0.05, 0.1))}}, "schedules.S.rate.thresholds"),
-            ({"algorithms": {"S": mine["S"]._replace(rate=anneal_at_loss(0.05, 0.05, 0.1, smoothing=1.0))}}, "smoothing"),
+            ({"algorithms": {"S": mine["S"].replace(rate=constant(0.050001))}}, "schedules.S.rate.stages.0.start"),
+            ({"algorithms": {"S": loud}}, "schedules.S.activation_noise.stages.0.start"),
+            ({"algorithms": {"S": mine["S"].replace(rate=anneal_at_loss(0.05, 0.05, 0.1))}},
+             "schedules.S.rate.stages.0.threshold"),
+            ({"algorithms": {"S": mine["S"].replace(rate=anneal_at_loss(0.05, 0.05, 0.1, smoothing=1.0))}}, "smoothing"),
             ({"algorithms": {"S ": mine["S"]}}, "schedules.S .rate"), ({"algorithms": None}, "schedules.S"),
             ({"algorithms": mine, "images": cifar.synthetic(256, 150, seed=1)}, "images"),
             ({"algorithms": mine, "images": IMAGES._replace(test_classes=IMAGES.test_classes[::-1])}, "images"),
@@ -159,8 +161,8 @@ def test_a_run_under_another_schedule_does_not_return_the_first_ones_numbers(tmp
     config = TINY.replace(algorithms=("S",), **{"training.epochs": 2, "training.anneal_epochs": ()})
     mine = {"S": Algorithm(rate=constant(0.05), activation_noise=constant(0.0))}
     runs.run(config, IMAGES, algorithms=mine, checkpoints=tmp_path)
-    with pytest.raises(ConfigError, match=r"another experiment; .*schedules\.S\.rate\.values"):
-        runs.run(config, IMAGES, algorithms={"S": mine["S"]._replace(rate=constant(0.06))}, checkpoints=tmp_path)
+    with pytest.raises(ConfigError, match=r"another experiment; .*schedules\.S\.rate\.stages\.0\.start"):
+        runs.run(config, IMAGES, algorithms={"S": mine["S"].replace(rate=constant(0.06))}, checkpoints=tmp_path)
     with pytest.raises(ConfigError, match="another experiment"):
         runs.run(config, IMAGES, checkpoints=tmp_path)
 

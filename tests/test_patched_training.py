@@ -184,7 +184,7 @@ def test_any_schedule_of_the_two_layer_path_trains_it():
     config = TINY.replace(**{"training.epochs": 12})
     never = Algorithm(rate=constant(0.05), activation_noise=constant(0.1))
     losses = runs.run(config, IMAGES, algorithms={"never": never})["train_loss"].values.ravel()
-    mine = never._replace(rate=anneal_at_loss(0.05, 0.001, losses[5], smoothing=0.25))
+    mine = never.replace(rate=anneal_at_loss(0.05, 0.001, losses[5], smoothing=0.25))
     found = runs.run(config, IMAGES, algorithms={"mine": mine})
     rate, loss = (found[m].sel(algorithm="mine", seed=0).values for m in ("rate", "train_loss"))
     at = int(np.argmax(rate < 0.01))

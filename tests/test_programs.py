@@ -113,7 +113,7 @@ def test_drawing_is_the_same_at_either_level_of_the_compiler(small, engine, monk
         programs.functions.cache_clear()
         block = Block(1, 3)
         lowered = programs.lower_block(config, (), block)
-        program = programs.Program(config, None, block, lowered.padded, lowered.mesh, lowered.spread,
+        program = programs.Program(config, block, lowered.padded, lowered.mesh, lowered.spread,
                                    lowered.begin.compile(), None, 0, 0.0)
         found.append([jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
                       for x in jax.tree.leaves(programs.start(program, {}, np.arange(3))[3:])])

@@ -270,18 +270,16 @@ def test_the_gap_is_drawn_against_lambda_times_time(runs):
     assert not figures.gap(shown.sel(algorithm=["S"])).axes[0].lines[2:]
 
 
-def test_own_activation_noise_acts_or_is_refused(small):
-    """Without a form it would not act: bitwise a run without noise, while the dataset says 5."""
+def test_own_activation_noise_acts(small):
+    """Whether a form of it is set or not; one that is always 0 asks for none."""
     loud = {"loud": lt.Algorithm(lt.constant(0.05), lt.constant(5.0))}
-    for refused in (lambda: lt.run(small, algorithms=loud), lambda: lt.sweep(small, {"r": [0.3, 0.2]}, algorithms=loud)):
-        with pytest.raises(lt.ConfigError) as caught:
-            refused()
-        assert "training.activation_noise_form = None: must be set for the activation noise of your algorithm loud" in str(
-            caught.value)
-        assert "\n" not in str(caught.value)
-    quiet = lt.run(vary(small, seeds=2), algorithms={"a": loud["loud"]._replace(activation_noise=lt.constant(0.0))})
+    quiet = lt.run(vary(small, seeds=2), algorithms={"a": lt.Algorithm(lt.constant(0.05))})
     noisy = lt.run(vary(small, seeds=2, training__activation_noise_form="shared"), algorithms=loud)
     assert not np.allclose(quiet["train_loss"], noisy["train_loss"])
+    unsaid = lt.run(vary(small, seeds=2), algorithms=loud)
+    np.testing.assert_array_equal(unsaid["train_loss"], noisy["train_loss"])
+    assert float(unsaid["activation_noise"].max()) == 5.0
+    assert small.replace(algorithms=(lt.Algorithm(lt.constant(0.05), lt.constant(0.0)),)).noise_form is None
 
 
 def test_own_algorithms_go_through_the_same_table(small):

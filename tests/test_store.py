@@ -109,8 +109,8 @@ def test_another_sweep_is_refused_with_the_difference(finished):
         lt.sweep(config, AXES, folder)
     with pytest.raises(ConfigError, match="no sweep to be found"):
         lt.sweep(config, AXES, folder / "figures", resume=True)
-    with pytest.raises(ConfigError, match="must be swept in memory"):
-        lt.sweep(config, AXES, folder, algorithms={"mine": config.training.algorithm("S")})
+    with pytest.raises(ConfigError, match="holds another sweep"):
+        lt.sweep(config, AXES, folder, resume=True, algorithms={"mine": config.training.algorithm("S")})
 
 
 def test_the_second_process_on_a_folder_is_refused(finished, tmp_path):

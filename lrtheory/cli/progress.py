@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from rich.console import Console
 
+from lrtheory.algorithm import names_of
 from lrtheory.cli.report import plan_table
 from lrtheory.progress import Display
 from lrtheory.sweeps.plan import Plan
@@ -27,7 +28,7 @@ class RunDisplay(Display):
 
     def progress(self, done: int, total: int, last: Mapping[str, np.ndarray]) -> None:
         """Some steps are done; arguments as in `lrtheory.theory.programs.Progress`."""
-        self.show(done, total, runs.said(self.config.algorithms, last))
+        self.show(done, total, runs.said(names_of(self.config.algorithms), last))
 
 
 class SweepDisplay(Display):

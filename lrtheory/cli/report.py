@@ -14,6 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 
+from lrtheory.algorithm import names_of
 from lrtheory.predictions import PREDICTIONS, words
 from lrtheory.predictions.verify import broken
 from lrtheory.progress import spoken
@@ -35,7 +36,7 @@ def run_opening(config: Config) -> str:
     p, n = config.problem, config.network
     sizes = ", ".join(f"{k} {name}" for k, name in zip(p.group_sizes, p.group_labels, strict=True))
     width = "of infinite width" if config.engine == "infinite" else f"with {n.m_w} + {n.m_v} neurons"
-    return (f"{config.name}: {' and '.join(config.algorithms)} from {config.seeds} seeds, {config.engine} engine, "
+    return (f"{config.name}: {' and '.join(names_of(config.algorithms))} from {config.seeds} seeds, {config.engine} engine, "
             f"{n.variant} network {width}, d = {p.d}, N = {p.n_train} ({sizes}), "
             f"{config.training.steps:,} steps.\n"
             f"Time is the sum of learning rates. T_Q = {q_time(p):.3g}, T_P = {p_time(p):.3g}.")
@@ -84,8 +85,9 @@ def cifar_opening(config: Experiment, parameters: int, source: str) -> str:
     """What is about to be trained."""
     m, t = config.model, config.training
     net = f"WideResNet-{m.depth}-{m.widen}" if m.kind == "wide-resnet" else f"CNN of widths {'/'.join(map(str, m.widths))}"
-    return (f"{config.name}: {', '.join(config.algorithms)} from {config.seeds} seeds, {net} ({parameters:,} parameters, "
-            f"{m.compute}), {config.n_train:,} images, {t.epochs} epochs of {config.steps_per_epoch} steps"
+    return (f"{config.name}: {', '.join(names_of(config.algorithms))} from {config.seeds} seeds, {net} "
+            f"({parameters:,} parameters, {m.compute}), {config.n_train:,} images, {t.epochs} epochs of "
+            f"{config.steps_per_epoch} steps"
             + (f", annealed at epoch {' '.join(map(str, t.anneal_epochs))}" if t.anneal_epochs else "")
             + f". Large rate {t.eta1:g}, small {t.eta1 * t.eta_ratio:.3g}.\nImages: {source}")
 
@@ -126,8 +128,9 @@ def sweep_opening(grid: Grid) -> str:
     """What is about to be swept."""
     config = grid.config
     axes = " x ".join(f"{len(axis.values)} {'+'.join(f.rpartition('.')[2] for f in axis.fields)}" for axis in grid.axes)
-    return (f"sweep of {config.name}: {axes or 'no axis'} = {grid.points:,} points, {' and '.join(config.algorithms)} from "
-            f"{config.seeds} seeds = {grid.runs:,} runs of {config.training.steps:,} steps")
+    return (f"sweep of {config.name}: {axes or 'no axis'} = {grid.points:,} points, "
+            f"{' and '.join(names_of(config.algorithms))} from {config.seeds} seeds = {grid.runs:,} runs of "
+            f"{config.training.steps:,} steps")
 
 
 def plan_table(found: Plan, missing: int) -> Table:

@@ -17,7 +17,7 @@ import xarray as xr
 from jax.experimental import multihost_utils
 from zarr.storage import MemoryStore
 
-from lrtheory.algorithm import Algorithm
+from lrtheory.algorithm import Algorithm, names_of
 from lrtheory.devices import free_memory, require_working
 from lrtheory.fields import parse, read_text
 from lrtheory.files import STORE, locked, require_free, write_whole
@@ -29,6 +29,7 @@ from lrtheory.sweeps.grid import Grid, make_grid
 from lrtheory.sweeps.plan import MEMORY_SHARE, Chunk, Cut, Group, Plan
 from lrtheory.sweeps.store import Store
 from lrtheory.theory.config import Config
+from lrtheory.theory.runs import with_algorithms
 
 SESSIONS = "sessions.json"
 """A list with the environment of every process that worked on a sweep, in order."""
@@ -59,7 +60,7 @@ def sweep(config: Config, axes: Mapping[str | tuple[str, ...], Sequence[Any] | n
       folder: where the results go, chunk by chunk; new or empty. None: into memory.
       chunk: most runs of each algorithm at once; None: chosen by memory. The numbers do not depend on it.
       resume: finish what is missing in `folder`, which must hold the same sweep.
-      algorithms: your own schedules by name, in memory only (a folder must be able to tell what made it).
+      algorithms: your own by name, instead of `config.algorithms`, where they may stand as well.
       watch: callbacks.
 
     Returns:
@@ -70,13 +71,10 @@ def sweep(config: Config, axes: Mapping[str | tuple[str, ...], Sequence[Any] | n
       ConfigError: a value, the folder or the memory does not do; one line with the remedy.
       Interrupted: `watch.stop` asked for it.
     """
-    grid = make_grid(config, axes).check()
+    grid = make_grid(with_algorithms(config, algorithms), axes).check()
     require_working()
     if folder is None:
-        return storing.open_results(_in_memory(grid, chunk, algorithms, watch or Watch()))
-    if algorithms is not None:
-        raise ConfigError("algorithms: your own schedules must be swept in memory; leave out the folder, and save the "
-                          "dataset with its to_zarr")
+        return storing.open_results(_in_memory(grid, chunk, watch or Watch()))
     carry_out(grid, Path(folder), chunk=chunk, resume=resume, watch=watch)
     return storing.open_results(Path(folder) / STORE)
 
@@ -105,7 +103,7 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
         mine = missing[jax.process_index() :: jax.process_count()]
         if plan is None:
             plan = planning.make_plan(grid, cut=cut, groups=_groups(mine), tell=watch.tell)
-        store = Store(folder / STORE, grid, cut, grid.config.algorithms)
+        store = Store(folder / STORE, grid, cut, names_of(grid.config.algorithms))
         watch.planned(plan, sum(_runs(grid, c) for c in missing))
         try:
             _work(store, plan, mine, watch)
@@ -116,14 +114,14 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
             raise
 
 
-def _in_memory(grid: Grid, chunk: int | None, algorithms: Mapping[str, Algorithm] | None, watch: Watch) -> MemoryStore:
+def _in_memory(grid: Grid, chunk: int | None, watch: Watch) -> MemoryStore:
     """A whole sweep without a folder. Raises `ConfigError` where the memory does not hold its results."""
     needed, free = planning.result_bytes(grid), free_memory()
     if needed > MEMORY_SHARE * free:
         raise ConfigError(f"memory: results of {grid.runs:,} runs need {needed / 2**30:.3g} GiB; must be at most "
                           f"{MEMORY_SHARE:.0%} of the {free / 2**30:.3g} GiB that are free; name a folder, or lower records")
-    plan = planning.make_plan(grid, runs=chunk, algorithms=algorithms, tell=watch.tell)
-    store = Store(MemoryStore(), grid, plan.cut, tuple(algorithms or grid.config.algorithms))
+    plan = planning.make_plan(grid, runs=chunk, tell=watch.tell)
+    store = Store(MemoryStore(), grid, plan.cut, names_of(grid.config.algorithms))
     store.prepare()
     watch.planned(plan, grid.runs)
     _work(store, plan, _chunks(grid, plan.cut), watch)
@@ -152,12 +150,12 @@ def _take_up(grid: Grid, folder: Path, chunk: int | None, resume: bool, watch: W
         if cut is None:
             plan = planning.make_plan(grid, runs=chunk, tell=watch.tell)
             storing.write_manifest(folder, grid, plan.cut)
-            store = Store(folder / STORE, grid, plan.cut, grid.config.algorithms)
+            store = Store(folder / STORE, grid, plan.cut, names_of(grid.config.algorithms))
             store.prepare()
             return plan, _chunks(grid, plan.cut)
         if chunk is not None and planning.cut_for(grid, chunk) != cut:
             raise ConfigError(f"--chunk {chunk}: the folder is cut into chunks of {cut.block.runs} runs; leave --chunk out")
-        store = Store(folder / STORE, grid, cut, grid.config.algorithms)
+        store = Store(folder / STORE, grid, cut, names_of(grid.config.algorithms))
         store.prepare()
         watch.tell("checking what is there")
         missing = [c for c in _chunks(grid, cut) if not store.holds(c)]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lrtheory.fields import convert_text, field_names, settled
+from lrtheory.fields import field_names, find, value_of
 from lrtheory.spec import MOST, ConfigError, shown
 from lrtheory.theory.config import Config
 from lrtheory.theory.timescales import blur_time, p_time, q_time
@@ -24,6 +24,8 @@ MEASURED_TOO = ("steps", "activation_noise")
 FIXED = ("name", "note", "problem", "network", "training", "algorithms", "seeds", "first_seed", "records", "n_test",
          "required_ratio", "problem.extra_groups")
 """Config fields that cannot be an axis: parts, labels, and what gives the results their shape."""
+INSIDE = re.compile(r"(?:algorithms|problem\.extra_groups)\.(.+)")
+"""Fields of algorithms and groups of your own, by their names: algorithms.mine.rate.cosine.duration."""
 MOST_POINTS = 1_000_000
 """A grid with more points is taken for a mistake."""
 MOST_RUNS = 100_000_000
@@ -33,9 +35,11 @@ MOST_RUNS = 100_000_000
 def label_of(field: str) -> str:
     """What a field is called in results: without its part, unless a measurement is called so.
 
-    >>> label_of("training.eta_ratio"), label_of("training.steps")
-    ('eta_ratio', 'training_steps')
+    >>> label_of("training.eta_ratio"), label_of("training.steps"), label_of("algorithms.mine.rate.cosine.duration")
+    ('eta_ratio', 'training_steps', 'mine_rate_cosine_duration')
     """
+    if inner := INSIDE.match(field):
+        return re.sub(r"\W+", "_", inner[1])
     short = field.rpartition(".")[2]
     return field.replace(".", "_") if short in MEASURED_TOO else short
 
@@ -191,7 +195,7 @@ def make_grid(config: Config, axes: Mapping[str | tuple[str, ...], Sequence[Any]
     >>> grid.dims, grid.shape, grid.at((1, 0)).training.eta_ratio
     (('eta_ratio', 'r'), (2, 2), 0.01)
     """
-    made, config = [], settled(config)
+    made, config = [], config.settled()
     for key, values in axes.items():
         names = (key,) if isinstance(key, str) else tuple(key)
         label = shown(",".join(map(str, names)))
@@ -252,9 +256,7 @@ def read_axes(config: Config, products: Sequence[str], zips: Sequence[Sequence[s
 
 def is_static(config: Config, name: str) -> bool:
     """Whether the field `name` (dotted) shapes the program, so that its values compile apart."""
-    part, _, field = name.rpartition(".")
-    owner = getattr(config, part) if part else config
-    return next(f for f in dataclasses.fields(owner) if f.name == field).metadata["static"]
+    return find(config, name)[1].metadata["static"]
 
 
 def full_name(config: Config, name: str) -> str:
@@ -264,6 +266,16 @@ def full_name(config: Config, name: str) -> str:
     allowed = [f for f in field_names(config) if f not in FIXED]
     short = [f.rpartition(".")[2] for f in allowed]
     if name in allowed:
+        return name
+    if inner := INSIDE.match(name):
+        try:
+            find(config, name)
+        except (AttributeError, TypeError):
+            raise ConfigError(f"--axis {shown(name)}: not there; must be a number of an algorithm or a group of your own "
+                              "that the configuration has, such as algorithms.NAME.rate.cosine.duration (stages by number, "
+                              "name or shape) or problem.extra_groups.NAME.share") from None
+        if dataclasses.is_dataclass(find(config, name)[1].type) or inner[1].count(".") == 0 or name.endswith(".name"):
+            raise ConfigError(f"--axis {shown(name)}: cannot be an axis; must be a number of a stage or a group")
         return name
     if name in short:
         return allowed[short.index(name)]
@@ -308,7 +320,9 @@ def _value(config: Config, name: str, value: Any) -> Any:
     """One value of an axis, as the field's own type. Raises `ConfigError`."""
     if not isinstance(value, str | int | float | np.generic | None) and getattr(value, "ndim", 1) != 0:
         raise ConfigError(f"--axis {name} = {shown(value)}: must be a number or a word; correct it")
-    return convert_text(Config, name, repr(float(value)) if isinstance(value, float | np.floating) else _word(value))
+    owner, field = find(config, name)
+    return value_of(type(owner), field.name, name,
+                    repr(float(value)) if isinstance(value, float | np.floating) else _word(value))
 
 
 def _word(value: Any) -> str:

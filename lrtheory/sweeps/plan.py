@@ -7,13 +7,12 @@ elsewhere: computing a block (theory.programs), keeping results (store), the ord
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from lrtheory.algorithm import Algorithm
 from lrtheory.devices import free_memory
 from lrtheory.sweeps.grid import Grid
 from lrtheory.theory import simulate
@@ -124,8 +123,7 @@ def compute(grid: Grid, program: Program, chunk: Chunk, progress: Progress | Non
 
 
 def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, groups: Sequence[Group] | None = None,
-              algorithms: Mapping[str, Algorithm] | None = None, free: int | None = None,
-              tell: Callable[[str], None] = lambda text: None) -> Plan:
+              free: int | None = None, tell: Callable[[str], None] = lambda text: None) -> Plan:
     """Choose the shape of the chunks, compile every program and time it.
 
     Args:
@@ -133,7 +131,6 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
       runs: most runs of each algorithm in a chunk; None: chosen by memory, time and, on CPU, cache.
       cut: the shape itself, where a store has fixed it.
       groups: the programs that are needed; None: all.
-      algorithms: your own schedules by name.
       free: bytes of memory there are; None: measured.
       tell: told, in words, what is being done.
 
@@ -149,7 +146,7 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
 
     def prepare(group: Group, cut: Cut) -> None:
         tell("compiling " + ", ".join(filter(None, [grid.label(group), f"{cut.block.runs} runs of each algorithm at once"])))
-        programs[group] = compile_block(grid.group_config(group), grid.swept, cut.block, algorithms)
+        programs[group] = compile_block(grid.group_config(group), grid.swept, cut.block)
         if programs[group].memory <= MEMORY_SHARE * free:
             tell("timing it")
             seconds[group] = seconds_a_chunk(grid, programs[group], next(chunks(grid, cut, group)))

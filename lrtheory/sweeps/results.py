@@ -10,6 +10,7 @@ from typing import Any
 
 import xarray as xr
 
+from lrtheory.algorithm import names_of
 from lrtheory.fields import parse
 from lrtheory.files import STORE, SUMMARY, Damaged, read_dataset, reason, write_json, write_whole
 from lrtheory.labelled import RUN_DIMS, config_of, plain
@@ -50,7 +51,7 @@ def load(folder: str | Path) -> xr.Dataset:
         raise ConfigError(f"{folder}: nothing of this sweep is there yet; must have begun; `lrtheory sweep --resume "
                           f"{folder}` computes it")
     try:
-        store = Store(folder / STORE, grid, cut, grid.config.algorithms)
+        store = Store(folder / STORE, grid, cut, names_of(grid.config.algorithms))
         if is_sealed(folder):
             store.must_be_whole()
         else:

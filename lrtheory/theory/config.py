@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args
 
-from lrtheory.algorithm import AlgorithmName, check_runs
+from lrtheory.algorithm import Algorithm, AlgorithmName, check_runs, settled_algorithms
 from lrtheory.fields import changed, settled
 from lrtheory.spec import MOST, require, require_choice, require_count, require_words, spec, static
 from lrtheory.theory.network import Network
@@ -34,8 +34,8 @@ class Config:
     engine: EngineName = static(default="decoupled")
     """dense: (m, d) weights, plain; reduced: the same network, exactly, faster; decoupled: gates from the noise part;
     infinite: the limit of decoupled for m -> infinity, no neurons at all"""
-    algorithms: tuple[AlgorithmName, ...] = static(default=("L-S", "S"))
-    """which of L-S, S and S+noise to train"""
+    algorithms: tuple[AlgorithmName | Algorithm, ...] = static(default=("L-S", "S"))
+    """which of L-S, S and S+noise to train, and algorithms of your own: 'NAME: RATE' in words"""
     seeds: int = static(default=8)
     """number of seeds an algorithm"""
     first_seed: int = static(default=0)
@@ -49,9 +49,14 @@ class Config:
 
     def check(self) -> "Config":
         """Return self, its values as Python's own numbers and tuples, or raise `ConfigError` with the first thing wrong."""
-        config = settled(self)
+        config = self.settled()
         config.judge()
         return config
+
+    def settled(self) -> "Config":
+        """The same with values of their fields' types, and algorithms in words or functions as schedules."""
+        own = settled_algorithms(self.algorithms, lambda: self.training.duration)
+        return settled(self if own is self.algorithms else dataclasses.replace(self, algorithms=own))
 
     def judge(self) -> None:
         """Raise `ConfigError` with the first thing that is wrong, of a config whose values are of their fields' types."""
@@ -61,8 +66,7 @@ class Config:
         self.training.check(self.problem.n_train)
         require_choice("engine", self.engine, get_args(EngineName))
         check_runs(self.algorithms, self.seeds, self.first_seed)
-        require("S+noise" not in self.algorithms or self.training.activation_noise_form is not None,
-                "training.activation_noise_form", None, "set for the algorithm S+noise", "choose example or shared")
+        self._check_own()
         require(1 <= self.records <= self.training.steps, "records", self.records,
                 f"between 1 and training.steps = {self.training.steps}", "record less often or train longer")
         require_count("n_test", self.n_test, 1, "4096 resolve an error of 0.5%")
@@ -77,6 +81,36 @@ class Config:
         require(self.adaptive or self.training.step_time < bound, "training.step_time", self.training.step_time,
                 f"below the stability bound 2/lambda_max = {bound:.4g} of this problem (K eta is one gradient step)",
                 "lower it; 0 takes K = 1")
+
+    def _check_own(self) -> None:
+        """Raise `ConfigError` for rates of your own that never move: the clock is the sum of rates."""
+        literal = not self.adaptive and self.training.step_time == 0
+        for algorithm in (a for a in self.algorithms if isinstance(a, Algorithm)):
+            rate, name = algorithm.rate, f"algorithms.{algorithm.name}.rate"
+            for k, (stage, (start, end)) in enumerate(zip(rate.stages, rate.resolved, strict=True)):
+                still = start == end == 0 and stage.threshold == -math.inf and k < len(rate.stages) - 1
+                require(not still, f"{name}.{k}.start", start, "above 0 where other stages follow",
+                        "the clock is the sum of rates: at a rate of 0 it stands still for ever")
+                require(start > 0 or not literal or (k == len(rate.stages) - 1 and end == 0), f"{name}.{k}.start", start,
+                        "above 0 with training.step_time 0", "the clock is the sum of rates, so the first iteration would "
+                        "never end; start above 0, or set training.step_time")
+
+    @property
+    def cautions(self) -> list[str]:
+        """What its reader must be told before it runs, a line each: rates of your own above the stability bound."""
+        said, bound = [], stability_bound(self.problem)
+        for algorithm in (a for a in self.algorithms if isinstance(a, Algorithm)):
+            highest = max(value for pair in algorithm.rate.resolved for value in pair)
+            if highest >= bound:
+                said.append(f"algorithms.{algorithm.name}.rate reaches {highest:.4g}: above the stability bound "
+                            f"2/lambda_max = {bound:.4g} of this problem, runs may diverge; lower it")
+        return said
+
+    @property
+    def noise_form(self) -> str | None:
+        """Form of the activation noise: as `training` says it, else shared if any algorithm has some."""
+        noisy = any(a == "S+noise" or (isinstance(a, Algorithm) and a.noisy) for a in self.algorithms)
+        return self.training.activation_noise_form or ("shared" if noisy else None)
 
     def _check_infinite(self) -> None:
         """Raise `ConfigError` for what the infinite-width engine cannot do."""

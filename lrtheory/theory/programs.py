@@ -21,10 +21,10 @@ import numpy as np
 from jax.extend.core import Literal
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lrtheory import schedule
-from lrtheory.algorithm import Algorithm, stacked
+from lrtheory.algorithm import Algorithm, names_of, packed, stacked
 from lrtheory.devices import RUNS, compiler_options, free_memory, require_working, run_mesh
-from lrtheory.spec import ConfigError, require
+from lrtheory.schedule import constant
+from lrtheory.spec import ConfigError
 from lrtheory.theory import simulate
 from lrtheory.theory.config import Config
 
@@ -70,7 +70,6 @@ class Program(NamedTuple):
     """A compiled block of runs, and the numbers it is run with."""
 
     config: Config
-    algorithms: Mapping[str, Algorithm] | None  # your own schedules by name; None: the config's named ones
     block: Block
     padded: Block  # the block with the axis that is spread over devices filled up
     mesh: Mesh
@@ -83,7 +82,7 @@ class Program(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the algorithms."""
-        return names(self.config, self.algorithms)
+        return names_of(self.config.algorithms)
 
 
 class Lowered(NamedTuple):
@@ -96,30 +95,57 @@ class Lowered(NamedTuple):
     follow: jax.stages.Lowered
 
 
-def names(config: Config, algorithms: Mapping[str, Algorithm] | None) -> tuple[str, ...]:
-    """Names of your own algorithms or, without any, of the config's."""
-    return tuple(algorithms) if algorithms is not None else config.algorithms
-
-
 def numbers(config: Config) -> Config:
     """The config as a program takes it: its numbers as arrays, and nothing else in which equal programs may differ."""
     same = {"name": "", "note": "", "algorithms": (), "seeds": 1, "first_seed": 0, "records": 1, "required_ratio": 1.0,
-            "training.steps": 1}
+            "training.steps": 1, "training.activation_noise_form": config.noise_form}
     return jax.tree.map(jnp.asarray, config.replace(**same))
 
 
-def schedules(config: Config, point: Mapping[str, Any], count: int,
-              algorithms: Mapping[str, Algorithm] | None) -> Algorithm:
-    """Schedules of every algorithm at `count` points, (points, algorithms, ...); point {dotted name: (points,) values}."""
-    own = None if algorithms is None else tuple(algorithms.values())
-    return _schedules(names(config, None) if own is None else (), count, numbers(config), point, own)
+def of_schedules(name: str) -> bool:
+    """Whether a swept field is a number inside a schedule, which no program knows by name."""
+    return name.startswith("algorithms.")
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _schedules(names: tuple[str, ...], count: int, config: Config, point: Mapping[str, jax.Array],
-               own: tuple[Algorithm, ...] | None) -> Algorithm:
-    def at(point: Mapping[str, jax.Array]) -> Algorithm:
-        return stacked(own or map(config.replace(**point).training.algorithm, names))
+def schedules(config: Config, point: Mapping[str, Any], count: int) -> Algorithm:
+    """Schedules of every algorithm at `count` points, (points, algorithms, ...); point {dotted name: (points,) values}.
+
+    Your own ones are stacked as NumPy arrays, so that whatever their numbers are, nothing is compiled for them.
+    """
+    theirs = {name: values for name, values in point.items() if not of_schedules(name)}
+    inside = {name: np.asarray(values) for name, values in point.items() if of_schedules(name)}
+    names = tuple(a if isinstance(a, str) else "" for a in config.algorithms)
+    levels = tuple(a.injected_noise is None for a in config.algorithms if not isinstance(a, str))
+    built_in, noise_level = _schedules(tuple(filter(None, names)), any(levels), count, numbers(config), theirs)
+    built_in, noise_level = iter(jax.device_get(built_in)), jax.device_get(noise_level)
+    points = [config.replace(**{name: float(values[k]) for name, values in inside.items()})
+              for k in range(count if inside else 1)]
+    found = []
+    for place, algorithm in enumerate(config.algorithms):
+        if isinstance(algorithm, str):
+            found.append(next(built_in))
+            continue
+        each = []
+        for at in points:
+            own = at.algorithms[place]
+            assert isinstance(own, Algorithm)
+            own = own if own.injected_noise is not None else own.replace(injected_noise=constant(1.0))
+            each.append(packed(at.training.completed(own)))
+        one = stacked(each) if inside else jax.tree.map(lambda x: np.broadcast_to(x, (count, *np.shape(x))), each[0])
+        if algorithm.injected_noise is None:
+            same: Any = one.injected_noise
+            one = one.replace(injected_noise=same._replace(values=noise_level[:, None]))
+        found.append(one)
+    return stacked(found, axis=1)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _schedules(names: tuple[str, ...], level: bool, count: int, config: Config,
+               point: Mapping[str, jax.Array]) -> tuple[list[Algorithm], Any]:
+    """Those of built-in algorithms, and the level of injected noise of others if it is asked for, at `count` points."""
+    def at(point: Mapping[str, jax.Array]) -> tuple[list[Algorithm], Any]:
+        training = config.replace(**point).training
+        return [packed(training.algorithm(name)) for name in names], jnp.asarray(training.noise_level) if level else None
 
     return jax.vmap(at, axis_size=count)(point)
 
@@ -177,8 +203,7 @@ def functions(structure: Any, swept: tuple[str, ...], padded: Block, mesh: Mesh,
                             donate_argnums=3, compiler_options=quickly))
 
 
-def lower_block(config: Config, swept: tuple[str, ...], block: Block,
-                algorithms: Mapping[str, Algorithm] | None = None, *, devices: Sequence[Any] | None = None,
+def lower_block(config: Config, swept: tuple[str, ...], block: Block, *, devices: Sequence[Any] | None = None,
                 platform: str | None = None, early: Callable[[jax.stages.Lowered], Any] = lambda begin: None) -> Lowered:
     """The program that runs `block.points` points x algorithms x `block.seeds` seeds of one static configuration.
 
@@ -186,33 +211,27 @@ def lower_block(config: Config, swept: tuple[str, ...], block: Block,
       config: the numbers that all points share.
       swept: dotted names of the fields in which points differ; each must be a swept field of its part.
       block: how many points and seeds.
-      algorithms: your own schedules by name, the same at every point, instead of the config's named ones.
       devices: to spread it over; None: the local ones. Those of a described TPU topology compile for it from anywhere.
       platform: to lower for, where it is not that of the devices ("cuda", "tpu").
       early: called with `begin` before `follow`, which takes longer, is traced.
 
-    Raises:
-      ConfigError: activation noise of your own that would not act.
-
     Seeds are the innermost axis and nothing random depends on a point or an algorithm, so that all runs of a seed share
     its draws; of the data, only what a point changes is computed once a point (`_depends`).
     """
-    for name, own in (algorithms or {}).items():
-        require(config.training.activation_noise_form is not None or not np.any(np.asarray(own.activation_noise.values)),
-                "training.activation_noise_form", None, f"set for the activation noise of your algorithm {name}",
-                "choose example or shared")
     shared = numbers(config)
     mesh, padded, over_seeds = _layout(block, jax.local_devices() if devices is None else devices)
-    spread, begin, follow = functions(jax.tree.structure(shared), swept, padded, mesh, over_seeds)
+    spread, begin, follow = functions(
+        jax.tree.structure(shared), tuple(name for name in swept if not of_schedules(name)), padded, mesh, over_seeds)
     everywhere = PartitionSpec()
 
     def abstract(tree, spec):
         """Shapes of `tree`, placed by one spec or a spec a leaf."""
         return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, _places(tree, mesh, spec))
 
-    point = {name: jax.ShapeDtypeStruct((padded.points,), _example(shared, name).dtype) for name in swept}
+    example = {name: np.zeros(padded.points, _kind(shared, name)) for name in swept}
+    point = {name: values for name, values in example.items() if not of_schedules(name)}
     known = abstract(shared, everywhere), abstract(point, spread.point)
-    stages = abstract(jax.eval_shape(lambda point: schedules(config, point, padded.points, algorithms), point), spread.point)
+    stages = abstract(schedules(config, example, padded.points), spread.point)
     seeds = jax.ShapeDtypeStruct((padded.seeds,), jnp.asarray(0).dtype)
     started = begin.trace(*known, abstract(seeds, spread.seeds), stages)
     setting, run = started.out_info
@@ -223,17 +242,16 @@ def lower_block(config: Config, swept: tuple[str, ...], block: Block,
     return Lowered(padded, mesh, spread, lowered, followed.lower(lowering_platforms=platforms))
 
 
-def compile_block(config: Config, swept: tuple[str, ...], block: Block,
-                  algorithms: Mapping[str, Algorithm] | None = None) -> Program:
+def compile_block(config: Config, swept: tuple[str, ...], block: Block) -> Program:
     """`lower_block` compiled for the local devices; arguments as there. What was compiled before is not compiled again."""
     require_working()
     started = time.perf_counter()
     with ThreadPoolExecutor(1) as beside:  # the compiler works while Python traces
-        lowered = lower_block(config, swept, block, algorithms, early=lambda begin: beside.submit(begin.compile))
+        lowered = lower_block(config, swept, block, early=lambda begin: beside.submit(begin.compile))
     begin, follow = lowered.begin.compile(), lowered.follow.compile()
     shared_memory = lowered.mesh.devices.flat[0].platform == "cpu"
     memory = max(map(peak_bytes, (begin, follow))) * (lowered.mesh.size if shared_memory else 1)
-    return Program(config, algorithms, block, lowered.padded, lowered.mesh, lowered.spread, begin, follow, memory,
+    return Program(config, block, lowered.padded, lowered.mesh, lowered.spread, begin, follow, memory,
                    time.perf_counter() - started)
 
 
@@ -252,15 +270,17 @@ def start(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarray) 
     def put(tree, spec):
         return jax.device_put(tree, _places(tree, program.mesh, spec))
 
-    def filled(value, length, like):
-        value = np.asarray(value, jnp.asarray(like).dtype)
+    def filled(value, length, kind):
+        value = np.asarray(value, kind)
         return np.pad(value, (0, length - len(value)), mode="edge")
 
     shared, spread, padded = numbers(program.config), program.spread, program.padded
-    values = {name: filled(v, padded.points, _example(shared, name)) for name, v in point.items()}
-    stages = put(schedules(program.config, values, padded.points, program.algorithms), spread.point)
+    values = {name: filled(v, padded.points, _kind(shared, name)) for name, v in point.items()}
+    stages = put(schedules(program.config, values, padded.points), spread.point)
+    values = {name: v for name, v in values.items() if not of_schedules(name)}
     placed, shared = put(values, spread.point), put(shared, PartitionSpec())
-    setting, run = program.begin(shared, placed, put(filled(seeds, padded.seeds, 0), spread.seeds), stages)
+    seeds = filled(seeds, padded.seeds, jnp.asarray(0).dtype)
+    setting, run = program.begin(shared, placed, put(seeds, spread.seeds), stages)
     return Running(shared, placed, stages, setting, run)
 
 
@@ -372,13 +392,15 @@ def must_fit(program: Program, remedy: str, share: float = 1.0, free: int | None
 
 def _any() -> Algorithm:
     """An algorithm, whichever."""
-    return Algorithm(schedule.constant(1.0), schedule.constant(0.0))
+    return Algorithm(constant(1.0), constant(0.0), constant(1.0))
 
 
-def _example(config: Config, name: str) -> jax.Array:
-    """One value of the swept field `name`, as JAX will see it."""
+def _kind(config: Config, name: str) -> np.dtype:
+    """The type of the swept field `name`, as JAX will see it."""
+    if of_schedules(name):
+        return np.dtype(float)
     part, _, field = name.partition(".")
-    return jnp.asarray(getattr(getattr(config, part), field))
+    return jnp.asarray(getattr(getattr(config, part), field)).dtype
 
 
 def _layout(block: Block, devices: Sequence[Any]) -> tuple[Mesh, Block, bool]:

@@ -12,13 +12,13 @@ import numpy as np
 import xarray as xr
 
 from lrtheory import labelled
-from lrtheory.algorithm import Algorithm
+from lrtheory.algorithm import Algorithm, named
 from lrtheory.devices import require_working
 from lrtheory.progress import watching
 from lrtheory.theory import programs, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
-from lrtheory.theory.programs import Block, Progress, compile_block, must_fit, names, run_block
+from lrtheory.theory.programs import Block, Progress, compile_block, must_fit, run_block
 from lrtheory.theory.weights import Keeper
 
 FEWER = "lower --seeds, --records, --n-test or sizes (network.m_v, problem.d, problem.N)"
@@ -31,10 +31,10 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
 
     Args:
       config: what to run; checked first.
-      algorithms: your own schedules by name, instead of the named ones of `config.algorithms`.
+      algorithms: your own by name, instead of `config.algorithms`, where they may stand as well.
       keep: "weights": those of every run, too, at the start and at up to 40 records; "final": at the last alone. They are
         signal_w, noise_w (algorithm, seed, kept, input_w, neuron_w) and the same of V, or of U for conv; U = signal + noise
-        (`lrtheory.weights` reads them). V has the two coordinates along z and zeta unless the engine is dense.
+        (`lrtheory.neurons` reads them). V has the two coordinates along z and zeta unless the engine is dense.
       progress: True for a bar, on a terminal or in a notebook; or a function that is called now and then.
 
     Returns:
@@ -46,15 +46,14 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
 
     All algorithms of a seed share its data, initial weights and noise. For more than one configuration: `sweep`.
     """
-    config = config.check()
+    config = with_algorithms(config, algorithms).check()
     require_working()
-    require_room(config, algorithms)
+    require_room(config)
     started = time.perf_counter()
-    chosen = names(config, algorithms)
-    keeper = None if keep is None else Keeper(config, keep, len(chosen) * config.seeds)
-    program = compile_block(config, (), Block(1, config.seeds), algorithms)
+    keeper = None if keep is None else Keeper(config, keep, len(config.algorithms) * config.seeds)
+    program = compile_block(config, (), Block(1, config.seeds))
     must_fit(program, FEWER)
-    with watching(progress, "steps", lambda last: said(chosen, last)) as told:
+    with watching(progress, "steps", lambda last: said(program.names, last)) as told:
         found = run_block(program, {}, config.first_seed + np.arange(config.seeds), told, keeper)
     results = labelled.dataset(
         {name: values[0] for name, values in found.items()}, described(config.problem), config, program.names,
@@ -74,9 +73,14 @@ def said(algorithms: Sequence[str], last: Mapping[str, np.ndarray]) -> str:
     return f"time {last['time'].max():.4g}, losses: " + "; ".join(losses)
 
 
-def require_room(config: Config, algorithms: Mapping[str, Algorithm] | None = None) -> None:
-    """Raise `ConfigError` for a run that the free memory cannot hold; arguments as of `run`. Nothing is allocated."""
-    programs.require_room(config, Block(1, config.seeds), len(names(config, algorithms)), FEWER)
+def with_algorithms(config: Config, algorithms: Mapping[str, Algorithm] | None) -> Config:
+    """The config with algorithms of your own, by name, in the place of its; None: as it is."""
+    return config if algorithms is None else config.replace(algorithms=named(algorithms))
+
+
+def require_room(config: Config) -> None:
+    """Raise `ConfigError` for a run that the free memory cannot hold. Nothing is allocated."""
+    programs.require_room(config, Block(1, config.seeds), len(config.algorithms), FEWER)
 
 
 def predict(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
@@ -86,4 +90,4 @@ def predict(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None
     A dataset like that of `run`, with records of its own; arguments as there. The limit is derived here
     (`lrtheory.theory.engines.infinite`). Raises `ConfigError` as `run` does.
     """
-    return run(config.at_infinite_width(), algorithms=algorithms, progress=progress)
+    return run(with_algorithms(config, algorithms).at_infinite_width(), progress=progress)

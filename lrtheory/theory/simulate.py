@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from lrtheory import keys, noise
 from lrtheory.algorithm import Algorithm
-from lrtheory.schedule import ScheduleState
+from lrtheory.stages import StageState, Sum
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines import ENGINES
 from lrtheory.theory.engines.base import Perturbation
@@ -31,19 +31,6 @@ A random start has a loss of its own, which shrinks with the noise and nothing l
 """
 
 
-class Sum(NamedTuple):
-    """A running sum that keeps the digits float32 would drop (Kahan)."""
-
-    value: Array  # ()
-    lost: Array  # ()
-
-    def add(self, x: Array) -> "Sum":
-        """The sum plus x."""
-        x = x - self.lost
-        value = self.value + x
-        return Sum(value, (value - self.value) - x)
-
-
 class Setting(NamedTuple):
     """What stays fixed over a run, drawn from its seed alone."""
 
@@ -57,8 +44,9 @@ class Run(NamedTuple):
     """What moves over a run; times are sums of rates, inf while something has not happened."""
 
     network: Any  # the engine's state
-    rate: ScheduleState
-    activation_noise: ScheduleState
+    rate: StageState
+    activation_noise: StageState
+    injected_noise: StageState
     time: Sum
     iterations: Sum
     steps: Array  # () steps taken, tried leaps included
@@ -85,9 +73,11 @@ def begin(config: Config, algorithm: Algorithm, seed: Array) -> tuple[Setting, R
     data, test = datasets(config, seed)
     inputs = engine.prepare(config, data)
     network = engine.init(config, inputs, weights_key)
+    algorithm = config.training.completed(algorithm)
     zero = jnp.zeros(())
     never = jnp.full((), jnp.inf)
-    run = Run(network=network, rate=algorithm.rate.init(), activation_noise=algorithm.activation_noise.init(),
+    rate, activation_noise, injected_noise = (schedule.init() for schedule in algorithm.schedules)
+    run = Run(network=network, rate=rate, activation_noise=activation_noise, injected_noise=injected_noise,
               time=Sum(zero, zero), iterations=Sum(zero, zero), steps=jnp.array(0),
               stride=jnp.asarray(config.training.step_time, zero.dtype), noise_variance=jnp.ones(()),
               half_times=jnp.full(len(config.problem.group_names), jnp.inf), annealed_at=never,
@@ -99,9 +89,23 @@ class Now(NamedTuple):
     """What the loss and the clock decide for the step that starts now."""
 
     run: Run  # with the events that have happened by now
-    eta: Array  # () rate
-    level: Array  # () of activation noise
+    eta: Array  # () rate at this clock
     going: Array  # () neither diverged nor stopped
+
+
+class Levels(NamedTuple):
+    """What the schedules of an algorithm say at one moment."""
+
+    eta: Array  # () rate
+    activation: Array  # () noise on pre-activations, in units of tau0 |x|
+    tau_xi: Array  # () injected noise, in units of tau0
+
+
+def levels(config: Config, algorithm: Algorithm, run: Run, clock: Array) -> Levels:
+    """The schedules at a clock () within the stages where a run stands."""
+    eta, activation, injected = (schedule.value(state, clock) for schedule, state in zip(
+        algorithm.schedules, (run.rate, run.activation_noise, run.injected_noise), strict=True))
+    return Levels(eta, activation, injected * config.training.balanced)
 
 
 def look(config: Config, algorithm: Algorithm, data: Data, run: Run, f: Array) -> Now:
@@ -112,25 +116,31 @@ def look(config: Config, algorithm: Algorithm, data: Data, run: Run, f: Array) -
     diverged_at = _first(run.diverged_at, time, ~(loss.total < DIVERGED_LOSS))
     stopped_at = _first(run.stopped_at, time, loss.total <= training.stop_loss)
     eta, rate = algorithm.rate.update(run.rate, time, excess)
-    level, activation_noise = algorithm.activation_noise.update(run.activation_noise, time, excess)
-    annealed = (rate.stage > 0) | (activation_noise.stage > 0)
+    activation_noise, injected_noise = (schedule.update(state, time, excess)[1] for schedule, state in zip(
+        algorithm.schedules[1:], (run.activation_noise, run.injected_noise), strict=True))
+    annealed = [state.stage > schedule.peak for schedule, state in
+                zip(algorithm.schedules, (rate, activation_noise, injected_noise), strict=True)]
     run = run._replace(
-        rate=rate, activation_noise=activation_noise, stopped_at=stopped_at, diverged_at=diverged_at,
+        rate=rate, activation_noise=activation_noise, injected_noise=injected_noise,
+        stopped_at=stopped_at, diverged_at=diverged_at,
         half_times=_first(run.half_times, time, loss.each <= HALVED),
-        annealed_at=_first(run.annealed_at, time, annealed),
+        annealed_at=_first(run.annealed_at, time, annealed[0] | annealed[1] | annealed[2]),
         threshold_at=_first(run.threshold_at, time, _reached(algorithm, excess)))
-    return Now(run, eta, level, jnp.isinf(diverged_at) & jnp.isinf(stopped_at))
+    return Now(run, eta, jnp.isinf(diverged_at) & jnp.isinf(stopped_at))
 
 
 def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, run: Run) -> Run:
-    """K iterations: U <- U - eta (grad L_lambda(U) + xi), eta and the activation noise chosen by L(U) and time.
+    """K iterations: U <- U - eta (grad L_lambda(U) + xi), eta and the noises chosen by L(U) and time.
 
-    `index` is the step's number; it alone, with the seed, decides the step's random numbers.
+    Where they move within the step, all K have their values in the middle (`noise.mean_rate`). `index` is the step's number;
+    it alone, with the seed, decides the step's random numbers.
     """
     engine, training, data = ENGINES[config.engine], config.training, setting.data
     key_noise, key_activation, key_batch = jax.random.split(jax.random.fold_in(setting.noise_key, index), 3)
     f, pullback = engine.forward(config, setting.inputs, run.network, None)
-    run, eta, level, going = look(config, algorithm, data, run, f)
+    algorithm = training.completed(algorithm)
+    run, first, going = look(config, algorithm, data, run, f)
+    eta, level, tau_xi = levels(config, algorithm, run, run.time.value + noise.ahead(first, training.step_time))
     if training.activation_noise_form is not None:
         f, pullback = engine.forward(config, setting.inputs, run.network, Perturbation(level, key_activation))
     df = loss_gradient(data, f)
@@ -138,7 +148,7 @@ def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, r
         df = df * _batch_weights(key_batch, df.shape[0], training.batch_size)
 
     count = noise.micro_step_count(eta, training.step_time)
-    move = noise.micro_steps(eta, count, training.weight_decay, training.tau_xi)
+    move = noise.micro_steps(eta, count, training.weight_decay, tau_xi)
     count = jnp.where(going, count, 0.0)
     move = noise.Move(*(jnp.where(going, m, 0.0) for m in move))  # a finished run is frozen
     normals = engine.draw(key_noise, run.network)
@@ -151,13 +161,14 @@ def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, r
 def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, run: Run) -> Run:
     """Leaps of as many iterations as the tolerance allows, up to the time `end`.
 
-    A leap whose error is above `training.tolerance` is tried again, shorter; so is one in which something happens (a
-    schedule changes its stage, a loss reaches a mark), until it is no longer than `training.step_time`: events are as
-    finely resolved as by fixed steps. K = 1 is always taken, for it is the algorithm itself.
+    A leap ends where the clock ends a stage, and has the rate and the noises in the middle of its whole and of its halves,
+    so that its error sees them move. One whose error is above `training.tolerance` is tried again, shorter; so is one in
+    which something happens (a loss ends a stage or reaches a mark), until it is no longer than `training.step_time`: events
+    are as finely resolved as by fixed steps. K = 1 is always taken, for it is the algorithm itself.
     """
     engine, training, data = ENGINES[config.engine], config.training, setting.data
     assert engine.leap is not None, "check() admits a tolerance only for engines that can leap"
-    leap = engine.leap
+    leap, algorithm = engine.leap, training.completed(algorithm)
 
     def seen(run: Run) -> Now:
         return look(config, algorithm, data, run, engine.forward(config, setting.inputs, run.network, None)[0])
@@ -165,19 +176,33 @@ def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, 
     def remaining(run: Run) -> Array:
         return end - run.time.value + run.time.lost
 
+    def to_stage_end(run: Run) -> Array:
+        """Time until the clock ends a stage, or the record."""
+        ends = jnp.stack([schedule.end(state) for schedule, state in zip(
+            algorithm.schedules, (run.rate, run.activation_noise, run.injected_noise), strict=True)])
+        first = jnp.min(jnp.where(ends > run.time.value, ends, jnp.inf))
+        return jnp.minimum(remaining(run), first - run.time.value + run.time.lost)
+
     def unfinished(now: Now) -> Array:
         rounding = 4 * jnp.finfo(end.dtype).eps * end
-        return now.going & (remaining(now.run) > jnp.maximum(0.5 * now.eta, rounding))
+        moves = algorithm.rate.value(now.run.rate, now.run.time.value + to_stage_end(now.run) / 2) > 0
+        return now.going & moves & (remaining(now.run) > jnp.maximum(0.5 * now.eta, rounding))
 
     def try_leap(now: Now) -> Now:
-        run, eta = now.run, now.eta
-        left = jnp.maximum(jnp.round(remaining(run) / eta), 1.0)
+        run, time, within = now.run, now.run.time.value, to_stage_end(now.run)
+        eta = levels(config, algorithm, run, time + noise.ahead(now.eta, jnp.minimum(run.stride, within))).eta
+        left = jnp.maximum(jnp.round(within / eta), 1.0)
         count = jnp.clip(jnp.round(run.stride / eta), 1.0, left)
-        network, error = leap(config, setting.inputs, run.network, lambda f: loss_gradient(data, f), eta, count, now.level)
-        move = noise.micro_steps(eta, count, training.weight_decay, training.tau_xi)
         took = count * eta
+        middles = [noise.ahead(now.eta, took), *(k * took / 2 + noise.ahead(now.eta, took / 2) for k in (0, 1))]
+        parts = Levels(*(jnp.stack(each) for each in zip(
+            *(levels(config, algorithm, run, time + middle) for middle in middles), strict=True)))
+        parts = parts._replace(eta=parts.eta.at[0].set(eta))
+        network, error = leap(config, setting.inputs, run.network, lambda f: loss_gradient(data, f), parts.eta, count,
+                              parts.activation, parts.tau_xi)
         after = seen(run._replace(network=network, time=run.time.add(took), iterations=run.iterations.add(count),
-                                  noise_variance=noise.variance(run.noise_variance, move)))
+                                  noise_variance=noise.variance_over(run.noise_variance, parts.eta, count, parts.tau_xi,
+                                                                     training.weight_decay)))
         happens = _count_events(after.run) > _count_events(run)
         fits = (error <= training.tolerance) & ~(happens & (took > 1.5 * training.step_time))
         good = fits | (count <= 1) | ~jnp.isfinite(error) & (took <= training.step_time)
@@ -196,13 +221,16 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run, be
     """All measurements of a run at one moment, as scalars; `before`: the run at the record before."""
     engine = ENGINES[config.engine]
     f, _ = engine.forward(config, setting.inputs, run.network, None)
+    algorithm = config.training.completed(algorithm)
+    now = levels(config, algorithm, run, run.time.value)
     readout = engine.read(config, setting.inputs, run.network, setting.test)
     diagnostics = engine.diagnose(config, setting.inputs, run.network, before.network)
     return measurements(config, setting.data, setting.test, f, readout, diagnostics) | {
         "time": run.time.value, "iterations": run.iterations.value, "steps": run.steps,
-        "learning_rate": algorithm.rate.values[run.rate.stage],
-        "activation_noise": algorithm.activation_noise.values[run.activation_noise.stage],
-        "phase": run.rate.stage + run.activation_noise.stage, "noise_variance_theory": run.noise_variance}
+        "learning_rate": now.eta, "activation_noise": now.activation,
+        "injected_noise": algorithm.schedules[2].value(run.injected_noise, run.time.value),
+        "phase": run.rate.stage + run.activation_noise.stage + run.injected_noise.stage,
+        "noise_variance_theory": run.noise_variance}
 
 
 def events(config: Config, run: Run) -> dict[str, Array]:
@@ -243,15 +271,15 @@ def _first(when: Array, now: Array, happens: Array) -> Array:
 
 
 def _count_events(run: Run) -> Array:
-    """How much has happened in a run: stages left behind, and times that are set."""
+    """How much has happened in a run: stages that the loss has ended, and times that are set."""
     times = jnp.append(run.half_times, jnp.stack([run.threshold_at, run.stopped_at, run.diverged_at]))
-    return run.rate.stage + run.activation_noise.stage + jnp.sum(jnp.isfinite(times))
+    return (run.rate.pulled + run.activation_noise.pulled + run.injected_noise.pulled
+            + jnp.sum(jnp.isfinite(times)))
 
 
 def _reached(algorithm: Algorithm, loss: Array) -> Array:
-    """Whether the loss is at the first threshold of either schedule, whatever their stages."""
-    first = [s.thresholds[:1] for s in algorithm]
-    return jnp.any(loss <= jnp.concatenate(first))
+    """Whether the loss is at the first threshold of any schedule, whatever their stages."""
+    return jnp.any(loss <= jnp.stack([schedule.threshold for schedule in algorithm.schedules]))
 
 
 def _batch_weights(key: Array, n: int, batch: int) -> Array:

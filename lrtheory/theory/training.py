@@ -1,18 +1,18 @@
-"""The numbers of an algorithm and its named forms: L-S, S and the mitigation, as pairs of schedules.
+"""The numbers of an algorithm and its named forms: L-S, S and the mitigation, as schedules.
 
 Lives here: rates, decay, noise levels, thresholds, micro-steps, and which schedules they make. Lives elsewhere:
 schedules as such (schedule), and the step that uses them (simulate).
 """
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 from jax import Array
 
 from lrtheory import noise
 from lrtheory.algorithm import Algorithm, unknown
-from lrtheory.schedule import anneal_at_loss, constant
+from lrtheory.schedule import Schedule, Stage, constant
 from lrtheory.spec import (
     MOST,
     require,
@@ -61,7 +61,7 @@ class Training:
     """S+noise: the same after annealing"""
     activation_noise_form: ActivationNoise | None = static(default=None)
     """fresh each step: example: a draw for each neuron and example;
-    shared: one for each neuron, the same for all examples, which is cheaper; None: no algorithm has activation noise"""
+    shared: one for each neuron, the same for all examples, which is cheaper; None: shared, where an algorithm has any"""
     step_time: float = swept(default=0.02)
     """time a step covers: K = max(1, round(step_time/eta)) micro-steps with the gradient frozen; 0: K = 1, literal"""
     tolerance: float = static(default=1e-3)
@@ -73,12 +73,14 @@ class Training:
     """examples in the gradient of a step, drawn without replacement; None: all of them, as in the paper"""
 
     @property
-    def tau_xi(self) -> Array:
-        """Standard deviation of the injected noise, in units of tau0: noise_level times its balanced value.
+    def balanced(self) -> Array:
+        """Balanced standard deviation of the injected noise, in units of tau0. Source: assumption 3.1, section 3."""
+        return noise.balanced_noise(self.eta1, self.weight_decay)
 
-        Source: assumption 3.1 of Li, Wei & Ma (2019), section 3, for noise_level 1.
-        """
-        return self.noise_level * noise.balanced_noise(self.eta1, self.weight_decay)
+    @property
+    def tau_xi(self) -> Array:
+        """Standard deviation of the injected noise of L-S and S, in units of tau0: noise_level times its balanced value."""
+        return self.noise_level * self.balanced
 
     @property
     def duration(self) -> float:
@@ -93,21 +95,30 @@ class Training:
 
         >>> from lrtheory import Training
         >>> training = Training(eta1=0.5, eta_ratio=0.25)
-        >>> [training.algorithm(name).rate.values.tolist() for name in ("L-S", "S")]
+        >>> [[float(stage.start) for stage in training.algorithm(name).rate.stages] for name in ("L-S", "S")]
         [[0.5, 0.125], [0.125]]
         """
-        def annealed(before, after):
-            return anneal_at_loss(before, after, self.eps1, latest=self.anneal_time, smoothing=self.loss_smoothing)
+        def annealed(before: Any, after: Any) -> Schedule:
+            return Schedule(stages=(Stage(start=before, until=self.anneal_time, threshold=self.eps1), Stage(start=after)),
+                            smoothing=self.loss_smoothing)
 
         eta2 = self.eta1 * jnp.asarray(self.eta_ratio)
+        small, silent, injected = constant(eta2), constant(0.0), constant(self.noise_level)
         if name == "L-S":
-            return Algorithm(rate=annealed(self.eta1, eta2), activation_noise=constant(0.0))
+            return Algorithm(annealed(self.eta1, eta2), silent, injected, name=name)
         if name == "S":
-            return Algorithm(rate=constant(eta2), activation_noise=constant(0.0))
+            return Algorithm(small, silent, injected, name=name)
         if name == "S+noise":
-            return Algorithm(rate=constant(eta2),
-                             activation_noise=annealed(self.activation_noise, self.activation_noise_after))
+            return Algorithm(small, annealed(self.activation_noise, self.activation_noise_after), injected, name=name)
         raise unknown(name)
+
+    def completed(self, algorithm: "str | Algorithm") -> Algorithm:
+        """All three schedules of an algorithm; your own have no activation noise and `noise_level`, unless they say so."""
+        if isinstance(algorithm, str):
+            return self.algorithm(algorithm)
+        noise = constant(0.0) if algorithm.activation_noise is None else algorithm.activation_noise
+        injected = constant(self.noise_level) if algorithm.injected_noise is None else algorithm.injected_noise
+        return algorithm.replace(activation_noise=noise, injected_noise=injected)
 
     def check(self, n_train: int) -> None:
         """Raise `ConfigError` for numbers no run on N = `n_train` examples can have."""

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from lrtheory import keys
-from lrtheory.algorithm import Algorithm
+from lrtheory.algorithm import Algorithm, names_of
 from lrtheory.fields import differences, parse, read_text, to_json
 from lrtheory.files import digest, digests, read_sealed, write_json, write_sealed
 from lrtheory.spec import ConfigError
@@ -29,7 +29,7 @@ CLAIM = "experiment.json"
 """The file that says whose checkpoints a folder holds."""
 
 
-def claim(folder: Path, config: Experiment, images: Images, algorithms: Mapping[str, Algorithm] | None) -> str:
+def claim(folder: Path, config: Experiment, images: Images) -> str:
     """Say in the folder of checkpoints whose they are, and return a digest of it.
 
     Theirs are the experiment, its images, schedules of your own and how random numbers are made: all that decides the
@@ -37,8 +37,8 @@ def claim(folder: Path, config: Experiment, images: Images, algorithms: Mapping[
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, tree = folder / CLAIM, json.loads(to_json(config.replace(name="", note="")))
-    tree |= {"images": _images(images), "random": keys.described(), "schedules": {
-        name: _schedule(algorithm) for name, algorithm in (algorithms or {}).items()}}
+    tree |= {"images": _images(images), "random": keys.described(), "algorithms": list(names_of(config.algorithms)),
+             "schedules": {a.name: _schedule(a) for a in config.algorithms if isinstance(a, Algorithm)}}
     tree = json.loads(json.dumps(tree))
     try:
         found = parse(read_text(path), str(path)) if path.exists() else None

@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 import flax.linen as nn
 import jax.numpy as jnp
 
-from lrtheory.algorithm import Algorithm, AlgorithmName, check_runs, unknown
+from lrtheory.algorithm import Algorithm, AlgorithmName, check_runs, settled_algorithms, unknown
 from lrtheory.fields import changed, settled
-from lrtheory.schedule import Schedule, step_decay
+from lrtheory.schedule import Schedule, constant, step_decay
 from lrtheory.spec import (
     require,
     require_choice,
@@ -119,12 +119,18 @@ class SGD:
         small = self._staircase(jnp.asarray(self.eta1) * self.eta_ratio, self.anneal_small)
         silent = self._staircase(0.0, 1.0)
         if name == "L-S":
-            return Algorithm(rate=self._staircase(self.eta1, self.anneal), activation_noise=silent)
+            return Algorithm(self._staircase(self.eta1, self.anneal), silent, name=name)
         if name == "S":
-            return Algorithm(rate=small, activation_noise=silent)
+            return Algorithm(small, silent, name=name)
         if name == "S+noise":
-            return Algorithm(rate=small, activation_noise=self._staircase(self.activation_noise, self.anneal_noise))
+            return Algorithm(small, self._staircase(self.activation_noise, self.anneal_noise), name=name)
         raise unknown(name)
+
+    def completed(self, algorithm: "str | Algorithm") -> Algorithm:
+        """Rate and activation noise of an algorithm, built in or your own: without another no noise."""
+        if isinstance(algorithm, str):
+            return self.algorithm(algorithm)
+        return algorithm if algorithm.activation_noise is not None else algorithm.replace(activation_noise=constant(0.0))
 
     def _staircase(self, first: Any, factor: Any) -> Schedule:
         """`first`, times `factor` once for each annealing that has been."""
@@ -161,8 +167,8 @@ class Experiment:
     model: Model = dataclasses.field(default_factory=Model, metadata={"static": False})
     patch: PatchLaw = dataclasses.field(default_factory=PatchLaw, metadata={"static": False})
     training: SGD = dataclasses.field(default_factory=SGD, metadata={"static": False})
-    algorithms: tuple[AlgorithmName, ...] = static(default=("L-S", "S", "S+noise"))
-    """which of L-S, S and S+noise to train"""
+    algorithms: tuple[AlgorithmName | Algorithm, ...] = static(default=("L-S", "S", "S+noise"))
+    """which of L-S, S and S+noise to train, and algorithms of your own: 'NAME: RATE' in words, clock in epochs done"""
     seeds: int = static(default=1)
     """number of seeds an algorithm"""
     first_seed: int = static(default=0)
@@ -184,7 +190,8 @@ class Experiment:
 
     def check(self) -> "Experiment":
         """Return self, its values as Python's own numbers and tuples, or raise `ConfigError` with the first thing wrong."""
-        config = settled(self)
+        own = settled_algorithms(self.algorithms, lambda: self.training.epochs)
+        config = settled(self if own is self.algorithms else dataclasses.replace(self, algorithms=own))
         config.judge()
         return config
 
@@ -195,6 +202,9 @@ class Experiment:
         self.patch.check()
         self.training.check()
         check_runs(self.algorithms, self.seeds, self.first_seed)
+        for own in (a for a in self.algorithms if isinstance(a, Algorithm)):
+            require(own.injected_noise is None, f"algorithms.{own.name}.injected_noise", "a schedule",
+                    "left out: these trainings inject none", "anneal the rate or the activation noise")
         require(1 <= self.n_train <= N_TRAIN, "n_train", self.n_train, f"between 1 and {N_TRAIN:,}", "CIFAR-10 has no more")
         require(1 <= self.n_test <= N_TEST, "n_test", self.n_test, f"between 1 and {N_TEST:,}", "CIFAR-10 has no more")
         require(1 <= self.training.batch_size <= self.n_train, "training.batch_size", self.training.batch_size,

@@ -138,7 +138,8 @@ class Course:
             chunks = data.test_images.shape[1 if self.several else 0]
             found = jax.tree.map(lambda *x: sum(x), *(
                 self.programs.evaluate(names, config, seeds, data, state, jnp.asarray(k)) for k in range(chunks)))
-        levels = jax.vmap(simulate.levels)(algorithm, state) if self.several else simulate.levels(algorithm, state)
+        at = functools.partial(simulate.levels, self.config)
+        levels = jax.vmap(at)(algorithm, state) if self.several else at(algorithm, state)
         found, seen, levels = jax.device_get((found, seen, levels))
         rows = {"train_loss": seen.loss / seen.count, "train_accuracy": seen.correct / seen.count}
         for name in names:

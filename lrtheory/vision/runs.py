@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 
 from lrtheory import labelled
-from lrtheory.algorithm import Algorithm
+from lrtheory.algorithm import Algorithm, named, names_of
 from lrtheory.devices import free_memory, require_working
 from lrtheory.spec import require
 from lrtheory.vision import simulate
@@ -79,7 +79,7 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
     Args:
       config: what to train; checked first.
       images: CIFAR-10.
-      algorithms: your own schedules by name, clock in epochs done, instead of the named ones of `config.algorithms`.
+      algorithms: your own by name, clock in epochs done, instead of `config.algorithms`, where they may stand as well.
       checkpoints: folder to keep states in, every `config.checkpoint_epochs`; what lies there already is gone on from.
       progress: called after each epoch of each run.
       keep: given the results so far, marked unfinished, after epochs at least `KEEP_EVERY` seconds apart and at an
@@ -95,14 +95,16 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
         your own, images or settings of random numbers.
       Interrupted: `stop` asked for it, or `until` came.
     """
+    if algorithms is not None:
+        config = config.replace(algorithms=named(algorithms))
     config = config.check()
     for name, have, wanted in (("n_train", len(images.train), config.n_train), ("n_test", len(images.test), config.n_test)):
         require(wanted <= have, name, wanted, f"at most the {have:,} images there are", "lower it")
-    names = tuple(algorithms) if algorithms is not None else config.algorithms
+    names = names_of(config.algorithms)
     require_working()
     require_room(config, len(names))
-    schedules = dict(algorithms) if algorithms is not None else {n: config.training.algorithm(n) for n in names}
-    whose = claim(checkpoints, config, images, algorithms) if checkpoints is not None else ""
+    schedules = dict(zip(names, map(config.training.completed, config.algorithms), strict=True))
+    whose = claim(checkpoints, config, images) if checkpoints is not None else ""
     devices: list[Any] = [jax.local_devices()] if config.spread == "batch" else list(jax.local_devices())
     todo = jobs(config, names)
     devices = devices[: len(todo)]

@@ -17,7 +17,8 @@ from jax import Array
 
 from lrtheory.algorithm import Algorithm
 from lrtheory.keys import key as key_of
-from lrtheory.schedule import ScheduleState, scale_by_rate
+from lrtheory.schedule import scale_by_rate
+from lrtheory.stages import StageState
 from lrtheory.vision import patches
 from lrtheory.vision.cifar import Images
 from lrtheory.vision.config import Experiment
@@ -49,7 +50,7 @@ class State(NamedTuple):
     params: Any
     stats: Any  # running means and variances of BatchNorm
     optimiser: Any
-    noise: ScheduleState
+    noise: StageState
     loss: Array  # () of the last batch, inf before the first; what triggers of the activation noise read
 
 
@@ -106,7 +107,7 @@ def begin(config: Experiment, algorithm: Algorithm, seed: Array) -> State:
     """The state before the first step."""
     values = config.model.build().init({"params": keys(seed)["weights"]}, jnp.zeros((1, 32, 32, 3)))
     return State(values["params"], values["batch_stats"], optimiser(config, algorithm).init(values["params"]),
-                 algorithm.activation_noise.init(), jnp.full((), jnp.inf, jnp.result_type(float)))
+                 algorithm.schedules[1].init(), jnp.full((), jnp.inf, jnp.result_type(float)))
 
 
 def parameter_count(config: Experiment) -> int:
@@ -152,7 +153,7 @@ def step(config: Experiment, algorithm: Algorithm, seed: Array, data: Data, stat
     if config.training.augment:
         pixels = augment(for_crop, pixels)
     x = patches.draw(config.patch, data.patch, for_patch, patches.normalise(pixels), classes, data.flags[chosen])
-    std, noise = algorithm.activation_noise.update(state.noise, count / config.steps_per_epoch, state.loss)
+    std, noise = algorithm.schedules[1].update(state.noise, count / config.steps_per_epoch, state.loss)
 
     def objective(params):
         logits, changed = config.model.build().apply({"params": params, "batch_stats": state.stats}, x, std, train=True,
@@ -211,6 +212,7 @@ def scanned_evaluation(names: tuple[str, ...], config: Experiment, seed: Array, 
     return jax.tree.map(lambda x: x.sum(0), each)
 
 
-def levels(algorithm: Algorithm, state: State) -> tuple[Array, Array]:
+def levels(config: Experiment, algorithm: Algorithm, state: State) -> tuple[Array, Array]:
     """Rate and activation noise of the last step taken, as the run's own schedules have them: () each."""
-    return (algorithm.rate.values[state.optimiser[-1].schedule.stage], algorithm.activation_noise.values[state.noise.stage])
+    clock = (steps_done(state) - 1) / config.steps_per_epoch
+    return algorithm.rate.value(state.optimiser[-1].schedule, clock), algorithm.schedules[1].value(state.noise, clock)

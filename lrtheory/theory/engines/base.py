@@ -80,8 +80,9 @@ class Engine(NamedTuple):
     advance(config, inputs, state, gradient, move, normals) -> state after K micro-steps.
     read(config, inputs, state, test) -> Readout.
     diagnose(config, inputs, state, before) -> Diagnostics, `before` an earlier state of the same run.
-    leap(config, inputs, state, slope, rate, K, level) -> Leap over K iterations at a rate and a level of activation
-    noise; None for engines that cannot tell how wrong a step is.
+    leap(config, inputs, state, slope, rate, K, level, tau_xi) -> Leap over K iterations at a rate, a level of activation
+    noise and one of injected noise, all () or (3,), for the whole and its halves; None for engines that cannot tell how
+    wrong a step is.
     """
 
     prepare: Callable[[Config, Data], Any]
@@ -91,7 +92,7 @@ class Engine(NamedTuple):
     advance: Callable[[Config, Any, Any, Any, Move, Any], Any]
     read: Callable[[Config, Any, Any, Data], Readout]
     diagnose: Callable[[Config, Any, Any, Any], Diagnostics]
-    leap: Callable[[Config, Any, Any, Slope, Array, Array, Array], Leap] | None = None
+    leap: Callable[..., Leap] | None = None
 
 
 def start(config: Config, inputs: tuple[int, ...], key: Array) -> State:

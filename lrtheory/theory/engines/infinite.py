@@ -252,7 +252,8 @@ def _square(config: Config, inputs: Inputs, source: Source, change: Array, drift
     return _work(config, source, change, drift * _directions_of(at_once))
 
 
-def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array, count: Array, level: Array) -> Leap:
+def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array, count: Array, level: Array,
+         tau_xi: Array | None = None) -> Leap:
     """K iterations at once, of the literal algorithm (K = 1) and not of frozen micro-steps, with an error estimate.
 
     The residuals over the K iterations are held at their value at the end, once for all K and once for each half
@@ -262,8 +263,13 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     common mode is stiff; P is predicted. At K = 1 this is the algorithm itself. The error is the largest difference in
     any output between whole and halves: of the first order, while what is kept is of the second. Derived here.
 
-    `rate` is eta, `count` K and `level` that of the activation noise (tau0 |x|), all (); `slope` gives dL/df (N,) of f (N,).
+    `rate` is eta, `count` K, `level` that of the activation noise (tau0 |x|) and `tau_xi` (tau0) of the injected one (None:
+    the config's); `slope` gives dL/df (N,) of f (N,). All are (), or where they move within the leap (3,): means over the
+    whole and over the halves of its time, so that the difference of whole and halves, the error, sees them move.
     """
+    rates, levels, noises = (jnp.broadcast_to(jnp.asarray(x), (3,)) for x in (
+        rate, level, config.training.tau_xi if tau_xi is None else tau_xi))
+    rate, level = rates[0], levels[0]
     noisy = config.training.activation_noise_form is not None
     f, pullback = forward(config, inputs, state, Perturbation(level, keys.key(0)) if noisy else None)
     start, start_f1, start_g, _ = pullback(slope(f))
@@ -271,7 +277,9 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
         """All K, the first half, and the second half from where the first one led: one after another, compiled once."""
         second = case == 2
         begun, held = jax.tree.map(lambda a, b: jnp.where(second, a, b), (half.state, half.source), (state, start))
-        found = _implicit(config, inputs, begun, slope, held, rate, jnp.where(case == 0, count, count / 2), level)
+        mean = rates[case]
+        found = _implicit(config, inputs, begun, slope, held, mean, jnp.where(case == 0, count, count / 2 * (rate / mean)),
+                          levels[case], noises[case])
         return found, found
 
     none = _Try(state, start, (state.p, state.q), jnp.zeros(()))
@@ -283,7 +291,7 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
             zip(whole.literal, (halves.state.p, halves.state.q), (whole.state.p, whole.state.q), strict=True))
     f1 = read_p(config, inputs, p, q)
     g = _directions_of(read_q(config, inputs, p, q))
-    move = noise.micro_steps(rate, count, config.training.weight_decay, config.training.tau_xi)
+    move = noise.micro_steps(rate, count, config.training.weight_decay, noises[0])
     a, took = 1 + move.shrink, count * rate
     pulls = [_work(config, source, f1, g) for source, f1, g in  # Simpson's rule over the leap
              ((start, start_f1, start_g), (half.source, half.state.f1, half.state.g),
@@ -294,7 +302,9 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     error = jnp.maximum(jnp.max(jnp.abs(halves.state.f1 - whole.state.f1), initial=0.0),
                         jnp.max(jnp.abs(halves.state.g - whole.state.g)))
     error = error + whole.left + half.left + halves.left
-    return Leap(State(p, q, f1, g, whole.state.variance, squares), jnp.where(literal, 0.0, error))
+    steady = (rates[1] == rates[2]) & (noises[1] == noises[2])
+    variance = jnp.where(steady | literal, whole.state.variance, halves.state.variance)
+    return Leap(State(p, q, f1, g, variance, squares), jnp.where(literal, 0.0, error))
 
 
 class _Try(NamedTuple):
@@ -307,10 +317,11 @@ class _Try(NamedTuple):
 
 
 def _implicit(config: Config, inputs: Inputs, state: State, slope: Slope, start: Source, rate: Array, count: Array,
-              level: Array) -> _Try:
+              level: Array, tau_xi: Array | None = None) -> _Try:
     """K micro-steps with the residual at their end (Q) and P's outputs predicted from that at their start."""
     training, rates = config.training, terms(config).rates
-    decay, variance = kernel.refreshed_steps(rates, state.variance, rate, count, training.weight_decay, training.tau_xi)
+    noise_now = training.tau_xi if tau_xi is None else tau_xi
+    decay, variance = kernel.refreshed_steps(rates, state.variance, rate, count, training.weight_decay, noise_now)
     noisy = config.training.activation_noise_form is not None
     shift = kernel.gate_noise_shift(level, variance) if noisy else jnp.zeros(())
     blur = jnp.exp(-rates * shift)
