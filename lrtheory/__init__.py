@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lrtheory import algorithm as algorithm
+    from lrtheory import custom as custom
     from lrtheory import devices as devices
     from lrtheory import fields as fields
     from lrtheory import files as files
@@ -24,12 +25,20 @@ if TYPE_CHECKING:
     from lrtheory import provenance as provenance
     from lrtheory import schedule as schedule
     from lrtheory import spec as spec
+    from lrtheory import stacking as stacking
+    from lrtheory import stages as stages
     from lrtheory import style as style
     from lrtheory import sweeps as sweeps
     from lrtheory import theory as theory
     from lrtheory import update as update
     from lrtheory import vision as vision
+    from lrtheory import wording as wording
     from lrtheory.algorithm import Algorithm as Algorithm
+    from lrtheory.custom.config import Balanced as Balanced
+    from lrtheory.custom.models import Model as Model
+    from lrtheory.custom.models import logistic as logistic
+    from lrtheory.custom.models import squared as squared
+    from lrtheory.custom.runs import train as train
     from lrtheory.devices import use_all_cores as use_all_cores
     from lrtheory.predictions.verify import verify as verify
     from lrtheory.schedule import Schedule as Schedule
@@ -98,10 +107,13 @@ _HOMES = {
                      "geometric", "inverse_sqrt", "wsd", "cyclic", "restarts", "scale_by_rate"), "schedule"),
     "noisy_sgd": "update", "ConfigError": "spec", "use_all_cores": "devices", "sweep": "sweeps.course",
     "load": "sweeps.results", "verify": "predictions.verify",
+    "train": "custom.runs", "Model": "custom.models", "Balanced": "custom.config", "logistic": "custom.models",
+    "squared": "custom.models",
 }
 _GROUND = (
     "algorithm", "devices", "fields", "files", "intervals", "keys", "labelled", "linalg", "noise", "progress", "provenance",
-    "schedule", "spec", "style", "update", "predictions", "sweeps", "theory", "vision")
+    "schedule", "spec", "stacking", "stages", "style", "update", "wording", "custom", "predictions", "sweeps", "theory",
+    "vision")
 _THEORY = (
     "config", "engines", "figures", "html", "kernel", "measure", "network", "presets", "problem", "programs", "results",
     "runs", "simulate", "timescales", "training", "weights")

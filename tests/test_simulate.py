@@ -97,7 +97,7 @@ def test_progress_does_not_change_the_numbers_and_counts_up(small, monkeypatch):
     whole = lt.run(small, progress=lambda done, total, last: seen.append((done, total, last["time"].shape)))
     assert seen[-1] == (60, 60, (1, 2, 3))
     assert [s[0] for s in seen] == sorted({s[0] for s in seen})
-    monkeypatch.setattr(batch, "SEGMENTS", 2)
+    monkeypatch.setattr("lrtheory.stacking.SEGMENTS", 2)
     coarse = lt.run(small)
     for metric in whole.data_vars:
         np.testing.assert_allclose(coarse[metric], whole[metric], rtol=2e-4, atol=2e-5, err_msg=metric)

@@ -14,7 +14,17 @@ import jax.numpy as jnp
 from lrtheory import noise
 from lrtheory.algorithm import Algorithm, check_runs
 from lrtheory.fields import settled
-from lrtheory.spec import MOST, require, require_choice, require_count, require_nonnegative, require_words, spec, static, swept
+from lrtheory.spec import (
+    MOST,
+    require,
+    require_choice,
+    require_count,
+    require_nonnegative,
+    require_words,
+    spec,
+    static,
+    swept,
+)
 
 Clock = Literal["time", "steps"]
 """Values of `Settings.clock`."""
@@ -22,7 +32,7 @@ Clock = Literal["time", "steps"]
 
 @spec
 class Settings:
-    """How many runs of which algorithms, how long, and what of the update is not the rate: U <- U - eta (direction + lambda U + xi)."""
+    """How many runs of which algorithms, how long, and what of U <- U - eta (direction + lambda U + xi) is not the rate."""
 
     name: str = static(default="mine")
     """what to call it"""

@@ -1,7 +1,7 @@
 """What is trained: a model as two pure functions, whatever it is written in, and losses.
 
-Lives here: `Model`, models of Flax (linen and nnx) and of Equinox as such, the logistic and the squared loss. Lives elsewhere:
-training them (simulate).
+Lives here: `Model`, models of Flax (linen and nnx) and of Equinox as such, the logistic and the squared loss. Lives
+elsewhere: training them (simulate).
 """
 
 from collections.abc import Callable
@@ -34,7 +34,9 @@ class Model(NamedTuple):
 
 
 def linen(module: Any, example: Any) -> Model:
-    """A model of Flax linen; `example`: an x of one or more examples. Raises `ConfigError` if more than `params` would change.
+    """A model of Flax linen; `example`: an x of one or more examples.
+
+    Raises `ConfigError` if more than `params` would change.
 
     >>> import flax.linen as nn, jax.numpy as jnp
     >>> model = linen(nn.Dense(2), jnp.ones((1, 3)))
@@ -64,7 +66,9 @@ def nnx(make: Callable[[Any], Any]) -> Model:
 
 
 def equinox(make: Callable[[Array], Any]) -> Model:
-    """A model of Equinox, make(key) -> module, or of any pytree that is called on one example. Its inexact arrays are trained.
+    """A model of Equinox, make(key) -> module, or of any pytree that is called on one example.
+
+    Its inexact arrays are trained.
 
     >>> model = equinox(lambda key: jax.tree_util.Partial(lambda w, x: x @ w, jax.random.normal(key, (3,))))
     >>> model.apply(model.init(jax.random.key(0)), jnp.ones((5, 3))).shape
@@ -86,8 +90,8 @@ def equinox(make: Callable[[Array], Any]) -> Model:
 def _params_alone(others: set[str]) -> None:
     """Raise `ConfigError` if a model has something that changes beside its params."""
     if others:
-        raise ConfigError(f"model: has {', '.join(sorted(others))}, which change while it trains; must have params alone; use a "
-                          "normalisation without running statistics (LayerNorm, GroupNorm)")
+        raise ConfigError(f"model: has {', '.join(sorted(others))}, which change while it trains; must have params alone; "
+                          "use a normalisation without running statistics (LayerNorm, GroupNorm)")
 
 
 def logistic(outputs: Array, y: Array) -> Array:
