@@ -89,7 +89,7 @@ def _called(argv: list[str]) -> int:
     try:
         return command(argv[1:])
     except ConfigError as error:
-        return complain(str(error), 2)
+        return complain(error.in_shell, 2)
     except OSError as error:
         return complain(f"{error.filename or 'the folder'}: {error.strerror or reason(error)}; make room or choose another "
                         "folder", 1)
@@ -168,7 +168,7 @@ def predict(config: "Config", tell: Callable[[str], None]) -> "xr.Dataset | None
     try:
         return runs.predict(config)
     except ConfigError as error:
-        tell(f"no prediction: {error}")
+        tell(f"no prediction: {error.in_shell}")
         return None
 
 

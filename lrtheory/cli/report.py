@@ -17,6 +17,7 @@ from rich.table import Table
 from lrtheory.algorithm import names_of
 from lrtheory.predictions import PREDICTIONS, words
 from lrtheory.predictions.verify import broken
+from lrtheory.progress import spoken
 from lrtheory.sweeps import tables
 from lrtheory.sweeps.grid import Grid
 from lrtheory.sweeps.plan import Plan, chunks, result_bytes
@@ -238,13 +239,6 @@ class Unbroken:
         for column, least in zip(self.table.columns, longest, strict=True):
             column.no_wrap, column.overflow, column.min_width = False, "fold", least if fits else None
         yield self.table
-
-
-def spoken(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _by_a_hair(condition: dict[str, Any]) -> str:

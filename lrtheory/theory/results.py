@@ -1,7 +1,7 @@
 """What runs of one configuration say: the summary over seeds, the verdict, and the folder on disk.
 
 Lives here: the comparisons the theory predicts, and what is summarised. Lives elsewhere: computing (runs), means over
-seeds (labelled), files as such (files), drawing (figures), printing (cli.report).
+seeds (labelled), files as such (files), drawing (figures), printing (cli.report), how notebooks show it (html).
 """
 
 import math
@@ -16,6 +16,7 @@ from lrtheory import files
 from lrtheory.intervals import Level, Statistic, decide, mean, share
 from lrtheory.labelled import config_of, each_seed, estimate, finite, summary, undiverged
 from lrtheory.theory.config import Config
+from lrtheory.theory.html import short
 from lrtheory.theory.timescales import conditions, p_time
 
 THEORY = "theory.zarr"
@@ -31,11 +32,19 @@ ERROR_RATE = 0.05
 """Chance that any part of the verdict is wrong; each part has an equal share (Bonferroni)."""
 
 
-def summarise(results: xr.Dataset, theory: xr.Dataset | None = None) -> dict[str, Any]:
+class Summary(dict[str, Any]):
+    """What `summarise` returns: a tree, which a notebook shows as a short table and the verdict."""
+
+    def _repr_html_(self) -> str:
+        return short(self)
+
+
+def summarise(results: xr.Dataset, theory: xr.Dataset | None = None) -> Summary:
     """Everything a reader wants in one tree: per algorithm and metric mean, sem and per_seed, and the verdict.
 
-    Diverged seeds are named, have null in per_seed, and enter no mean. With a prediction (`lrtheory.predict`), each
-    algorithm has the same numbers of it under "theory", at the time where its runs end.
+    In a notebook it shows itself as a table and the verdict in words. Diverged seeds are named, have null in per_seed, and
+    enter no mean. With a prediction (`lrtheory.predict`), each algorithm has the same numbers of it under "theory", at the
+    time where its runs end.
     """
     algorithms: dict[str, Any] = {}
     for name in results["algorithm"].values.tolist():
@@ -46,7 +55,7 @@ def summarise(results: xr.Dataset, theory: xr.Dataset | None = None) -> dict[str
             for metric in FINAL + TIMES if metric in runs} | {"fitted_first": _fitted_first(runs)}
         if theory is not None:
             algorithms[name]["theory"] = _prediction(runs, theory.sel(algorithm=name))
-    return summary(results, config_of(results, Config), algorithms, verdict(results))
+    return Summary(summary(results, config_of(results, Config), algorithms, verdict(results)))
 
 
 def _fitted_first(runs: xr.Dataset) -> dict[str, int]:
@@ -271,9 +280,20 @@ def first_of(runs: xr.Dataset, first: str, second: str, until: float = math.inf)
     return (one < other) & (one <= until)
 
 
-def save(results: xr.Dataset, folder: Path, theory: xr.Dataset | None = None) -> dict[str, Any]:
-    """Write results.zarr, theory.zarr and summary.json into a folder that has its config.json; return the summary."""
-    return files.write_results(folder, results, summarise(results, theory), theory=theory)
+def save(results: xr.Dataset, folder: str | Path, theory: xr.Dataset | None = None) -> dict[str, Any]:
+    """Write results.zarr, theory.zarr, summary.json and config.json into a folder, as `lrtheory run` does; the summary.
+
+    `lrtheory.load` and `lrtheory.load_theory` read them back. Raises `ConfigError` if the folder is there and not empty.
+
+    >>> import tempfile, lrtheory as lt
+    >>> runs = lt.run(lt.preset("phase").replace(seeds=1, records=2, **{"training.steps": 4}))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     summary = lt.save(runs, folder)
+    ...     lt.load(folder).identical(runs)
+    True
+    """
+    files.prepare_folder(Path(folder), config_of(results, Config))
+    return files.write_results(Path(folder), results, summarise(results, theory), theory=theory)
 
 
 def load_theory(folder: str | Path) -> xr.Dataset | None:

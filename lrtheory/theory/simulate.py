@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lrtheory import keys, noise
+from lrtheory import keys, noise, stacking
 from lrtheory.algorithm import Algorithm
 from lrtheory.stages import StageState, Sum
 from lrtheory.theory.config import Config
@@ -241,10 +241,8 @@ def events(config: Config, run: Run) -> dict[str, Array]:
 
 
 def record_steps(config: Config) -> np.ndarray:
-    """Number of steps done at each record: 0, then steps (k/records)^2, at least one step apart: (records + 1,)."""
-    k = np.arange(config.records + 1)
-    done = np.round(config.training.steps * (k / config.records) ** 2).astype(np.int64)
-    return np.maximum(done, k)
+    """Number of steps done at each record (`stacking.record_steps`): (records + 1,)."""
+    return stacking.record_steps(config.training.steps, config.records)
 
 
 def trajectory(config: Config, algorithm: Algorithm, setting: Setting, run: Run,

@@ -28,7 +28,7 @@ from lrtheory.theory.engines.base import (
     start,
 )
 from lrtheory.theory.network import Weights, apply
-from lrtheory.theory.problem import Data, directions, x2_of
+from lrtheory.theory.problem import Data
 
 
 class Inputs(NamedTuple):
@@ -41,7 +41,7 @@ class Inputs(NamedTuple):
 
 def prepare(config: Config, data: Data) -> Inputs:
     """Both halves of every example, in the ambient space."""
-    return Inputs(x1=data.x1, x2=x2_of(config.problem, data), directions=matmul(directions(config.problem), data.basis[1:]))
+    return Inputs(x1=data.x1, x2=data.x2, directions=data.points)
 
 
 def init(config: Config, inputs: Inputs, key: Array) -> State:
