@@ -48,7 +48,8 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory plot FOLDER --x eta_ratio --y test_error_p    of a sweep
   lrtheory export FOLDER --to runs.csv
 
-  lrtheory run --help                 every option; likewise sweep, verify, cifar, plot, export
+  lrtheory run --help                 the options that most runs need, and --help-all for every one; likewise cifar;
+                                      sweep, verify, plot, export: --help
   lrtheory completion bash            a script for tab completion: bash, zsh or fish
   lrtheory --version                  versions, devices, precision
 """
