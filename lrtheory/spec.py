@@ -132,11 +132,16 @@ class _WithFields:
 
     def __get__(self, _: Any, owner: type) -> str:
         try:
-            meanings = _meanings(inspect.getsourcefile(owner) or "").get(owner.__qualname__, {})
+            known = meanings(owner)
         except (OSError, TypeError, SyntaxError):  # no source is at hand
             return self.text
-        fields = "".join(f"\n    {name}: {text}" for name, text in meanings.items())
+        fields = "".join(f"\n    {name}: {text}" for name, text in known.items())
         return self.text + f"\n\nAttributes:{fields}\n" * bool(fields)
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """{field: what the string below it says, as one line} of a dataclass whose source is at hand."""
+    return _meanings(inspect.getsourcefile(kind) or "").get(kind.__qualname__, {})
 
 
 @functools.cache

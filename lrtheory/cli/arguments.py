@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 import tyro
 
+from lrtheory.cli.help import GROUPS
+from lrtheory.cli.help import short as short_help
 from lrtheory.fields import read_config
 from lrtheory.files import new_folder, plain_name
 from lrtheory.predictions.verify import base_config
@@ -22,9 +24,12 @@ from lrtheory.spec import shown as short
 from lrtheory.sweeps.grid import Grid, read_axes
 from lrtheory.sweeps.store import read_manifest
 from lrtheory.theory.config import Config
+from lrtheory.theory.measure import described
 from lrtheory.theory.presets import AXES, PRESETS, preset
+from lrtheory.theory.problem import Problem
 from lrtheory.vision import presets as vision
 from lrtheory.vision.config import Experiment
+from lrtheory.vision.results import SUMMARISED as MEASURED
 
 T = TypeVar("T")
 C = TypeVar("C", Config, Experiment)
@@ -129,22 +134,29 @@ class CifarArguments:
 
 @dataclasses.dataclass(frozen=True)
 class PlotArguments:
-    """Draw a sweep: a line with a band over one axis, or a heat map over two."""
+    """Draw results: a run's figures, a measurement over time, or a sweep as a line over one axis or a heat map over two."""
 
     folder: tyro.conf.Positional[Path]
-    """folder of a sweep"""
-    x: str
-    """axis, or label of an axis (blur_ratio, T_Q, ...), from left to right"""
-    y: str
-    """measurement to draw; with --z the second axis instead"""
+    """folder that run, sweep or cifar wrote"""
+    figure: Annotated[str | None, shown("NAME", "all of a run")] = None
+    """of a run: learning_order, test_error_on_p, directions, noise_and_signal, gap, problem, gates, film (a GIF);
+    of cifar: accuracies, before_and_after"""
+    y: Annotated[str | None, shown("NAME")] = None
+    """measurement to draw, of a run over time, of a sweep over --x; with --z the second axis instead"""
+    x: Annotated[str | None, shown("NAME")] = None
+    """axis of a sweep, or label of an axis (blur_ratio, T_Q, ...), from left to right"""
     z: Annotated[str | None, shown("NAME", "none, a line")] = None
     """measurement to colour a heat map by"""
     panels: Annotated[str | None, shown("NAME", "none; of heat maps: algorithm")] = None
     """axis of which each value gets a panel"""
     select: Annotated[tuple[str, ...], shown("NAME=VALUE ...")] = ()
     """one value of each axis that the figure does not show"""
-    out: Annotated[Path | None, shown("FILE", "FOLDER/figures/Y-over-X.png")] = None
-    """PNG to write; PDF and SVG by their endings"""
+    style: Literal["paper", "talk", "mine"] = "paper"
+    """paper: for a page; talk: larger, for a wall; mine: as your matplotlibrc says"""
+    format: Annotated[Literal["png", "pdf", "svg"] | None, shown("{png,pdf,svg}", "png")] = None
+    """of the files in FOLDER/figures"""
+    out: Annotated[Path | None, shown("FILE", "FOLDER/figures/NAME.png")] = None
+    """one file to write instead, its format by its ending"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,6 +264,12 @@ def sweep_arguments(argv: list[str]) -> tuple[SweepArguments, Grid, Path | None]
     return found, grid, found.resume or found.out
 
 
+def plot_arguments(argv: list[str]) -> PlotArguments:
+    """Arguments; the help names every measurement. Raises `ConfigError`."""
+    return parse(PlotArguments, "plot", argv, note=f" Measurements: {', '.join(described(Problem()))}; "
+                 f"of cifar: {', '.join(MEASURED)}.")
+
+
 def selections(words: tuple[str, ...]) -> dict[str, str]:
     """{name: value} of "NAME=VALUE" words. Raises `ConfigError`."""
     for word in words:
@@ -261,11 +279,15 @@ def selections(words: tuple[str, ...]) -> dict[str, str]:
 
 
 def parse(kind: type[T], command: str, argv: list[str], default: T | None = None,
-          presets: tuple[str, ...] = tuple(PRESETS)) -> T:
+          presets: tuple[str, ...] = tuple(PRESETS), note: str = "") -> T:
     """The words as a dataclass of arguments. Raises `ConfigError` with one line for words it does not understand."""
     complaint = io.StringIO()
     options: dict[str, Any] = {} if default is None else {"default": default}
-    about = inspect.cleandoc(kind.__doc__ or "") + ("" if default is None else f" Presets: {', '.join(presets)}.")
+    about = inspect.cleandoc(kind.__doc__ or "") + ("" if default is None else f" Presets: {', '.join(presets)}.") + note
+    if command in GROUPS and not {"-h", "--help"}.isdisjoint(argv):
+        print(short_help(default, command, about), end="")
+        raise SystemExit(0)
+    argv = ["--help" if word == "--help-all" else word for word in argv]
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(kind, args=argv, prog=f"lrtheory {command}", config=(tyro.conf.HelptextFromCommentsOff,),

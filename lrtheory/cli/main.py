@@ -44,10 +44,12 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory cifar --preset paper --download    WideResNet-16-10 as published, on a GPU or TPU
   lrtheory cifar --resume FOLDER --data-dir FOLDER    go on from the checkpoints of an interrupted one
 
-  lrtheory plot FOLDER --x eta_ratio --y test_error_p
+  lrtheory plot FOLDER                the figures of a run again; --figure gates, --figure film, --y contrast, --style talk
+  lrtheory plot FOLDER --x eta_ratio --y test_error_p    of a sweep
   lrtheory export FOLDER --to runs.csv
 
-  lrtheory run --help                 every option; likewise sweep, verify, cifar, plot, export
+  lrtheory run --help                 the options that most runs need, and --help-all for every one; likewise cifar;
+                                      sweep, verify, plot, export: --help
   lrtheory completion bash            a script for tab completion: bash, zsh or fish
   lrtheory --version                  versions, devices, precision
 """
@@ -307,28 +309,12 @@ def cifar(argv: list[str]) -> int:
 
 
 def plot(argv: list[str]) -> int:
-    """`lrtheory plot`: one figure of a sweep."""
+    """`lrtheory plot`: figures of a folder's results."""
     from lrtheory.cli import arguments
-    from lrtheory.files import reason
-    from lrtheory.spec import ConfigError
-    from lrtheory.sweeps import figures, results
+    from lrtheory.cli import plot as plotting
 
-    asked = arguments.parse(arguments.PlotArguments, "plot", argv)
-    runs = figures.select(results.load(asked.folder), arguments.selections(asked.select))
-    if asked.z is None:
-        figure, name = figures.line(runs, asked.x, asked.y, asked.panels), f"{asked.y}-over-{asked.x}"
-    else:
-        figure = figures.heat_map(runs, asked.x, asked.y, asked.z, asked.panels or "algorithm")
-        name = f"{asked.z}-over-{asked.x}-and-{asked.y}"
-    path = asked.out or asked.folder / "figures" / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        figure.savefig(path, dpi=200)
-    except OSError:
-        raise
-    except Exception as error:  # of matplotlib: an ending, a font, a size
-        raise ConfigError(f"--out {path}: cannot be drawn ({reason(error)}); end it in .png, .pdf or .svg") from None
-    print(path)
+    for path in plotting.draw(arguments.plot_arguments(argv)):
+        print(path)
     return 0
 
 

@@ -55,8 +55,11 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
         lines.append("Theory: the conditions for a gap between L-S and S hold at this size.")
     else:
         lines.append("Theory: the conditions for a clear gap do not all hold at this size: "
-                     + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}" for c in missing)
-                     + ".")
+                     + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}{_by_a_hair(c)}"
+                                 for c in missing) + ".")
+    if (short := verdict["too_short"]) is not None:
+        lines.append(f"Too short: L-S has halved neither loss by time {short['end']:.4g}; P's halves near "
+                     f"{short['p_half_expected']:.3g} at this size. Raise training.steps to {short['steps']:,.0f}.")
     for name, other in (("error_ratio", "L-S"), ("matched_loss", "L-S"), ("mitigation", "S+noise")):
         if verdict.get(name) is not None:
             lines.append(_ratio_line(other, verdict[name], "at matched training loss" if name == "matched_loss" else ""))
@@ -236,6 +239,12 @@ class Unbroken:
         for column, least in zip(self.table.columns, longest, strict=True):
             column.no_wrap, column.overflow, column.min_width = False, "fold", least if fits else None
         yield self.table
+
+
+def _by_a_hair(condition: dict[str, Any]) -> str:
+    """That a condition misses its bound by at most a tenth of it."""
+    bound = float(condition["bound"].split()[-1])
+    return " (missed by a hair)" if 0.9 * bound <= condition["value"] <= 1.1 * bound else ""
 
 
 def _ratio_line(other: str, found: dict[str, Any], where: str = "") -> str:

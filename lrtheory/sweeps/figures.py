@@ -18,7 +18,7 @@ from matplotlib.colors import LogNorm, Normalize
 
 from lrtheory.labelled import mean_and_error
 from lrtheory.spec import ConfigError
-from lrtheory.style import GREY, Figure, algorithm_style, save_figures, styled, wrapped
+from lrtheory.style import GREY, Figure, algorithm_style, canvas, save_figures, styled, wrapped
 from lrtheory.sweeps.tables import DERIVED, axes_of, metric
 
 NAMES = {"eta_ratio": "η₂/η₁", "weight_decay": "weight decay λ", "noise_level": "noise level ν", "r": "angle r",
@@ -95,7 +95,7 @@ def phase_diagram(runs: xr.Dataset) -> Figure:
     x, y = "eta_ratio", "blur_ratio"
     up = _along(runs, y)
     _only(runs, [x, up], "algorithm")
-    figure = Figure(figsize=(11.5, 6.2), layout="constrained")
+    figure = canvas(11.5, 6.2)
     grid = figure.subplots(2, 3)
     for row, z in enumerate(("test_error_p", "q_first")):
         mean, error = mean_and_error(metric(runs, z))
@@ -110,8 +110,8 @@ def phase_diagram(runs: xr.Dataset) -> Figure:
             if name == "L-S":
                 figure.colorbar(mesh, ax=grid[row, :2].tolist(), label=_short(z), shrink=0.9)
         _collapse(grid[row, 2], runs, mean, error, up, z)
-    grid[0, 0].annotate("t_blur(η₂) = T_Q", (0.97, 0.03), xycoords="axes fraction", ha="right", va="bottom", fontsize=8,
-                        color="black", bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1.5})
+    grid[0, 0].annotate("t_blur(η₂) = T_Q", (0.97, 0.03), xycoords="axes fraction", ha="right", va="bottom",
+                        fontsize="small", color="black", bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1.5})
     return figure
 
 
@@ -131,7 +131,7 @@ def _collapse(axis: Axes, runs: xr.Dataset, mean: xr.DataArray, error: xr.DataAr
         axis.set_yscale("log")
     axis.set_xlabel(NAMES["blur_ratio_small"])
     axis.set_title(f"S: {_short(z)}, all points")
-    axis.legend(title=NAMES["blur_ratio"], fontsize=7, title_fontsize=7)
+    axis.legend(title=NAMES["blur_ratio"], fontsize="small", title_fontsize="small")
 
 
 def save_all(runs: xr.Dataset, folder: Path) -> list[Path]:
@@ -215,7 +215,7 @@ def _panels(runs: xr.Dataset, panels: str | None) -> tuple[Figure, list[Axes], l
     values = [None] if panels is None else _values(runs, _along(runs, panels)).tolist()
     rows = -(-len(values) // 4)
     columns = -(-len(values) // rows)
-    figure = Figure(figsize=(max(3.4 * columns + 1, 5), 3.2 * rows), layout="constrained")
+    figure = canvas(max(3.4 * columns + 1, 5), 3.2 * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel().tolist()
     for spare in axes[len(values) :]:
         spare.set_visible(False)

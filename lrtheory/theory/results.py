@@ -18,7 +18,7 @@ from lrtheory.intervals import Level, Statistic, decide, mean, share
 from lrtheory.labelled import config_of, each_seed, estimate, finite, summary, undiverged
 from lrtheory.theory.config import Config
 from lrtheory.theory.html import short
-from lrtheory.theory.timescales import conditions
+from lrtheory.theory.timescales import conditions, p_time
 
 THEORY = "theory.zarr"
 """The prediction beside the results of `lrtheory run`."""
@@ -90,6 +90,7 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     the seeds of which neither run diverged, paired; "holds", "fails" or "not resolved", wrong in at most 5% over all of them
     together, as far as the intervals cover. Two seeds resolve nothing. Algorithms are compared at the latest time that they
     reach; where one is followed more than twice as long as the other, they are "not comparable", with the reason.
+    too_short: that nothing has been learned by the end, and how many steps it takes.
     expected: whether conditions A to D and G of `lrtheory.theory.timescales`, and F for the full network, hold, so that the
     theory predicts a gap at all. Source: theorems 3.4 and 3.5 of Li, Wei & Ma (2019); conditions derived here.
     """
@@ -109,8 +110,29 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     level = 1 - ERROR_RATE / max(len(judged), 1)
     tree: dict[str, Any] = {
         "expected": all(c.holds for c in found), "conditions": [c._asdict() for c in found], "level": level,
+        "too_short": too_short(results),
         "error_ratio": None, "matched_loss": None, "test_loss": None, "learning_order": None}
     return tree | {name: judge(level) for name, judge in judged.items()}
+
+
+P_HALF, WHOLE = 1.3, 1.6
+"""Time at which P's loss halves under L-S, in units of T_P (1.2 in quick, 1.35 in phase, 1.15 in full), and length of a
+run in units of that (quick: 1.6): enough to anneal and fit Q."""
+
+
+def too_short(results: xr.Dataset) -> dict[str, float] | None:
+    """That no seed of L-S halves P's or Q's loss, with when P's should and the steps that would show it; else None."""
+    config = config_of(results, Config)
+    if "L-S" not in results["algorithm"].values.tolist():
+        return None
+    runs = undiverged(results.sel(algorithm="L-S"))
+    halved = [np.isfinite(runs[f"time_{g}_half"].values).any() for g in "pq"]
+    expected = P_HALF * p_time(config.problem)
+    if any(halved) or not runs.sizes["seed"] or math.isinf(expected) or config.training.duration > expected:
+        return None
+    steps = WHOLE * expected / max(config.training.duration / config.training.steps, 1e-300)
+    return {"end": float(runs["time"].isel(record=-1).max()), "p_half_expected": expected,
+            "steps": float(f"{steps:.2g}")}
 
 
 def common_time(results: xr.Dataset, names: Sequence[str]) -> float | None:
