@@ -174,7 +174,8 @@ def _check_functions(task: Task, numbers: Numbers) -> None:
     params = jax.eval_shape(task.model.init, seed)
     data: Any = numbers.data if task.sample is None else jax.eval_shape(task.sample, seed)
     paired = isinstance(data, tuple) and len(data) >= 2
-    require(paired, "data", type(data).__name__, "(x, y, ...), a tuple", "x is what the model reads, y what the loss compares with")
+    require(paired, "data", type(data).__name__, "(x, y, ...), a tuple",
+            "x is what the model reads, y what the loss compares with")
     n = jax.tree.leaves(data[1])[0].shape[:1]
     wrong = [x.dtype.name for x in jax.tree.leaves(params) if not jnp.issubdtype(x.dtype, jnp.inexact)]
     require(not wrong, "params", ", ".join(wrong), "arrays of real numbers", "all are trained; close over the others")

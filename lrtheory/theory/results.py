@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from lrtheory import files
+from lrtheory.fields import read_config
 from lrtheory.intervals import Level, Statistic, decide, mean, share
 from lrtheory.labelled import config_of, each_seed, estimate, finite, summary, undiverged
 from lrtheory.theory.config import Config
@@ -283,7 +284,8 @@ def first_of(runs: xr.Dataset, first: str, second: str, until: float = math.inf)
 def save(results: xr.Dataset, folder: str | Path, theory: xr.Dataset | None = None) -> dict[str, Any]:
     """Write results.zarr, theory.zarr, summary.json and config.json into a folder, as `lrtheory run` does; the summary.
 
-    `lrtheory.load` and `lrtheory.load_theory` read them back. Raises `ConfigError` if the folder is there and not empty.
+    `lrtheory.load` and `lrtheory.load_theory` read them back. Raises `ConfigError` if the folder is there and has anything
+    but this config.json.
 
     >>> import tempfile, lrtheory as lt
     >>> runs = lt.run(lt.preset("phase").replace(seeds=1, records=2, **{"training.steps": 4}))
@@ -292,8 +294,11 @@ def save(results: xr.Dataset, folder: str | Path, theory: xr.Dataset | None = No
     ...     lt.load(folder).identical(runs)
     True
     """
-    files.prepare_folder(Path(folder), config_of(results, Config))
-    return files.write_results(Path(folder), results, summarise(results, theory), theory=theory)
+    folder, config = Path(folder), config_of(results, Config)
+    begun = (folder / "config.json").is_file() and not (folder / files.STORE).exists()
+    if not begun or read_config(folder / "config.json", Config) != config:
+        files.prepare_folder(folder, config)
+    return files.write_results(folder, results, summarise(results, theory), theory=theory)
 
 
 def load_theory(folder: str | Path) -> xr.Dataset | None:
