@@ -41,7 +41,8 @@ def judge(runs, level):
                     lambda a, b: np.where(b > 0, a / b, np.nan), level, (0.75, 1.25), "1")
     yield share("Q halved before P under L-S without noise", first_of(quiet.sel(algorithm="L-S"), "q", "p"), level,
                 "almost every seed")
-    yield share("P halved before Q under S with the large rate's noise", first_of(noisy, "p", "q"), level, "almost every seed")
+    yield share("P halved before Q under S with the large rate's noise", first_of(noisy, "p", "q"), level,
+                "almost every seed")
     met = base.sel(algorithm="L-S")["rate_sharpness"].transpose("seed", "record").max("record").values
     yield mean("largest eta lambda_max of L-S", met, level, (-np.inf, 2.0), "below 2: no edge of stability")
     ends = [at_end(r.sel(algorithm="L-S"), "sharpness") for r in (base, quiet)]
@@ -66,10 +67,10 @@ def draw(runs, figure):
 
 
 PREDICTION = Prediction(
-    "noise", "noise decides, not the rate nor the curvature", "section 3 of the paper (mechanism); interventions derived here",
+    "noise", "noise decides, not the rate nor the curvature", "section 3 of the paper; interventions derived here",
     "Without injected noise both algorithms take S's order; with the large rate's noise per unit of time S takes L-S's. The "
     "large rate stays below the edge of stability, and L-S with noise, which errs less, ends sharper than without.",
     needs, judge, draw, needs_gap=True,
-    fails="noise-free L-S that keeps its error; one that differs from S; noise at the small rate that does not help; either in "
-          "the other order; a large rate at the edge of stability; a flatter L-S.")
+    fails="noise-free L-S that keeps its error; one that differs from S; noise at the small rate that does not help; either "
+          "in the other order; a large rate at the edge of stability; a flatter L-S.")
 """The claim and its source."""
