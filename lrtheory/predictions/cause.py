@@ -33,6 +33,7 @@ def judge(runs, level):
     base, quiet, noisy = runs["base"], runs["quiet"], runs["noisy"].sel(algorithm=NOISY)
     large, small = (at_end(base.sel(algorithm=a), "test_error_p") for a in ("L-S", "S"))
     without, small_without = (at_end(quiet.sel(algorithm=a), "test_error_p") for a in ("L-S", "S"))
+    yield mean("error on P: S less L-S", small - large, level, (0.0, np.inf), "above 0")
     yield mean("error on P: L-S without noise less L-S", without - large, level, (0.0, np.inf), "above 0")
     yield bootstrap("error on P without noise: L-S over S", [without, small_without], lambda a, b: a / b, level, (0.8, 1.25),
                     "1")
@@ -71,6 +72,6 @@ PREDICTION = Prediction(
     "Without injected noise both algorithms take S's order; with the large rate's noise per unit of time S takes L-S's. The "
     "large rate stays below the edge of stability, and L-S with noise, which errs less, ends sharper than without.",
     needs, judge, draw, needs_gap=True,
-    fails="noise-free L-S that keeps its error; one that differs from S; noise at the small rate that does not help; either "
+    fails="no gap to explain; noise-free L-S that keeps its error; one that differs from S; noise at the small rate that does not help; either "
           "in the other order; a large rate at the edge of stability; a flatter L-S.")
 """The claim and its source."""
