@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import lrtheory as lt
 from lrtheory import predictions
 from lrtheory.cli import arguments
 from lrtheory.cli import main as cli
@@ -107,6 +108,14 @@ def test_the_first_page_is_short_and_the_pages_are_linked():
     for page, text in PAGES.items():
         for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", text):
             assert (ROOT / page).parent.joinpath(link).exists(), (page, link)
+
+
+def test_there_is_one_version():
+    """What cites the package names its version, and so does the newest change."""
+    version = lt.__version__
+    assert re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.M)[1] == version
+    assert f"version = {{{version}}}" in README
+    assert re.search(r"^## (.*)$", (SITE / "changes.md").read_text(), re.M)[1] == version
 
 
 def test_every_printed_command_is_one_that_is_tested():

@@ -291,7 +291,7 @@ def test_a_finished_sweep_is_made_larger_and_only_what_is_new_is_computed(finish
 
 
 def test_a_chunk_that_grows_keeps_its_corner(finished, tmp_path, monkeypatch):
-    """Chunks of 2 seeds, of which an odd number fills the last to a half: only the other half is computed, killed or not."""
+    """Chunks of 2 seeds, of which an odd number fills the last to a half: only the other is computed, also when killed."""
     config, _, _ = finished
     odd, axes = config.replace(seeds=3), {"eta_ratio": [0.02, 0.1]}
     folder = tmp_path / "odd"

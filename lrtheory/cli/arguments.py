@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 import tyro
 
+from lrtheory.cli.help import GROUPS
+from lrtheory.cli.help import short as short_help
 from lrtheory.fields import read_config, read_text
 from lrtheory.files import new_folder, plain_name
 from lrtheory.predictions.verify import base_config
@@ -315,6 +317,10 @@ def parse(kind: type[T], command: str, argv: list[str], default: T | None = None
     complaint = io.StringIO()
     options: dict[str, Any] = {} if default is None else {"default": default}
     about = inspect.cleandoc(kind.__doc__ or "") + ("" if default is None else f" Presets: {', '.join(presets)}.") + note
+    if command in GROUPS and not {"-h", "--help"}.isdisjoint(argv):
+        print(short_help(default, command, about), end="")
+        raise SystemExit(0)
+    argv = ["--help" if word == "--help-all" else word for word in argv]
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(kind, args=argv, prog=f"lrtheory {command}", config=(tyro.conf.HelptextFromCommentsOff,),

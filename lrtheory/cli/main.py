@@ -50,7 +50,8 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory plot FOLDER --x eta_ratio --y test_error_p    of a sweep
   lrtheory export FOLDER --to runs.csv
 
-  lrtheory run --help                 every option; likewise sweep, verify, cifar, plot, export
+  lrtheory run --help                 the options that most runs need, and --help-all for every one; likewise cifar;
+                                      sweep, verify, plot, export: --help
   lrtheory completion bash            a script for tab completion: bash, zsh or fish
   lrtheory --version                  versions, devices, precision
 """
@@ -91,7 +92,7 @@ def _called(argv: list[str]) -> int:
     try:
         return command(argv[1:])
     except ConfigError as error:
-        return complain(str(error), 2)
+        return complain(error.in_shell, 2)
     except OSError as error:
         return complain(f"{error.filename or 'the folder'}: {error.strerror or reason(error)}; make room or choose another "
                         "folder", 1)
@@ -170,7 +171,7 @@ def predict(config: "Config", tell: Callable[[str], None]) -> "xr.Dataset | None
     try:
         return runs.predict(config)
     except ConfigError as error:
-        tell(f"no prediction: {error}")
+        tell(f"no prediction: {error.in_shell}")
         return None
 
 

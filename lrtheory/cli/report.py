@@ -18,6 +18,7 @@ from lrtheory.algorithm import names_of
 from lrtheory.labelled import finite
 from lrtheory.predictions import PREDICTIONS, words
 from lrtheory.predictions.verify import broken
+from lrtheory.progress import spoken
 from lrtheory.sweeps import reading, tables
 from lrtheory.sweeps.grid import Grid
 from lrtheory.sweeps.plan import Plan, chunks, result_bytes
@@ -60,8 +61,11 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
         lines.append("Theory: the conditions for a gap between L-S and S hold at this size.")
     else:
         lines.append("Theory: the conditions for a clear gap do not all hold at this size: "
-                     + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}" for c in missing)
-                     + ".")
+                     + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}{_by_a_hair(c)}"
+                                 for c in missing) + ".")
+    if (short := verdict["too_short"]) is not None:
+        lines.append(f"Too short: L-S has halved neither loss by time {short['end']:.4g}; P's halves near "
+                     f"{short['p_half_expected']:.3g} at this size. Raise training.steps to {short['steps']:,.0f}.")
     for name, other in (("error_ratio", "L-S"), ("matched_loss", "L-S"), ("mitigation", "S+noise")):
         if verdict.get(name) is not None:
             lines.append(_ratio_line(other, verdict[name], "at matched training loss" if name == "matched_loss" else ""))
@@ -262,11 +266,10 @@ class Unbroken:
         yield self.table
 
 
-def spoken(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _by_a_hair(condition: dict[str, Any]) -> str:
+    """That a condition misses its bound by at most a tenth of it."""
+    bound = float(condition["bound"].split()[-1])
+    return " (missed by a hair)" if 0.9 * bound <= condition["value"] <= 1.1 * bound else ""
 
 
 def _ratio_line(other: str, found: dict[str, Any], where: str = "") -> str:

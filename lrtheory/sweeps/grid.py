@@ -139,7 +139,7 @@ class Grid:
                 self.at(index).judge()
             except ConfigError as error:
                 where = ", ".join(f"{axis.name} = {axis.values[k][0]}" for axis, k in zip(self.axes, index, strict=True))
-                raise ConfigError(f"at {where}: {error}" if where else str(error)) from None
+                raise ConfigError(f"at {where}: {error.in_shell}" if where else error.in_shell) from None
         return self
 
     def must_be_few(self) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import xarray as xr
 
 from lrtheory.algorithm import names_of
+from lrtheory.custom.config import Settings
+from lrtheory.fields import parse
 from lrtheory.files import STORE, SUMMARY, Damaged, read_dataset, reason, write_json, write_whole
 from lrtheory.labelled import RUN_DIMS, config_of, plain
 from lrtheory.spec import ConfigError
@@ -76,7 +78,8 @@ def _must_be_results(folder: Path, found: xr.Dataset) -> xr.Dataset:
     """A dataset, if it is of the kind that is written here. Raises `ConfigError`."""
     try:
         text = found.attrs["config"]
-        config_of(found, kind_in(text, "its config").config).judge()
+        own = "largest_loss" in parse(text, "its config")
+        config_of(found, Settings if own else kind_in(text, "its config").config).judge()
         if not set(RUN_DIMS) <= set(found.sizes) or 0 in found.sizes.values() or "diverged_at" not in found:
             raise Damaged(f"no runs in it, with dimensions {', '.join(RUN_DIMS)} and diverged_at")
     except Exception as error:  # attributes of others may be anything

@@ -8,15 +8,12 @@
 An executed copy keeps the digest of the source that it was made from, so that outputs older than their code are seen.
 """
 
-import ast
 import dataclasses
 import hashlib
 import inspect
-import itertools
 import json
 import subprocess
 import sys
-import textwrap
 import time
 import typing
 from pathlib import Path
@@ -61,17 +58,6 @@ def execute(source: Path) -> None:
     print(f"{source.name}: {time.time() - started:.0f} s", flush=True)
 
 
-def documented(kind: type) -> dict[str, str]:
-    """{field: its words} of a configuration's part, from its source."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(tree, ast.ClassDef)
-    found = {}
-    for field, words in itertools.pairwise(tree.body):
-        if isinstance(field, ast.AnnAssign) and isinstance(words, ast.Expr) and isinstance(words.value, ast.Constant):
-            found[field.target.id] = " ".join(str(words.value.value).split())  # pyright: ignore[reportAttributeAccessIssue]
-    return found
-
-
 def row(*cells: object) -> str:
     """A row of a table."""
     return "| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |"
@@ -80,6 +66,7 @@ def row(*cells: object) -> str:
 def tables() -> dict[str, str]:
     """{page: text} of the pages that are made from the code: public names, fields, measurements."""
     import lrtheory
+    from lrtheory.spec import meanings
     from lrtheory.theory.measure import described
     from lrtheory.theory.problem import Problem
 
@@ -100,7 +87,7 @@ def tables() -> dict[str, str]:
                 default = "" if field.default is dataclasses.MISSING else json.dumps(field.default, default=str)
                 swept = "" if field.metadata.get("static", True) else "swept"
                 name = f"{prefix}.{field.name}" if prefix else field.name
-                fields.append(row(f"`{name}`", default, swept, documented(kind).get(field.name, "")))
+                fields.append(row(f"`{name}`", default, swept, meanings(kind).get(field.name, "")))
     units = ["# Measurements", "", "Of every run, over time or once, as variables of its dataset. `log 2` is 0.693 nat.", "",
              row("name", "units", "meaning"), row("---", "---", "---")]
     units += [row(f"`{name}`", unit, meaning) for name, (unit, meaning) in described(Problem(N=64)).items()]
