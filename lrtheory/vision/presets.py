@@ -79,9 +79,9 @@ def narrow() -> Experiment:
 
     Rates 0.1, x 0.04 at half time, and 0.004 throughout, batches of 128, offsets of 0.1, noise of 0.4: nothing is made
     stronger. What is less than published: width (a tenth), images (10,240 of 50,000) and steps (2,400 of 23,460), 30 epochs
-    annealed at 15. An epoch takes about 90 CPU-seconds (measured on busy cores: 11.4 for an eighth of the images and a quarter
-    of the test images), so three trainings of a seed take an hour and a quarter on two cores, and the preset's two seeds two
-    and a half. Whether the effect is there with so few steps is not known: it has not been run in full.
+    annealed at 15. An epoch takes about 90 CPU-seconds (measured on busy cores: 11.4 for an eighth of the images and a
+    quarter of the test images), so three trainings of a seed take an hour and a quarter on two cores, and the preset's two
+    seeds two and a half. Whether the effect is there with so few steps is not known: it has not been run in full.
     """
     return Experiment(
         name="cifar-narrow",
