@@ -191,7 +191,7 @@ def test_a_manifest_with_a_digest_of_its_own_is_not_believed_either(swept, tmp_p
     assert "labels are those of another sweep" in refused(lt.load, copy)
     grid, cut = manifest.read_manifest(copy)
     place = store.Store(copy / files.STORE, grid, cut, grid.config.algorithms)
-    for chunk in plan.chunks(grid, cut, (None, None)):  # those with the value that was changed; the others are what they were
+    for chunk in plan.chunks(grid, cut, (None, None)):  # all but those with the value that was changed
         assert place.holds(chunk) == (0 not in chunk.box[0])
 
 

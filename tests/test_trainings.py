@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def test_killed_and_resumed_is_the_same_sweep(swept, tmp_path):
     """By kill -9 at the 5th, 12th and 9th epoch of processes with two devices."""
     for count, *more in (("5",), ("12", "resume"), ("9", "resume")):
         done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a"), count, *more], capture_output=True,
-                              timeout=600, cwd="tests")
+                              timeout=600, cwd=Path(__file__).parent)
         assert done.returncode == -signal.SIGKILL, done.stderr
     assert 2 <= int(lt.load(tmp_path / "a")["done"].sum()) < 4
     _missing(tmp_path / "a")
