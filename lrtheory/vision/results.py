@@ -56,8 +56,8 @@ def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
     unfinished experiment the end is the last epoch that every run has done, and what annealing does is not claimed before it
     has been. Source: section 6 of Li, Wei & Ma (2019).
 
-    These are claims of order and price. That the large rate passes the patch over *because* it is not linear is none of them:
-    with a linear patch (`patch.negative` 0) it does so, too, as far as that has been measured (notebooks/pages/cifar.md).
+    These are claims of order and price. That the large rate passes the patch over *because* it is not linear is none of
+    them: a linear patch (`patch.negative` 0) it passes over, too, as far as that was measured (notebooks/pages/cifar.md).
     """
     names, before, end = results["algorithm"].values.tolist(), last_before_annealing(results), last(results)
     if end < 0:
