@@ -90,7 +90,7 @@ class Stages(NamedTuple):
         that is not finite is passed over.
         """
         smoothing = jnp.asarray(self.smoothing)
-        elapsed = (clock - state.clock) / jnp.maximum(smoothing, 1e-30)
+        elapsed = (clock - state.clock) / jnp.where(smoothing > 0, smoothing, 1.0)
         weight = -jnp.expm1(-elapsed)
         rise = jnp.where(elapsed > 0, 1 - weight / jnp.where(elapsed > 0, elapsed, 1.0), 0.0)
         mean_loss = state.mean_loss + weight * (state.loss - state.mean_loss) + rise * (loss - state.loss)

@@ -115,6 +115,9 @@ def in_words(text: str) -> Schedule:
         stage, smoothed = _stage(part.strip().lower(), text)
         stages.append(stage)
         smoothing = smoothing if smoothed is None else smoothed
+    last = stages[-1]
+    if (last.shape == "constant" and min(last.duration, last.until) < math.inf) or last.threshold > -math.inf:
+        raise ConfigError(f"schedule {shown(text)!r}: its last stage must have no end; say what comes after it")
     if stages[0].start is None:
         raise ConfigError(f"schedule {shown(text)!r}: its first stage must have a value to start from; say 'from 0.02', or "
                           "begin with a number")
@@ -162,6 +165,8 @@ def _stage(part: str, whole: str) -> tuple[Stage, float | None]:
             raise complaint
         else:
             found[key] = value
+    if found.get("shape", "constant") != "constant" and "end" not in found:
+        raise complaint
     return Stage(**found), smoothed
 
 

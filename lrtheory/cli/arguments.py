@@ -10,10 +10,11 @@ import datetime
 import inspect
 import io
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args
 
 import tyro
 
+from lrtheory.algorithm import Algorithm, AlgorithmName
 from lrtheory.fields import read_config
 from lrtheory.files import new_folder, plain_name
 from lrtheory.predictions.verify import base_config
@@ -23,11 +24,37 @@ from lrtheory.sweeps.grid import Grid, read_axes
 from lrtheory.sweeps.store import read_manifest
 from lrtheory.theory.config import Config
 from lrtheory.theory.presets import AXES, PRESETS, preset
+from lrtheory.theory.problem import Group
 from lrtheory.vision import presets as vision
 from lrtheory.vision.config import Experiment
 
 T = TypeVar("T")
+REGISTRY = tyro.constructors.ConstructorRegistry()
+"""How the words of options become values where tyro has no way of its own."""
 C = TypeVar("C", Config, Experiment)
+
+
+@REGISTRY.primitive_rule
+def _algorithms(kind: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """Algorithms as words: L-S, S, S+noise, or 'NAME: RATE'."""
+    if kind.type_origin is not tuple or get_args(kind.type)[:1] != (AlgorithmName | Algorithm,):
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*", metavar="[{L-S,S,S+noise} or 'NAME: RATE' ...]",
+        instance_from_str=lambda words: tuple(Algorithm.from_text(w) if ":" in w else w for w in words),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [a if isinstance(a, str) else a.in_words() for a in value])
+
+
+@REGISTRY.primitive_rule
+def _groups(kind: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """Groups of examples as words: 'NAME: share 0.05, q -1'."""
+    if kind.type_origin is not tuple or get_args(kind.type)[:1] != (Group,):
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*", metavar="['NAME: share SHARE, p P, q Q' ...]",
+        instance_from_str=lambda words: tuple(map(Group.from_text, words)),
+        is_instance=lambda value: isinstance(value, tuple), str_from_instance=lambda value: [g.in_words() for g in value])
 
 
 def shown(metavar: str, default: str = "", name: str | None = None) -> Any:
@@ -38,6 +65,7 @@ def shown(metavar: str, default: str = "", name: str | None = None) -> Any:
 Preset = Annotated[str | None, shown("NAME", "quick")]
 Source = Annotated[Path | None, shown("FILE")]
 Folder = Annotated[Path | None, shown("FOLDER", "runs/NAME-DATE-TIME")]
+Own = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], shown("'NAME: RATE'", "none")]
 Unfinished = Annotated[Path | None, shown("FOLDER")]
 
 
@@ -54,6 +82,11 @@ class RunArguments:
     """folder to write, new or empty"""
     theory: bool = True
     """beside the simulation, what the infinite-width limit predicts for the same data"""
+    algorithm: Own = ()
+    """an algorithm of your own, beside --algorithms; may be given again; clock in units of time (sum of rates):
+    --algorithm 'mine: warmup 20 to 0.02, hold until loss 0.21, cosine 100 to 2e-6'
+    --algorithm 'late: 0.02 until 300, 2e-6'
+    --algorithm 'calm: 2e-6; activation noise 0.3 until loss 0.21, 0; injected noise 1'"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +100,11 @@ class SweepArguments:
     give it once an axis, for a grid of all combinations"""
     zip: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]], shown("NAME=VALUES ...", "none")] = ()
     """fields that change together, as one axis; may be given again"""
+    algorithm: Own = ()
+    """an algorithm of your own, beside --algorithms; may be given again; clock in units of time (sum of rates):
+    --algorithm 'mine: warmup 20 to 0.02, hold until loss 0.21, cosine 100 to 2e-6'
+    --algorithm 'late: 0.02 until 300, 2e-6'
+    --algorithm 'calm: 2e-6; activation noise 0.3 until loss 0.21, 0; injected noise 1'"""
     preset: Preset = None
     """where to start from: quick, full, literal, mitigation or phase"""
     config: Source = None
@@ -123,6 +161,11 @@ class CifarArguments:
     """folder to write, new or empty"""
     resume: Unfinished = None
     """folder of an interrupted experiment to finish from its checkpoints; say again where CIFAR-10 is"""
+    algorithm: Own = ()
+    """an algorithm of your own, beside --algorithms; may be given again; clock in epochs:
+    --algorithm 'mine: warmup 2 to 0.1, hold for 20, cosine 38 to 1e-4'
+    --algorithm 'drop: 0.1 until 30, 0.004'
+    --algorithm 'calm: 0.004; activation noise 0.4 until 30, 0'"""
     minutes: Annotated[float | None, shown("MINUTES", "until it is done", name="for")] = None
     """end in good order within so many minutes of the start, with what was measured; --resume goes on"""
 
@@ -185,7 +228,7 @@ def completion_script(shell: str) -> str:
     kinds: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())]  # noqa: UP007
     script = io.StringIO()
     with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
-        tyro.cli(kinds, prog="lrtheory", args=["--tyro-write-completion", shell, "-"],
+        tyro.cli(kinds, prog="lrtheory", registry=REGISTRY, args=["--tyro-write-completion", shell, "-"],
                  config=(tyro.conf.HelptextFromCommentsOff,))
     return script.getvalue()
 
@@ -194,7 +237,7 @@ def run_arguments(argv: list[str]) -> tuple[Config, Path | None, bool]:
     """The resolved config, the folder if one is named, and whether to predict. Raises `ConfigError`."""
     base = _base(argv)
     found = parse(RunArguments, "run", argv, RunArguments(options=base))
-    options = _renamed(found.options, base)
+    options = _renamed(_with_own(found.options, found.algorithm), base)
     return options, found.out, found.theory
 
 
@@ -226,6 +269,7 @@ def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path | None]:
         raise ConfigError(f"--for {found.minutes:g}: must be above 0; give minutes, or leave it out")
     if found.resume is not None and found.out is not None:
         raise ConfigError(f"--resume {found.resume} and --out {found.out}: give one of them")
+    found = dataclasses.replace(found, options=_with_own(found.options, found.algorithm))
     if found.resume is not None and found.options != base:
         raise ConfigError(f"--resume {found.resume}: its experiment was another; must be the same; give no options, or "
                           "start anew in another folder")
@@ -243,7 +287,7 @@ def sweep_arguments(argv: list[str]) -> tuple[SweepArguments, Grid, Path | None]
         raise ConfigError(f"--resume {found.resume} and --out {found.out}: give one of them")
     if found.chunk is not None and found.chunk < 1:
         raise ConfigError(f"--chunk {found.chunk}: must be at least 1; leave it out to have it chosen by memory")
-    options = _renamed(found.options, base)
+    options = _renamed(_with_own(found.options, found.algorithm), base)
     if known is not None and not found.axis and not found.zip:
         grid = Grid(options, known.axes)
     else:
@@ -269,7 +313,7 @@ def parse(kind: type[T], command: str, argv: list[str], default: T | None = None
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(kind, args=argv, prog=f"lrtheory {command}", config=(tyro.conf.HelptextFromCommentsOff,),
-                            description=about, **options)
+                            description=about, registry=REGISTRY, **options)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -306,6 +350,11 @@ def _base(argv: list[str]) -> Config:
     if first.preset is not None and first.config is not None:
         raise ConfigError(f"--preset {first.preset} and --config {first.config}: give one of them")
     return read_config(first.config, Config) if first.config is not None else preset(first.preset or "quick")
+
+
+def _with_own(options: C, texts: tuple[str, ...]) -> C:
+    """Options with algorithms of one's own, in words, beside those that they name. Raises `ConfigError`."""
+    return options.replace(algorithms=(*options.algorithms, *map(Algorithm.from_text, texts))) if texts else options
 
 
 def _renamed(options: C, base: C) -> C:

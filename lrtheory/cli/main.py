@@ -31,6 +31,8 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory run --preset mitigation    presets: quick (default), full, literal, mitigation, phase
   lrtheory run --config FOLDER/config.json    a run again, bit for bit on the same machine
 
+  lrtheory run --algorithm 'mine: warmup 20 to 0.02, hold until loss 0.21, cosine 100 to 2e-6'
+
   lrtheory sweep --axis 'eta_ratio=geomspace(1e-5,1,12)' --axis r=0.02,0.03 --seeds 64
   lrtheory sweep --preset phase       the phase diagram: 78 points, 32 seeds, two algorithms
   lrtheory sweep --resume FOLDER      finish what an interrupt, a kill or a full disk left undone
@@ -119,6 +121,8 @@ def run(argv: list[str]) -> int:
     files.prepare_folder(folder, config)
     console = terminal.console()
     console.print(report.run_opening(config))
+    for caution in config.cautions:
+        console.print(f"note: {caution}", soft_wrap=True)
     with progress.RunDisplay(console, config) as show:
         show.tell("compiling ...")
         found = runs.run(config, progress=show.progress)
@@ -188,6 +192,8 @@ def sweep(argv: list[str]) -> int:
     devices.require_working()
     console = terminal.console(quiet=not first)
     console.print(report.sweep_opening(grid), soft_wrap=True)
+    for caution in grid.config.cautions:
+        console.print(f"note: {caution}", soft_wrap=True)
     if asked.dry_run:
         found = plan.make_plan(grid, runs=asked.chunk, tell=lambda text: console.print(text + " ..."))
         console.print(report.plan_table(found, grid.runs))

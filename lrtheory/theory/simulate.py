@@ -149,7 +149,7 @@ def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, r
 
     count = noise.micro_step_count(eta, training.step_time)
     move = noise.micro_steps(eta, count, training.weight_decay, tau_xi)
-    count = jnp.where(going, count, 0.0)
+    count = jnp.where(going & (eta > 0), count, 0.0)
     move = noise.Move(*(jnp.where(going, m, 0.0) for m in move))  # a finished run is frozen
     normals = engine.draw(key_noise, run.network)
     return run._replace(
@@ -158,13 +158,15 @@ def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, r
         noise_variance=noise.variance(run.noise_variance, move))
 
 
-def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, run: Run) -> Run:
+def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, run: Run, *, whole: bool = True) -> Run:
     """Leaps of as many iterations as the tolerance allows, up to the time `end`.
 
     A leap ends where the clock ends a stage, and has the rate and the noises in the middle of its whole and of its halves,
     so that its error sees them move. One whose error is above `training.tolerance` is tried again, shorter; so is one in
     which something happens (a loss ends a stage or reaches a mark), until it is no longer than `training.step_time`: events
-    are as finely resolved as by fixed steps. K = 1 is always taken, for it is the algorithm itself.
+    are as finely resolved as by fixed steps. K = 1 is always taken, for it is the algorithm itself. Not `whole`: K need not
+    be a whole number, so that every leap ends where it is meant to and what comes of it can be differentiated in the
+    numbers of the schedules (forward mode; the lengths of the leaps count as given).
     """
     engine, training, data = ENGINES[config.engine], config.training, setting.data
     assert engine.leap is not None, "check() admits a tolerance only for engines that can leap"
@@ -186,13 +188,18 @@ def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, 
     def unfinished(now: Now) -> Array:
         rounding = 4 * jnp.finfo(end.dtype).eps * end
         moves = algorithm.rate.value(now.run.rate, now.run.time.value + to_stage_end(now.run) / 2) > 0
-        return now.going & moves & (remaining(now.run) > jnp.maximum(0.5 * now.eta, rounding))
+        least = jnp.maximum(0.5 * now.eta, rounding) if whole else rounding
+        return now.going & moves & (remaining(now.run) > least)
 
     def try_leap(now: Now) -> Now:
         run, time, within = now.run, now.run.time.value, to_stage_end(now.run)
         eta = levels(config, algorithm, run, time + noise.ahead(now.eta, jnp.minimum(run.stride, within))).eta
-        left = jnp.maximum(jnp.round(within / eta), 1.0)
-        count = jnp.clip(jnp.round(run.stride / eta), 1.0, left)
+        if whole:
+            left = jnp.maximum(jnp.round(within / eta), 1.0)
+            count = jnp.clip(jnp.round(run.stride / eta), 1.0, left)
+        else:
+            left = within / eta
+            count = jnp.minimum(jnp.maximum(run.stride / eta, 1.0), left)
         took = count * eta
         middles = [noise.ahead(now.eta, took), *(k * took / 2 + noise.ahead(now.eta, took / 2) for k in (0, 1))]
         parts = Levels(*(jnp.stack(each) for each in zip(
@@ -212,7 +219,7 @@ def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, 
         # A leap cut short by the end says nothing against a longer one.
         stride = jnp.where(good & (count >= left), jnp.maximum(run.stride, factor * took), factor * took)
         chosen = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, now)
-        return chosen._replace(run=chosen.run._replace(steps=run.steps + 1, stride=stride))
+        return chosen._replace(run=chosen.run._replace(steps=run.steps + 1, stride=jax.lax.stop_gradient(stride)))
 
     return jax.lax.while_loop(unfinished, try_leap, seen(run)).run
 
