@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lrtheory.lazy import on_demand
 
 if TYPE_CHECKING:
+    from lrtheory import optimal as optimal
     from lrtheory import predictions as predictions
     from lrtheory import style as style
     from lrtheory import sweeps as sweeps
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lrtheory import vision as vision
     from lrtheory.algorithm import Algorithm as Algorithm
     from lrtheory.devices import use_all_cores as use_all_cores
+    from lrtheory.optimal.design import design as design
     from lrtheory.predictions.verify import verify as verify
     from lrtheory.schedule import Schedule as Schedule
     from lrtheory.schedule import Stage as Stage
@@ -58,9 +60,10 @@ _HOMES = {
                      "geometric", "inverse_sqrt", "wsd", "cyclic", "restarts", "scale_by_rate"), "schedule"),
     "noisy_sgd": "update", "ConfigError": "spec",
     "use_all_cores": "devices", "sweep": "sweeps.course", "load": "sweeps.results", "verify": "predictions.verify",
+    "design": "optimal.design",
 }
 _MODULES = {"figures": "theory.figures", "style": "style", "tables": "sweeps.tables", "predictions": "predictions",
-            "sweeps": "sweeps", "theory": "theory", "vision": "vision"}
+            "optimal": "optimal", "sweeps": "sweeps", "theory": "theory", "vision": "vision"}
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 __getattr__ = on_demand(__name__, _MODULES | {"maps": "sweeps.figures"}, _HOMES)  # maps: what sweeps.figures was called
 

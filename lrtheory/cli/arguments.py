@@ -144,6 +144,37 @@ class VerifyArguments:
 
 
 @dataclasses.dataclass(frozen=True)
+class DesignArguments:
+    """Find the schedule of a family that ends best within a budget, at infinite width, and judge it with neurons.
+
+    Families: constant, drop, linear, cosine, geometric, inverse-sqrt, wsd, wsd-geometric, or one in words.
+    """
+
+    options: Annotated[Config, tyro.conf.arg(name="")]
+    family: str = "drop"
+    """whose numbers are free: a name, or words with LOW..HIGH for free numbers and durations as shares of the whole:
+    --family 'mine: 0.001..0.04 for 0.1..0.9, linear 0.2 to 1e-6'"""
+    time: Annotated[float | None, shown("TIME", "the configuration's own")] = None
+    """the budget, in units of time (sum of rates)"""
+    iterations: Annotated[float | None, shown("N", "none, a time")] = None
+    """the budget in iterations instead"""
+    peak: Annotated[float | None, shown("RATE", "0.9 of the stability bound")] = None
+    """largest rate"""
+    objective: Literal["test_error", "test_error_p", "test_loss", "test_loss_p", "train_loss"] = "test_error"
+    """what is made least at the end"""
+    competitors: tuple[str, ...] = ("constant", "drop", "linear", "cosine", "geometric", "wsd")
+    """other families, each at its own best numbers"""
+    judges: int = 8
+    """fresh seeds on which each family's best is run, at infinite width and with neurons; 0: none"""
+    preset: Annotated[str | None, shown("NAME", "phase")] = None
+    """where to start from: quick, full, literal, mitigation or phase"""
+    config: Source = None
+    """a config.json to start from instead of a preset"""
+    out: Folder = None
+    """folder to write, new or empty"""
+
+
+@dataclasses.dataclass(frozen=True)
 class CifarArguments:
     """Train a network on patched CIFAR-10 by a large, a small, and a small rate with activation noise."""
 
@@ -218,8 +249,8 @@ class CompletionArguments:
 
 
 COMMANDS: dict[str, type] = {
-    "run": RunArguments, "sweep": SweepArguments, "verify": VerifyArguments, "cifar": CifarArguments, "plot": PlotArguments,
-    "export": ExportArguments, "completion": CompletionArguments}
+    "run": RunArguments, "sweep": SweepArguments, "verify": VerifyArguments, "design": DesignArguments,
+    "cifar": CifarArguments, "plot": PlotArguments, "export": ExportArguments, "completion": CompletionArguments}
 """What each command understands."""
 
 
@@ -254,6 +285,14 @@ def verify_arguments(argv: list[str]) -> tuple[VerifyArguments, Path | None]:
     found = parse(VerifyArguments, "verify", argv, VerifyArguments(options=base))
     found = dataclasses.replace(found, options=_renamed(found.options, base))
     return found, found.out
+
+
+def design_arguments(argv: list[str]) -> DesignArguments:
+    """Arguments with the resolved config. Raises `ConfigError`."""
+    first = _first_words(argv)
+    base = _base(argv if first.preset is not None or first.config is not None else [*argv, "--preset", "phase"])
+    found = parse(DesignArguments, "design", argv, DesignArguments(options=base))
+    return dataclasses.replace(found, options=_renamed(found.options, base))
 
 
 def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path | None]:
