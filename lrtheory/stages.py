@@ -56,6 +56,7 @@ class StageState(NamedTuple):
     mean_loss: Array  # () running mean of the training loss
     loss: Array  # () at the last update
     clock: Array  # () clock at the last update, -inf before the first
+    updates: Array  # () int, how many there were: the clock of optax
 
 
 class Stages(NamedTuple):
@@ -81,7 +82,7 @@ class Stages(NamedTuple):
         never = jnp.array(-jnp.inf, values.dtype)
         entered, mean_loss, loss = (jnp.zeros_like(never) for _ in range(3))  # arrays each: a step may use them up
         return StageState(stage=jnp.zeros((), int), entered=entered, pulled=jnp.zeros((), int), mean_loss=mean_loss,
-                          loss=loss, clock=never)
+                          loss=loss, clock=never, updates=jnp.zeros((), int))
 
     def update(self, state: StageState, clock: ArrayLike, loss: ArrayLike) -> tuple[Array, StageState]:
         """Value () for the step that starts at `clock` () with training loss `loss` (), and the new state.
@@ -102,7 +103,7 @@ class Stages(NamedTuple):
         seen = (jnp.where(counts, jnp.asarray(new, old.dtype), old) for new, old in zip(
             (mean_loss, loss, clock), (state.mean_loss, state.loss, state.clock), strict=True))
         now = StageState(stage + pulled, jnp.where(pulled, jnp.asarray(clock, entered.dtype), entered),
-                         state.pulled + pulled, *seen)
+                         state.pulled + pulled, *seen, state.updates + 1)
         return self.value(now, clock), now
 
     def _ends(self, stage: Array, entered: Array) -> Array:
