@@ -45,8 +45,8 @@ def test_a_budget_is_used_up(float64):
     (lambda: Budget(0.1, time=-3.0).check(), "--time = -3"), (lambda: Budget(0.0, time=3.0).check(), "--peak = 0"),
     (lambda: Budget(0.1, iterations=0.0).check(), "--iterations = 0"),
     (lambda: family_of("cubic", 0.1), "family cubic: must be one of"),
-    (lambda: family_of("x: 0.3..0.1 for 1, 0.1", 0.5), "two finite bounds"),
-    (lambda: family_of("x: 0.1 for 1, 0.2", 0.5), "LOW..HIGH"),
+    (lambda: family_of("x: 0.3..0.1 for 1", 0.5), "two finite bounds"),
+    (lambda: family_of("x: 0.1 for 1, 0.2 for 1", 0.5), "LOW..HIGH"),
     (lambda: family_of("x: 0.1..0.9 for 1, linear 1 to 0.1", 0.5), "up to the peak rate 0.5"),
     (lambda: family_of("x: 0.1..0.2 until loss 0.3, linear 1 to 0.1", 0.5), "a duration"),
     (lambda: Family.from_text("0.1..0.2"), "must be 'NAME: STAGES'"),
@@ -81,7 +81,8 @@ def outcomes():
     """Of a small problem on one seed."""
     problem = lt.Problem(d=8, N=40, p0=0.1, q0=0.25, r=0.3, z_norm=2.0, alpha_min=0.2, gamma0=0.3)
     training = lt.Training(eta1=0.5, eta_ratio=0.1, weight_decay=2e-3, step_time=0.5, steps=60)
-    config = lt.Config(problem=problem, training=training, network=lt.Network(m_w=16, m_v=32), seeds=1, n_test=64)
+    config = lt.Config(problem=problem, training=training, network=lt.Network(m_w=16, m_v=32), seeds=1, records=6,
+                       n_test=64)
     return Outcomes(config.check().at_infinite_width(), Budget(0.5, time=30.0), "test_loss", [0])
 
 

@@ -100,6 +100,19 @@ def test_the_shell_takes_algorithms_and_groups_in_words(capsys):
             arguments.run_arguments(wrong)
 
 
+def test_averaged_weights_are_the_last_ones_or_the_first_ones(tiny):
+    """Over no time and over all times; the numbers compile nothing; the infinite engine has no weights."""
+    short, long = (lt.run(vary(tiny, seeds=2, training__average_time=tau)) for tau in (1e-4, 1e9))
+    for name in ("contrast", "test_error_p", "train_loss"):
+        np.testing.assert_allclose(short[f"averaged_{name}"], short[name], rtol=1e-4, atol=1e-4)
+        start = long[f"averaged_{name}"].isel(record=[0])
+        np.testing.assert_allclose(long[f"averaged_{name}"], np.broadcast_to(start, long[name].shape), atol=1e-4)
+    with pytest.raises(ConfigError, match="no weights to average"):
+        vary(tiny, engine="infinite", training__average_time=1.0).check()
+    with pytest.raises(ConfigError, match="must be set in the configuration, too"):
+        make_grid(tiny, {"average_time": [1.0, 2.0]})
+
+
 @pytest.mark.slow
 def test_64_schedules_from_64_seeds_survive_being_killed(tiny, tmp_path):
     """One call into a folder, killed twice at some moment, resumed, equal to another one in memory."""

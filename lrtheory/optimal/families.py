@@ -89,7 +89,7 @@ class Family:
         bounds = [(float(a), float(b)) for a, b in re.findall(rf"({NUMBER})\.\.({NUMBER})", words)]
         marks = [1e30 + 1e25 * k for k in range(len(bounds))]  # numbers that no schedule has
         parts = iter(marks)
-        template = in_words(re.sub(rf"{NUMBER}\.\.{NUMBER}", lambda _: repr(next(parts)), words))
+        template = in_words(re.sub(rf"{NUMBER}\.\.{NUMBER}", lambda _: repr(next(parts)), words), ends=True)
         found: dict[float, str] = {}
         for k, stage in enumerate(template.stages):
             for field in ("start", "end", "duration"):

@@ -108,6 +108,17 @@ def measurements(config: Config, data: Data, test: Data, f: Array, readout: Read
     return taken
 
 
+AVERAGED = ("test_error_p", "test_error_q", "test_error", "test_loss", "contrast", "train_loss")
+"""What is measured of the averaged network, too, as averaged_NAME."""
+
+
+def averages(config: Config, data: Data, test: Data, f: Array, readout: Readout) -> dict[str, Array]:
+    """The measurements `AVERAGED` of the network of averaged weights, as scalars by name."""
+    found = errors(config, test, readout) | {"contrast": contrast(readout.g),
+                                             "train_loss": losses(config.problem, data, f).total}
+    return {f"averaged_{name}": found[name] for name in AVERAGED}
+
+
 def described(problem: Problem) -> dict[str, tuple[str, str]]:
     """{name: (units, meaning)} of everything that is recorded; first what is recorded over time, last what is once a run."""
     groups = dict(zip(problem.group_names, problem.group_labels, strict=True))
@@ -144,6 +155,8 @@ def described(problem: Problem) -> dict[str, tuple[str, str]]:
         **{f"noise_norm_{h}": ("1", f"Frobenius norm of the noise part of {h.upper()}") for h in "wv"},
         **{f"signal_moved_{h}": ("1", f"distance of the signal part of {h.upper()} from that at the record before; "
                                  "nan at infinite width") for h in "wv"},
+        **{f"averaged_{name}": ("nat" if "loss" in name else "1", f"{name.replace('_', ' ')} of the network of weights "
+                                "averaged over training.average_time, where that is set") for name in AVERAGED},
         **{f"time_{g}_half": ("sum of rates", f"first time the loss on the {label} group is at most (log 2)/2; "
                               "inf: never") for g, label in groups.items()},
         "annealed_at": ("sum of rates", "time of annealing, of the rate or of the activation noise; inf: never"),

@@ -19,7 +19,7 @@ from lrtheory.stages import StageState, Sum
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines import ENGINES
 from lrtheory.theory.engines.base import Perturbation
-from lrtheory.theory.measure import floor, loss_gradient, losses, measurements
+from lrtheory.theory.measure import averages, floor, loss_gradient, losses, measurements
 from lrtheory.theory.problem import Data, sample, sample_test
 
 DIVERGED_LOSS = 100.0
@@ -44,6 +44,7 @@ class Run(NamedTuple):
     """What moves over a run; times are sums of rates, inf while something has not happened."""
 
     network: Any  # the engine's state
+    average: Any  # the same with weights averaged over time; None: not followed
     rate: StageState
     activation_noise: StageState
     injected_noise: StageState
@@ -77,7 +78,8 @@ def begin(config: Config, algorithm: Algorithm, seed: Array) -> tuple[Setting, R
     zero = jnp.zeros(())
     never = jnp.full((), jnp.inf)
     rate, activation_noise, injected_noise = (schedule.init() for schedule in algorithm.schedules)
-    run = Run(network=network, rate=rate, activation_noise=activation_noise, injected_noise=injected_noise,
+    average = None if config.training.average_time is None else jax.tree.map(jnp.copy, network)
+    run = Run(network=network, average=average, rate=rate, activation_noise=activation_noise, injected_noise=injected_noise,
               time=Sum(zero, zero), iterations=Sum(zero, zero), steps=jnp.array(0),
               stride=jnp.asarray(config.training.step_time, zero.dtype), noise_variance=jnp.ones(()),
               half_times=jnp.full(len(config.problem.group_names), jnp.inf), annealed_at=never,
@@ -152,9 +154,13 @@ def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, r
     count = jnp.where(going & (eta > 0), count, 0.0)
     move = noise.Move(*(jnp.where(going, m, 0.0) for m in move))  # a finished run is frozen
     normals = engine.draw(key_noise, run.network)
+    network = engine.advance(config, setting.inputs, run.network, pullback(df), move, normals)
+    average = run.average
+    if training.average_time is not None:  # of the weights after each step, over the time that it covers
+        weight = -jnp.expm1(-count * eta / training.average_time)
+        average = jax.tree.map(lambda old, new: old + weight * (new - old), average, network)
     return run._replace(
-        network=engine.advance(config, setting.inputs, run.network, pullback(df), move, normals),
-        time=run.time.add(count * eta), iterations=run.iterations.add(count), steps=run.steps + going,
+        network=network, average=average, time=run.time.add(count * eta), iterations=run.iterations.add(count), steps=run.steps + going,
         noise_variance=noise.variance(run.noise_variance, move))
 
 
@@ -232,7 +238,12 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run, be
     now = levels(config, algorithm, run, run.time.value)
     readout = engine.read(config, setting.inputs, run.network, setting.test)
     diagnostics = engine.diagnose(config, setting.inputs, run.network, before.network)
-    return measurements(config, setting.data, setting.test, f, readout, diagnostics) | {
+    averaged: dict[str, Array] = {}
+    if run.average is not None:
+        f_mean, _ = engine.forward(config, setting.inputs, run.average, None)
+        mean_readout = engine.read(config, setting.inputs, run.average, setting.test)
+        averaged = averages(config, setting.data, setting.test, f_mean, mean_readout)
+    return measurements(config, setting.data, setting.test, f, readout, diagnostics) | averaged | {
         "time": run.time.value, "iterations": run.iterations.value, "steps": run.steps,
         "learning_rate": now.eta, "activation_noise": now.activation,
         "injected_noise": algorithm.schedules[2].value(run.injected_noise, run.time.value),
