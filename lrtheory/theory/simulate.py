@@ -160,7 +160,8 @@ def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, r
         weight = -jnp.expm1(-count * eta / training.average_time)
         average = jax.tree.map(lambda old, new: old + weight * (new - old), average, network)
     return run._replace(
-        network=network, average=average, time=run.time.add(count * eta), iterations=run.iterations.add(count), steps=run.steps + going,
+        network=network, average=average,
+        time=run.time.add(count * eta), iterations=run.iterations.add(count), steps=run.steps + going,
         noise_variance=noise.variance(run.noise_variance, move))
 
 
