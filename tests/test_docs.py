@@ -69,7 +69,7 @@ def fast(monkeypatch, tmp_path):
     for name, make in list(presets.PRESETS.items()):
         small = make().replace(seeds=2, records=10, n_test=256, **SMALL)
         monkeypatch.setitem(presets.PRESETS, name, lambda small=small: small)
-    for name in ("mini", "paper", "plain"):
+    for name in ("mini", "narrow", "paper", "plain"):
         changes = {"training.epochs": 3, "patch.share": 0.0 if name == "plain" else 0.8}
         small = vision.tiny().replace(name=f"cifar-{name}", **changes)
         monkeypatch.setitem(vision.PRESETS, name, lambda small=small: small)
@@ -157,10 +157,11 @@ def test_every_command_is_understood(words, tmp_path, monkeypatch):
     (tmp_path / "runs/first").mkdir(parents=True)
     name, *rest = called(words)
     (tmp_path / "runs/first/config.json").write_text(to_json(preset("quick")))
-    if name not in ("run", "sweep", "verify", "cifar") or {"--resume", "--help"} & set(rest):
+    if name not in ("run", "sweep", "verify", "cifar") or {"--resume", "--extend", "--help"} & set(rest):
         assert name in (*arguments.COMMANDS, "--help", "--version")
     elif name == "sweep":
-        assert arguments.sweep_arguments(rest)[1].check().runs in (78 * 32 * 2, 24 * 256 * 2, 2 * 16 * 2)
+        runs = (78 * 32 * 2, 24 * 256 * 2, 2 * 16 * 2, 6 * 3 * 2, 3 * 4 * 3, 2 * 4 * 2)
+        assert arguments.sweep_arguments(rest)[1].check().runs in runs
     elif name == "run":
         arguments.run_arguments(rest)[0].check()
     else:

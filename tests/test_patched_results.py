@@ -157,7 +157,8 @@ def test_the_command_writes_a_folder_that_can_be_read_resumed_and_exported(stand
     assert "Images: synthetic" in out
     folder = stand_in / "here"
     assert {p.name for p in folder.iterdir()} >= {"config.json", "summary.json", "results.zarr", "figures", "checkpoints"}
-    assert {p.name for p in (folder / "figures").iterdir()} == {"accuracies.png", "before_and_after.png", "samples.png"}
+    assert {p.name for p in (folder / "figures").iterdir()} == {
+        "accuracies.png", "before_and_after.png", "paired.png", "samples.png"}
     found = load(folder)
     assert dict(found.sizes) == {"algorithm": 3, "seed": 2, "record": 4}
     assert config_of(found, Experiment) == preset("tiny")

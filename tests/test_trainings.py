@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from patched import IMAGES, TINY
 import lrtheory as lt
 from lrtheory import files
 from lrtheory.cli import main as cli
+from lrtheory.cli import report
 from lrtheory.fields import to_json
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import folder as folders
-from lrtheory.sweeps import tables
+from lrtheory.sweeps import reading, tables
 from lrtheory.sweeps.grid import make_grid, read_axes
 from lrtheory.vision import cifar, programs, runs
 from lrtheory.vision.presets import preset
@@ -105,7 +107,7 @@ def test_killed_and_resumed_is_the_same_sweep(swept, tmp_path):
     """By kill -9 at the 5th, 12th and 9th epoch of processes with two devices."""
     for count, *more in (("5",), ("12", "resume"), ("9", "resume")):
         done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a"), count, *more], capture_output=True,
-                              timeout=600, cwd="tests")
+                              timeout=600, cwd=Path(__file__).parent)
         assert done.returncode == -signal.SIGKILL, done.stderr
     assert 2 <= int(lt.load(tmp_path / "a")["done"].sum()) < 4
     _missing(tmp_path / "a")
@@ -177,6 +179,44 @@ def test_when_the_patch_is_read_is_told_between_epochs():
     np.testing.assert_allclose(tables.metric(found, "patch_read").values, [[1, 1, 0]])
     with pytest.raises(ConfigError, match="q_first: no such measurement"):
         tables.metric(found, "q_first")
+
+
+def fabricated(law, seeds=6):
+    """Epochs of reading under a law: large = law(small, linear), 3 linear patches and 3 others, with some noise."""
+    rng = np.random.default_rng(0)
+    linear = np.array([True, True, True, False, False, False])
+    small = np.array([1.5, 2.5, 4.0, 1.4, 2.6, 3.9])[:, None] * np.exp(0.02 * rng.normal(size=(6, seeds)))
+    large = law(small, linear[:, None]) * np.exp(0.02 * rng.normal(size=(6, seeds)))
+    return reading.Reading(np.where(large > 100, np.inf, large), small, linear, np.arange(6.0))
+
+
+def test_blindness_to_what_is_not_linear_is_told_from_mere_difficulty():
+    one = fabricated(lambda small, linear: 3 * small**1.5)
+    assert reading.linear_over_other(one).low < 0 < reading.linear_over_other(one).high
+    assert reading.crossings(one).blind <= 2  # where S is at a draw
+    blind = fabricated(lambda small, linear: 3 * small**1.5 * np.where(linear, 1, 3))
+    assert reading.linear_over_other(blind).value == pytest.approx(-np.log(3), abs=0.05)
+    assert reading.linear_over_other(blind).high < 0
+    count = reading.crossings(blind)
+    assert count.blind >= 0.6 * count.of_blind
+    assert count.hidden == 0
+    late = reading.crossings(blind._replace(linear=~blind.linear))  # the labels exchanged
+    assert (late.hidden, late.of_hidden, late.blind) == (count.blind, count.of_blind, count.hidden)
+    never = fabricated(lambda small, linear: np.where(linear, 3.0, 300.0) * small)  # others not read at all
+    assert np.isnan(reading.linear_over_other(never).value)
+    assert reading.crossings(never).blind == reading.crossings(never).of_blind > 0
+
+
+def test_the_figure_and_the_words_are_of_the_sweep(swept):
+    _, found = swept
+    found = found.assign(accuracy_patch_only=found["accuracy_patch_only"] + np.array([0, 0.3, 0.6]).astype(np.float32))
+    seen = reading.reading(found)
+    assert seen.linear.tolist() == [False, True, False, True]
+    np.testing.assert_allclose(seen.offset, [0.3, 0.2, 0.3, 0.2])
+    figure = reading.read_under_both(found)
+    assert {text.get_text() for text in figure.axes[0].get_legend().texts} == {
+        "both signs: not linear", "one sign: linear"}
+    assert any("blind to what is not linear" in line for line in report._read(seen))
 
 
 def test_any_field_that_decides_a_number_can_be_an_axis():

@@ -206,7 +206,8 @@ class CifarArguments:
 
     options: Annotated[Experiment, tyro.conf.arg(name="")]
     preset: Annotated[str | None, shown("NAME", "mini")] = None
-    """where to start from: mini (two cores), paper or plain (a GPU or TPU), tiny (a check of all parts)"""
+    """where to start from: mini (two cores), narrow (two cores, hours), paper or plain (a GPU or TPU), tiny (a check of
+    all parts)"""
     config: Source = None
     """a config.json to start from instead of a preset"""
     data_dir: DataDir = None
@@ -234,7 +235,7 @@ class PlotArguments:
     """folder that run, sweep or cifar wrote"""
     figure: Annotated[str | None, shown("NAME", "all of a run")] = None
     """of a run: learning_order, test_error_on_p, directions, noise_and_signal, gap, problem, gates, film (a GIF);
-    of cifar: accuracies, before_and_after"""
+    of cifar: accuracies, before_and_after, paired"""
     y: Annotated[str | None, shown("NAME")] = None
     """measurement to draw, of a run over time, of a sweep over --x; with --z the second axis instead"""
     x: Annotated[str | None, shown("NAME")] = None

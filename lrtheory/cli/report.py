@@ -15,11 +15,12 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 
 from lrtheory.algorithm import names_of
+from lrtheory.labelled import finite
 from lrtheory.optimal.design import Design
 from lrtheory.predictions import PREDICTIONS, words
 from lrtheory.predictions.verify import broken
 from lrtheory.progress import spoken
-from lrtheory.sweeps import tables
+from lrtheory.sweeps import reading, tables
 from lrtheory.sweeps.grid import Grid
 from lrtheory.sweeps.plan import Plan, chunks, result_bytes
 from lrtheory.theory.config import Config
@@ -206,12 +207,14 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
             table.add_column(name, justify="right")
         for row in found.to_dict("records"):
             labels = [f"{row[a]:.4g}" if isinstance(row[a], float) else str(row[a]) for a in axes]
-            cells = [_value({"mean": None if np.isnan(row[m]) else row[m], "sem": row[f"{m}_sem"]})
+            cells = [_value({"mean": None if np.isnan(row[m]) else row[m], "sem": finite(row[f"{m}_sem"])})
                      for m in columns]
             table.add_row(*labels, row["algorithm"], *cells, str(row["diverged"]))
         lines.append(Unbroken(table))
     else:
         lines.append(f"{summary['points']:,} points: means and standard errors are in points.csv")
+    if reading.is_there(runs):
+        lines += _read(reading.reading(runs))
     bad = summary["diverged"]
     if bad:
         shown = "; ".join(", ".join(f"{k} = {v:.4g}" if isinstance(v, float) else f"{k} = {v}" for k, v in one.items())
@@ -221,6 +224,21 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
     if summary["note"]:
         lines.append("Note: " + summary["note"])
     return Group(*lines)
+
+
+def _read(found: reading.Reading) -> list[str]:
+    """When L-S reads linear patches, against others, as far as a sweep has both."""
+    count, lines = reading.crossings(found), []
+    if count.of_blind + count.of_hidden:
+        lines.append(f"Of {count.of_blind} pairs in which S reads a patch with both signs no later than a linear one, L-S "
+                     f"reads it later in {count.blind}, as it would if it were blind to what is not linear; of "
+                     f"{count.of_hidden} in which S reads the linear one no later, L-S reads that later in {count.hidden}.")
+    factor = reading.linear_over_other(found)
+    if math.isfinite(factor.value):
+        low, high = ("-" if math.isnan(v) else f"{math.exp(v):.2g}" for v in (factor.low, factor.high))
+        lines.append(f"At equal epoch under S, L-S reads the linear patch at {math.exp(factor.value):.2g} [{low}, {high}] "
+                     "times the epoch of the other.")
+    return lines
 
 
 def predictions(names: Sequence[str]) -> str:

@@ -186,6 +186,7 @@ class Budget(NamedTuple):
         if self.time is not None:
             whole = self.time / sum(shares)
         else:
+            assert self.iterations is not None, "check() admits exactly one of time and iterations"
             each = [share * mean_inverse(start, end, stage.shape) for share, stage, (start, end) in
                     zip(shares, schedule.stages, schedule.resolved, strict=True)]
             whole = self.iterations / sum(each)

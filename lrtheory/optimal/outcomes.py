@@ -54,7 +54,7 @@ def laid(family: Family, budget: Budget, units: Any) -> Laid:
                 stages)
 
 
-_FULL = Stages(values=np.zeros(STAGES, np.float32), until=np.full(STAGES, np.inf, np.float32),
+_FULL = Stages(values=np.zeros(STAGES, np.float32), until=np.full(STAGES, np.inf, np.float32),  # type: ignore[arg-type]
                thresholds=np.full(STAGES, -np.inf, np.float32), smoothing=np.zeros((), np.float32),  # type: ignore[arg-type]
                last=np.int32(0), peak=np.int32(0), headed=np.zeros(STAGES, np.float32),  # type: ignore[arg-type]
                shapes=np.zeros(STAGES, np.int32), durations=np.full(STAGES, np.inf, np.float32))  # type: ignore[arg-type]

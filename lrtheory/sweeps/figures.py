@@ -19,6 +19,7 @@ from matplotlib.colors import LogNorm, Normalize
 from lrtheory.labelled import mean_and_error
 from lrtheory.spec import ConfigError
 from lrtheory.style import GREY, Figure, algorithm_style, canvas, save_figures, styled, wrapped
+from lrtheory.sweeps.reading import is_there, read_under_both
 from lrtheory.sweeps.tables import DERIVED, axes_of, known, metric
 
 NAMES = {"eta_ratio": "η₂/η₁", "weight_decay": "weight decay λ", "noise_level": "noise level ν", "r": "angle r",
@@ -146,6 +147,8 @@ def save_all(runs: xr.Dataset, folder: Path) -> list[Path]:
     labels = {"S", "L-S"} <= set(runs["algorithm"].values.tolist()) and len(axes) == 2 and "eta_ratio" in axes
     if labels and "blur_ratio" in runs.coords and runs["blur_ratio"].dims == tuple(a for a in axes if a != "eta_ratio"):
         figures["phase_diagram"] = functools.partial(phase_diagram, runs)
+    if is_there(runs):
+        figures["read_under_both"] = functools.partial(read_under_both, runs)
     return save_figures(figures, folder)
 
 

@@ -14,12 +14,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from lrtheory import keys
+from lrtheory.intervals import student
 from lrtheory.labelled import config_of, estimate, undiverged
 from lrtheory.style import GREY, Figure, algorithm_style, canvas, save_figures, styled
 from lrtheory.vision import patches, simulate
 from lrtheory.vision.cifar import CLASSES, Images
 from lrtheory.vision.config import Experiment
-from lrtheory.vision.results import CHANCE, last, last_before_annealing
+from lrtheory.vision.results import CHANCE, LEVEL, last, last_before_annealing
 
 TITLES = {"train_accuracy": "training images, as drawn", "accuracy_clean": "clean test images",
           "accuracy_mixed": "test images, drawn as in training", "accuracy_patch_only": "the patch alone"}
@@ -94,6 +95,33 @@ def patch_before_and_after(results: xr.Dataset) -> Figure:
 
 
 @styled
+def paired(results: xr.Dataset) -> Figure:
+    """Accuracy on clean images at the end, less that of S from the same seed: a dot a seed; mean with Student's interval.
+
+    The interval is at `LEVEL`; seeds in which either run diverged are left out. Without S the last algorithm is subtracted.
+    """
+    every = results["algorithm"].values.tolist()
+    base = "S" if "S" in every else every[-1]
+    names = [name for name in every if name != base]
+    clean = results["accuracy_clean"].isel(record=last(results)).where(np.isinf(results["diverged_at"]))
+    figure = canvas(1.5 * max(len(names), 1) + 1.8, 3.1)
+    axis = figure.subplots()
+    for k, name in enumerate(names):
+        values = (clean.sel(algorithm=name) - clean.sel(algorithm=base)).values
+        values = values[np.isfinite(values)]
+        found = student(name, values, LEVEL, (0.0, np.inf), "")
+        axis.plot(k + np.linspace(-0.15, 0.15, len(values)), values, "o", color=algorithm_style(every, name)[0], ms=4)
+        if np.isfinite(found.low):
+            axis.errorbar(k + 0.27, found.value, [[found.value - found.low], [found.high - found.value]], fmt="_",
+                          color="black", lw=1, capsize=2)
+    axis.axhline(0, color=GREY, lw=0.7, ls=":")
+    axis.set_xticks(range(len(names)), [f"{name}\n{results.sizes['seed']} seeds" for name in names])
+    axis.set_xlim(-0.5, max(len(names), 1) - 0.4)
+    axis.set_ylabel(f"clean images, less {base}'s")
+    return figure
+
+
+@styled
 def samples(config: Experiment, images: Images) -> Figure:
     """Test images of the first seed as the networks see them: clean, with z + zeta, with z - zeta, and the patch alone."""
     data = simulate.choose(config.replace(n_test=min(200, len(images.test)), n_train=config.training.batch_size), images,
@@ -120,7 +148,8 @@ def samples(config: Experiment, images: Images) -> Figure:
     return figure
 
 
-FIGURES: dict[str, Callable[..., Figure]] = {"accuracies": accuracies, "before_and_after": patch_before_and_after}
+FIGURES: dict[str, Callable[..., Figure]] = {"accuracies": accuracies, "before_and_after": patch_before_and_after,
+                                             "paired": paired}
 """The figures of an experiment's results, by name."""
 
 
