@@ -33,7 +33,9 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
 
   lrtheory sweep --axis 'eta_ratio=geomspace(1e-5,1,12)' --axis r=0.02,0.03 --seeds 64
   lrtheory sweep --preset phase       the phase diagram: 78 points, 32 seeds, two algorithms
+  lrtheory sweep --preset mini --axis training.eta1=0.5,0.7 --data-dir FOLDER    likewise of the CNN below
   lrtheory sweep --resume FOLDER      finish what an interrupt, a kill or a full disk left undone
+  lrtheory sweep --extend FOLDER --seeds 128 --axis r=0.04    more seeds and values; only what is new is computed
 
   lrtheory verify                     ten predictions of the theory, each with a verdict; a folder with a report
   lrtheory verify --list              what each says and how it is judged
@@ -42,7 +44,7 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
 
   lrtheory cifar --data-dir FOLDER    the same order in a CNN on patched CIFAR-10, 8 minutes on two cores
   lrtheory cifar --preset paper --download    WideResNet-16-10 as published, on a GPU or TPU
-  lrtheory cifar --resume FOLDER --data-dir FOLDER    go on from the checkpoints of an interrupted one
+  lrtheory cifar --resume FOLDER      go on from the checkpoints of an interrupted one
 
   lrtheory plot FOLDER                the figures of a run again; --figure gates, --figure film, --y contrast, --style talk
   lrtheory plot FOLDER --x eta_ratio --y test_error_p    of a sweep
@@ -177,11 +179,13 @@ def sweep(argv: list[str]) -> int:
     """`lrtheory sweep`: print the plan, compute what is missing, write tables and figures."""
     from lrtheory import devices
     from lrtheory.cli import arguments, progress, report
-    from lrtheory.sweeps import plan, results
+    from lrtheory.sweeps import plan, results, trainings
     from lrtheory.sweeps.course import Interrupted, Watch, carry_out
+    from lrtheory.vision import cifar
 
     devices.use_all_cores()
     asked, grid, out = arguments.sweep_arguments(argv)
+    trained = isinstance(asked, arguments.TrainingsArguments)
     first = True
     if asked.distributed:
         devices.join_processes()
@@ -190,17 +194,29 @@ def sweep(argv: list[str]) -> int:
     devices.require_working()
     console = terminal.console(quiet=not first)
     console.print(report.sweep_opening(grid), soft_wrap=True)
+    if asked.dry_run and trained:
+        return 0
     if asked.dry_run:
         found = plan.make_plan(grid, runs=asked.chunk, tell=lambda text: console.print(text + " ..."))
         console.print(report.plan_table(found, grid.runs))
         return 0
     started = time.perf_counter()
-    plan.require_room_for(grid)
+    images = None
+    if trained:
+        where = asked.data_dir or (None if out is None else cifar.remembered(out))
+        images = cifar.load(where, download=asked.download, tell=lambda text: console.print(f"CIFAR-10: {text}"))
+        console.print(f"Images: {images.source}", soft_wrap=True)
+    else:
+        plan.require_room_for(grid)
     folder = out or _common_folder(f"{grid.config.name}-sweep")
+    how = {"resume": asked.resume is not None, "extend": asked.extend is not None}
     try:
-        with progress.SweepDisplay(console) as show, stop_on_signals(show.tell) as stop:
-            carry_out(grid, folder, chunk=asked.chunk, resume=asked.resume is not None,
-                      watch=Watch(show.tell, show.planned, show.progress, stop))
+        with progress.SweepDisplay(console) as show, stop_on_signals(show.tell, "epoch" if trained else "chunk") as stop:
+            watch = Watch(show.tell, show.planned, show.progress, stop)
+            if images is None:
+                carry_out(grid, folder, chunk=asked.chunk, watch=watch, **how)
+            else:
+                trainings.carry_out(grid, folder, images, watch=watch, **how)
     except (Interrupted, KeyboardInterrupt):
         print(f"lrtheory sweep: stopped early; what is finished is kept, go on with: lrtheory sweep --resume {folder}",
               file=sys.stderr)
@@ -273,10 +289,12 @@ def cifar(argv: list[str]) -> int:
     if asked.resume is None and out is not None:
         files.require_free(out)
     console = terminal.console(120)
-    images = cifar.load(asked.data_dir, download=asked.download, tell=lambda text: console.print(f"CIFAR-10: {text}"))
+    where = asked.data_dir or (None if asked.resume is None else cifar.remembered(asked.resume))
+    images = cifar.load(where, download=asked.download, tell=lambda text: console.print(f"CIFAR-10: {text}"))
     folder = out or arguments.dated_folder(config.name)
     if asked.resume is None:
         files.prepare_folder(folder, config)
+    cifar.remember(folder, images)
 
     def draw(found: "xr.Dataset") -> bool:
         return _drawn(lambda: import_module("lrtheory.vision.figures").save_all(found, config, images, folder / "figures"),
@@ -293,8 +311,8 @@ def cifar(argv: list[str]) -> int:
                 so_far = files.read_dataset(folder)
                 console.print(report.cifar_closing(results.summarise(so_far)))
                 draw(so_far)
-            print(f"lrtheory cifar: stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}"
-                  + (f" --data-dir {asked.data_dir}" if asked.data_dir else ""), file=sys.stderr)
+            print(f"lrtheory cifar: stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}",
+                  file=sys.stderr)
             return 130
         summary = results.summarise(found)
         saved = _kept(lambda: files.write_results(folder, found, summary))

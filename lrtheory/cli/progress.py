@@ -43,9 +43,12 @@ class SweepDisplay(Display):
         """A line in words; what is being done has dots."""
         super().tell(text + ("" if text.startswith("note") else " ..."))
 
-    def planned(self, found: Plan, missing: int) -> None:
-        """The plan, and the clock starts."""
-        self.console.print(plan_table(found, missing) if found.programs else "nothing is missing")
+    def planned(self, found: Plan | None, missing: int) -> None:
+        """The plan, where there is one, and the clock starts."""
+        if found is None:
+            self.console.print(f"{missing:,} trainings to do" if missing else "nothing is missing")
+        else:
+            self.console.print(plan_table(found, missing) if found.programs else "nothing is missing")
         self.total = missing
         self.restart()
 

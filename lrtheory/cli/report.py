@@ -31,6 +31,11 @@ CIFAR_ROWS = (("train_accuracy", "training accuracy"), ("accuracy_clean", "clean
 """(measurement, label) of each row of the table."""
 
 
+SWEPT_ROWS = {"test_error_p": "test error on P", "q_first": "Q before P", "annealed": "annealed",
+              "patch_read_at": "patch read at epoch", "accuracy_patch_only": "patch only", "accuracy_clean": "clean images"}
+"""{measurement: label} of each column of the table of a sweep, where it has them."""
+
+
 def run_opening(config: Config) -> str:
     """Two lines on what is about to run and what the theory expects of it."""
     p, n = config.problem, config.network
@@ -132,8 +137,9 @@ def sweep_opening(grid: Grid) -> str:
     config = grid.config
     axes = " x ".join(f"{len(axis.values)} {'+'.join(f.rpartition('.')[2] for f in axis.fields)}" for axis in grid.axes)
     return (f"sweep of {config.name}: {axes or 'no axis'} = {grid.points:,} points, "
-            f"{' and '.join(names_of(config.algorithms))} from {config.seeds} seeds = {grid.runs:,} runs of "
-            f"{config.training.steps:,} steps")
+            f"{' and '.join(names_of(config.algorithms))} from {config.seeds} seeds = {grid.runs:,} " + (
+                f"trainings of {grid.widest.training.epochs} epochs" if isinstance(config, Experiment) else
+                f"runs of {config.training.steps:,} steps"))
 
 
 def plan_table(found: Plan, missing: int) -> Table:
@@ -170,12 +176,13 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
         found = tables.points(runs)
         table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"sweep of {summary['name']}: mean ± standard error over "
                       f"{summary['seeds']} seeds")
-        for name in (*axes, "algorithm", "test error on P", "Q before P", "annealed", "diverged"):
+        columns = {name: label for name, label in SWEPT_ROWS.items() if name in found}
+        for name in (*axes, "algorithm", *columns.values(), "diverged"):
             table.add_column(name, justify="right")
         for row in found.to_dict("records"):
             labels = [f"{row[a]:.4g}" if isinstance(row[a], float) else str(row[a]) for a in axes]
             cells = [_value({"mean": None if np.isnan(row[m]) else row[m], "sem": row[f"{m}_sem"]})
-                     for m in ("test_error_p", "q_first", "annealed")]
+                     for m in columns]
             table.add_row(*labels, row["algorithm"], *cells, str(row["diverged"]))
         lines.append(Unbroken(table))
     else:

@@ -134,6 +134,8 @@ def described(problem: Problem) -> dict[str, tuple[str, str]]:
         **{f"noise_norm_{h}": ("1", f"Frobenius norm of the noise part of {h.upper()}") for h in "wv"},
         **{f"signal_moved_{h}": ("1", f"distance of the signal part of {h.upper()} from that at the record before; "
                                  "nan at infinite width") for h in "wv"},
+        "sharpness": ("1/(sum of rates)", "largest eigenvalue of the Hessian of the training loss, given the gates"),
+        "rate_sharpness": ("1", "learning rate times sharpness; above 2 an iteration overshoots"),
         **{f"time_{g}_half": ("sum of rates", f"first time the loss on the {label} group is at most (log 2)/2; "
                               "inf: never") for g, label in groups.items()},
         "annealed_at": ("sum of rates", "time of annealing, of the rate or of the activation noise; inf: never"),

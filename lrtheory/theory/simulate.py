@@ -21,6 +21,7 @@ from lrtheory.theory.engines import ENGINES
 from lrtheory.theory.engines.base import Perturbation
 from lrtheory.theory.measure import floor, loss_gradient, losses, measurements
 from lrtheory.theory.problem import Data, sample, sample_test
+from lrtheory.theory.sharpness import sharpness
 
 DIVERGED_LOSS = 100.0
 """A training loss above this, or not finite, ends a run as diverged."""
@@ -225,12 +226,13 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run, be
     now = levels(config, algorithm, run, run.time.value)
     readout = engine.read(config, setting.inputs, run.network, setting.test)
     diagnostics = engine.diagnose(config, setting.inputs, run.network, before.network)
+    sharp = sharpness(setting.data.y, f, lambda v: engine.tangent(config, setting.inputs, run.network, v))
     return measurements(config, setting.data, setting.test, f, readout, diagnostics) | {
         "time": run.time.value, "iterations": run.iterations.value, "steps": run.steps,
         "learning_rate": now.eta, "activation_noise": now.activation,
         "injected_noise": algorithm.schedules[2].value(run.injected_noise, run.time.value),
         "phase": run.rate.stage + run.activation_noise.stage + run.injected_noise.stage,
-        "noise_variance_theory": run.noise_variance}
+        "noise_variance_theory": run.noise_variance, "sharpness": sharp, "rate_sharpness": now.eta * sharp}
 
 
 def events(config: Config, run: Run) -> dict[str, Array]:

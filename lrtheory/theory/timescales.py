@@ -89,8 +89,8 @@ def conditions(problem: Problem, training: Training, network: Network, full: boo
     The bounds lie where the effect was seen to be clear, not at its edge, at infinite width. A: at T_P/T_Q = 99.8
     (`lrtheory run --problem.gamma0 0.125 --problem.p0 0.05`) S's error on P was 0.0141 and L-S's 0.00006. D: along eta2/eta1
     S's error is 100%, 75%, 56%, 33% of its largest at t_blur(eta2)/T_Q = 777, 324, 217, 124 (preset phase), 100%, 83%, 66%,
-    45% at 2,920, 783, 398, 164 (preset quick). G: S's error is 26, 14, 6, 1.1 times L-S's at lambda t = 0.8, 1.2, 1.6, 2.4
-    (preset phase), 17, 8, 3.6, 1.5, 0.9 times at 0.24, 0.66, 1.06, 1.7, 2.5 (preset quick).
+    45% at 2,920, 783, 398, 164 (preset quick). G: S's error is 25, 15, 6, 1.1 times L-S's at lambda t = 0.8, 1.2, 1.6, 2.4
+    (preset phase), 17, 8, 3.5, 1.5, 0.9 times at 0.24, 0.66, 1.06, 1.7, 2.5 (preset quick).
     """
     t_q, t_p = q_time(problem), p_time(problem)
     blur_1 = blur_time(problem, training, training.eta1) / t_q

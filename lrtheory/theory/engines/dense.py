@@ -88,5 +88,12 @@ def diagnose(config: Config, inputs: Inputs, state: State, before: State) -> Dia
     return diagnostics(config, planar, planar_before, rows, matmul(inputs.directions, plane.T))
 
 
-DENSE = Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read, diagnose=diagnose)
+def tangent(config: Config, inputs: Inputs, state: State, v: Array) -> Array:
+    """K v (N,), K = J J^T and J the derivative of the outputs in the weights, by autodiff."""
+    _, vjp = jax.vjp(lambda weights: _outputs(config, inputs, weights, None), state.weights)
+    return jax.jvp(lambda weights: _outputs(config, inputs, weights, None), (state.weights,), vjp(v))[1]
+
+
+DENSE = Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read, diagnose=diagnose,
+               tangent=tangent)
 """The engine `dense`."""
