@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lrtheory import labelled as labelled
     from lrtheory import linalg as linalg
     from lrtheory import noise as noise
+    from lrtheory import optimal as optimal
     from lrtheory import predictions as predictions
     from lrtheory import progress as progress
     from lrtheory import provenance as provenance
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from lrtheory.custom.models import squared as squared
     from lrtheory.custom.runs import train as train
     from lrtheory.devices import use_all_cores as use_all_cores
+    from lrtheory.optimal.design import design as design
     from lrtheory.predictions.verify import verify as verify
     from lrtheory.schedule import Schedule as Schedule
     from lrtheory.schedule import Stage as Stage
@@ -108,12 +110,12 @@ _HOMES = {
     "noisy_sgd": "update", "ConfigError": "spec", "use_all_cores": "devices", "sweep": "sweeps.course",
     "load": "sweeps.results", "verify": "predictions.verify",
     "train": "custom.runs", "Model": "custom.models", "Balanced": "custom.config", "logistic": "custom.models",
-    "squared": "custom.models",
+    "squared": "custom.models", "design": "optimal.design",
 }
 _GROUND = (
     "algorithm", "devices", "fields", "files", "intervals", "keys", "labelled", "linalg", "noise", "progress", "provenance",
-    "schedule", "spec", "stacking", "stages", "style", "update", "wording", "custom", "predictions", "sweeps", "theory",
-    "vision")
+    "schedule", "spec", "stacking", "stages", "style", "update", "wording", "custom", "optimal", "predictions", "sweeps",
+    "theory", "vision")
 _THEORY = (
     "config", "engines", "figures", "html", "kernel", "measure", "network", "presets", "problem", "programs", "results",
     "runs", "simulate", "timescales", "training", "weights")

@@ -116,8 +116,16 @@ class Schedule:
         """State before the first update: stage 0, no loss seen."""
         return self.packed().init()
 
-    def update(self, state: StageState, clock: ArrayLike, loss: ArrayLike) -> tuple[Array, StageState]:
-        """Value () for the step that starts at `clock` () with training loss `loss` (), and the new state."""
+    def update(self, state: StageState, clock: ArrayLike | None = None, loss: ArrayLike = np.inf, *,
+               value: ArrayLike = np.inf, **extra: Any) -> Any:
+        """Value () for the step that starts at `clock` () with training loss `loss` (), and the new state.
+
+        Without a clock the new state alone, with `value` for the loss and the clock counting updates: so it is a stateful
+        schedule of optax, whose loss triggers act in `optax.inject_hyperparams`.
+        """
+        del extra
+        if clock is None:
+            return self.packed().update(state, state.updates, value)[1]
         return self.packed().update(state, clock, loss)
 
     def value(self, state: StageState, clock: ArrayLike) -> Array:
@@ -138,8 +146,14 @@ class Schedule:
         """The first loss () that ends a stage; -inf: none does."""
         return self.packed().threshold
 
-    def __call__(self, count: ArrayLike) -> Array:
-        """Values at clocks `count`, in their shape, without loss triggers: an optax schedule when the clock counts steps."""
+    def __call__(self, count: ArrayLike | StageState, *, value: ArrayLike = np.inf, **extra: Any) -> Array:
+        """Values at clocks `count`, in their shape, without loss triggers: an optax schedule when the clock counts steps.
+
+        Of a state, that of the step to come (see `update`).
+        """
+        del extra
+        if isinstance(count, StageState):
+            return self.packed().update(count, count.updates, value)[0]
         return self.packed().at(count)
 
     def check(self, name: str = "schedule") -> "Schedule":

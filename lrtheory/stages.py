@@ -56,6 +56,7 @@ class StageState(NamedTuple):
     mean_loss: Array  # () running mean of the training loss
     loss: Array  # () at the last update
     clock: Array  # () clock at the last update, -inf before the first
+    updates: Array  # () int, how many there were: the clock of optax
 
 
 class Stages(NamedTuple):
@@ -81,7 +82,7 @@ class Stages(NamedTuple):
         never = jnp.array(-jnp.inf, values.dtype)
         entered, mean_loss, loss = (jnp.zeros_like(never) for _ in range(3))  # arrays each: a step may use them up
         return StageState(stage=jnp.zeros((), int), entered=entered, pulled=jnp.zeros((), int), mean_loss=mean_loss,
-                          loss=loss, clock=never)
+                          loss=loss, clock=never, updates=jnp.zeros((), int))
 
     def update(self, state: StageState, clock: ArrayLike, loss: ArrayLike) -> tuple[Array, StageState]:
         """Value () for the step that starts at `clock` () with training loss `loss` (), and the new state.
@@ -90,7 +91,7 @@ class Stages(NamedTuple):
         that is not finite is passed over.
         """
         smoothing = jnp.asarray(self.smoothing)
-        elapsed = (clock - state.clock) / jnp.maximum(smoothing, 1e-30)
+        elapsed = (clock - state.clock) / jnp.where(smoothing > 0, smoothing, 1.0)
         weight = -jnp.expm1(-elapsed)
         rise = jnp.where(elapsed > 0, 1 - weight / jnp.where(elapsed > 0, elapsed, 1.0), 0.0)
         mean_loss = state.mean_loss + weight * (state.loss - state.mean_loss) + rise * (loss - state.loss)
@@ -99,10 +100,10 @@ class Stages(NamedTuple):
         mean_loss = jnp.where(counts | (smoothing == 0), mean_loss, jnp.inf)  # such a loss pulls no smoothed trigger
         stage, entered = self._by_clock(state.stage, state.entered, clock)
         pulled = (mean_loss <= jnp.asarray(self.thresholds)[stage]) & (stage < self.last)
-        seen = (jnp.where(counts, jnp.asarray(new, old.dtype), old) for new, old in zip(
+        mean_seen, seen, at = (jnp.where(counts, jnp.asarray(new, old.dtype), old) for new, old in zip(
             (mean_loss, loss, clock), (state.mean_loss, state.loss, state.clock), strict=True))
         now = StageState(stage + pulled, jnp.where(pulled, jnp.asarray(clock, entered.dtype), entered),
-                         state.pulled + pulled, *seen)
+                         state.pulled + pulled, mean_seen, seen, at, state.updates + 1)
         return self.value(now, clock), now
 
     def _ends(self, stage: Array, entered: Array) -> Array:

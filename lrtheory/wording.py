@@ -97,13 +97,13 @@ def _sampled(function: Callable[[Any], Any], until: float | None, tolerance: flo
     return Schedule(stages=tuple(joined)).check()
 
 
-def in_words(text: str) -> Schedule:
+def in_words(text: str, *, ends: bool = False) -> Schedule:
     """A schedule from words: stages separated by commas, each with its modifiers in any order.
 
     A stage is a number, which holds, or warmup, hold, linear, cosine, geometric or inverse-sqrt. `20` or `for 20`: its
     duration; `to 0.1`: its end; `from 0.3`: its start, without which it begins where the stage before is headed (a warmup
     at 0); `until 50`: a clock; `until loss 0.2`: a loss; `smoothed 20`: time constant of the mean of the loss.
-    Raises `ConfigError` for other words.
+    Raises `ConfigError` for other words, and unless the last stage `ends` for one that does.
 
     >>> from lrtheory.wording import in_words
     >>> schedule = in_words("warmup 20 to 0.02, hold until loss 0.21, cosine 100 to 2e-6")
@@ -115,6 +115,9 @@ def in_words(text: str) -> Schedule:
         stage, smoothed = _stage(part.strip().lower(), text)
         stages.append(stage)
         smoothing = smoothing if smoothed is None else smoothed
+    last = stages[-1]
+    if not ends and ((last.shape == "constant" and min(last.duration, last.until) < math.inf) or last.threshold > -math.inf):
+        raise ConfigError(f"schedule {shown(text)!r}: its last stage must have no end; say what comes after it")
     if stages[0].start is None:
         raise ConfigError(f"schedule {shown(text)!r}: its first stage must have a value to start from; say 'from 0.02', or "
                           "begin with a number")
@@ -162,6 +165,8 @@ def _stage(part: str, whole: str) -> tuple[Stage, float | None]:
             raise complaint
         else:
             found[key] = value
+    if found.get("shape", "constant") != "constant" and "end" not in found:
+        raise complaint
     return Stage(**found), smoothed
 
 

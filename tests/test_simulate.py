@@ -24,7 +24,7 @@ def one_run(config, name="L-S", seed=0, algorithm=None):
     """Final state and records of a single run, without any vmap."""
     algorithm = config.training.algorithm(name) if algorithm is None else algorithm
     bounds = np.append(0, simulate.record_steps(config))
-    filled_up = (stack([schedule, TWO_STAGES]) for schedule in algorithm)
+    filled_up = (stack([schedule, TWO_STAGES]) for schedule in algorithm.schedules)
     return _one_run(batch.numbers(config), *filled_up, jnp.asarray(seed), jnp.asarray(bounds))
 
 
@@ -32,9 +32,9 @@ TWO_STAGES = lt.step_decay([1.0, 1.0], [1.0])
 
 
 @jax.jit
-def _one_run(config, rates, levels, seed, bounds):
+def _one_run(config, rates, levels, injected, seed, bounds):
     """Schedules are stacked with one of two stages, so that one program serves all algorithms."""
-    algorithm = Algorithm(*(jax.tree.map(lambda leaf: leaf[0], s) for s in (rates, levels)))
+    algorithm = Algorithm(*(jax.tree.map(lambda leaf: leaf[0], s) for s in (rates, levels, injected)))
     setting, run = simulate.begin(config, algorithm, seed)
     return simulate.trajectory(config, algorithm, setting, run, bounds)
 

@@ -10,10 +10,11 @@ import datetime
 import inspect
 import io
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args
 
 import tyro
 
+from lrtheory.algorithm import Algorithm, AlgorithmName
 from lrtheory.cli.help import GROUPS
 from lrtheory.cli.help import short as short_help
 from lrtheory.fields import read_config, read_text
@@ -27,12 +28,37 @@ from lrtheory.sweeps.manifest import read_manifest
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import described
 from lrtheory.theory.presets import AXES, PRESETS, preset
-from lrtheory.theory.problem import Problem
+from lrtheory.theory.problem import Group, Problem
 from lrtheory.vision import presets as vision
 from lrtheory.vision.config import Experiment
 from lrtheory.vision.results import SUMMARISED as MEASURED
 
 T = TypeVar("T")
+REGISTRY = tyro.constructors.ConstructorRegistry()
+"""How the words of options become values where tyro has no way of its own."""
+
+
+@REGISTRY.primitive_rule
+def _algorithms(kind: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """Algorithms as words: L-S, S, S+noise, or 'NAME: RATE'."""
+    if kind.type_origin is not tuple or get_args(kind.type)[:1] != (AlgorithmName | Algorithm,):
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*", metavar="[{L-S,S,S+noise} or 'NAME: RATE' ...]",
+        instance_from_str=lambda words: tuple(Algorithm.from_text(w) if ":" in w else w for w in words),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [a if isinstance(a, str) else a.in_words() for a in value])
+
+
+@REGISTRY.primitive_rule
+def _groups(kind: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """Groups of examples as words: 'NAME: share 0.05, q -1'."""
+    if kind.type_origin is not tuple or get_args(kind.type)[:1] != (Group,):
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*", metavar="['NAME: share SHARE, p P, q Q' ...]",
+        instance_from_str=lambda words: tuple(map(Group.from_text, words)),
+        is_instance=lambda value: isinstance(value, tuple), str_from_instance=lambda value: [g.in_words() for g in value])
 
 
 def shown(metavar: str, default: str = "", name: str | None = None) -> Any:
@@ -43,6 +69,7 @@ def shown(metavar: str, default: str = "", name: str | None = None) -> Any:
 Preset = Annotated[str | None, shown("NAME", "quick")]
 Source = Annotated[Path | None, shown("FILE")]
 Folder = Annotated[Path | None, shown("FOLDER", "runs/NAME-DATE-TIME")]
+Own = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], shown("'NAME: RATE'", "none")]
 Unfinished = Annotated[Path | None, shown("FOLDER")]
 DataDir = Annotated[Path | None,
                     shown("PATH", "what LRTHEORY_CIFAR10 in the environment names, else this user's cache")]
@@ -61,6 +88,11 @@ class RunArguments:
     """folder to write, new or empty"""
     theory: bool = True
     """beside the simulation, what the infinite-width limit predicts for the same data"""
+    algorithm: Own = ()
+    """an algorithm of your own, beside --algorithms; may be given again; clock in units of time (sum of rates):
+    --algorithm 'mine: warmup 20 to 0.02, hold until loss 0.21, cosine 100 to 2e-6'
+    --algorithm 'late: 0.02 until 300, 2e-6'
+    --algorithm 'calm: 2e-6; activation noise 0.3 until loss 0.21, 0; injected noise 1'"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,6 +105,11 @@ class _Sweeping:
     give it once an axis, for a grid of all combinations"""
     zip: Annotated[tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]], shown("NAME=VALUES ...", "none")] = ()
     """fields that change together, as one axis; may be given again"""
+    algorithm: Own = ()
+    """an algorithm of your own, beside --algorithms; may be given again; clock in units of time (sum of rates):
+    --algorithm 'mine: warmup 20 to 0.02, hold until loss 0.21, cosine 100 to 2e-6'
+    --algorithm 'late: 0.02 until 300, 2e-6'
+    --algorithm 'calm: 2e-6; activation noise 0.3 until loss 0.21, 0; injected noise 1'"""
     preset: Preset = None
     """where to start from: quick, full, literal, mitigation or phase; or mini, narrow, paper, plain or tiny, whose options
     --preset NAME --help lists"""
@@ -133,6 +170,37 @@ class VerifyArguments:
 
 
 @dataclasses.dataclass(frozen=True)
+class DesignArguments:
+    """Find the schedule of a family that ends best within a budget, at infinite width, and judge it with neurons.
+
+    Families: constant, drop, linear, cosine, geometric, inverse-sqrt, wsd, wsd-geometric, or one in words.
+    """
+
+    options: Annotated[Config, tyro.conf.arg(name="")]
+    family: str = "drop"
+    """whose numbers are free: a name, or words with LOW..HIGH for free numbers and durations as shares of the whole:
+    --family 'mine: 0.001..0.04 for 0.1..0.9, linear 0.2 to 1e-6'"""
+    time: Annotated[float | None, shown("TIME", "the configuration's own")] = None
+    """the budget, in units of time (sum of rates)"""
+    iterations: Annotated[float | None, shown("N", "none, a time")] = None
+    """the budget in iterations instead"""
+    peak: Annotated[float | None, shown("RATE", "0.9 of the stability bound")] = None
+    """largest rate"""
+    objective: Literal["test_error", "test_error_p", "test_loss", "test_loss_p", "train_loss"] = "test_error"
+    """what is made least at the end"""
+    competitors: tuple[str, ...] = ("constant", "drop", "linear", "cosine", "geometric", "wsd")
+    """other families, each at its own best numbers"""
+    judges: int = 8
+    """fresh seeds on which each family's best is run, at infinite width and with neurons; 0: none"""
+    preset: Annotated[str | None, shown("NAME", "phase")] = None
+    """where to start from: quick, full, literal, mitigation or phase"""
+    config: Source = None
+    """a config.json to start from instead of a preset"""
+    out: Folder = None
+    """folder to write, new or empty"""
+
+
+@dataclasses.dataclass(frozen=True)
 class CifarArguments:
     """Train a network on patched CIFAR-10 by a large, a small, and a small rate with activation noise."""
 
@@ -150,6 +218,11 @@ class CifarArguments:
     """folder to write, new or empty"""
     resume: Unfinished = None
     """folder of an interrupted experiment to finish from its checkpoints"""
+    algorithm: Own = ()
+    """an algorithm of your own, beside --algorithms; may be given again; clock in epochs:
+    --algorithm 'mine: warmup 2 to 0.1, hold for 20, cosine 38 to 1e-4'
+    --algorithm 'drop: 0.1 until 30, 0.004'
+    --algorithm 'calm: 0.004; activation noise 0.4 until 30, 0'"""
     minutes: Annotated[float | None, shown("MINUTES", "until it is done", name="for")] = None
     """end in good order within so many minutes of the start, with what was measured; --resume goes on"""
 
@@ -209,8 +282,8 @@ class CompletionArguments:
 
 
 COMMANDS: dict[str, type] = {
-    "run": RunArguments, "sweep": SweepArguments, "verify": VerifyArguments, "cifar": CifarArguments, "plot": PlotArguments,
-    "export": ExportArguments, "completion": CompletionArguments}
+    "run": RunArguments, "sweep": SweepArguments, "verify": VerifyArguments, "design": DesignArguments,
+    "cifar": CifarArguments, "plot": PlotArguments, "export": ExportArguments, "completion": CompletionArguments}
 """What each command understands."""
 
 
@@ -219,7 +292,7 @@ def completion_script(shell: str) -> str:
     kinds: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())]  # noqa: UP007
     script = io.StringIO()
     with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
-        tyro.cli(kinds, prog="lrtheory", args=["--tyro-write-completion", shell, "-"],
+        tyro.cli(kinds, prog="lrtheory", registry=REGISTRY, args=["--tyro-write-completion", shell, "-"],
                  config=(tyro.conf.HelptextFromCommentsOff,))
     return script.getvalue()
 
@@ -228,7 +301,7 @@ def run_arguments(argv: list[str]) -> tuple[Config, Path | None, bool]:
     """The resolved config, the folder if one is named, and whether to predict. Raises `ConfigError`."""
     base = _base(argv)
     found = parse(RunArguments, "run", argv, RunArguments(options=base))
-    options = _renamed(found.options, base)
+    options = _renamed(_with_own(found.options, found.algorithm), base)
     return options, found.out, found.theory
 
 
@@ -247,6 +320,14 @@ def verify_arguments(argv: list[str]) -> tuple[VerifyArguments, Path | None]:
     return found, found.out
 
 
+def design_arguments(argv: list[str]) -> DesignArguments:
+    """Arguments with the resolved config. Raises `ConfigError`."""
+    first = _first_words(argv)
+    base = _base(argv if first.preset is not None or first.config is not None else [*argv, "--preset", "phase"])
+    found = parse(DesignArguments, "design", argv, DesignArguments(options=base))
+    return dataclasses.replace(found, options=_renamed(found.options, base))
+
+
 def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path | None]:
     """Arguments with the resolved experiment, and the folder to write or finish if one is named. Raises `ConfigError`."""
     first = _first_words(argv)
@@ -260,6 +341,7 @@ def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path | None]:
         raise ConfigError(f"--for {found.minutes:g}: must be above 0; give minutes, or leave it out")
     if found.resume is not None and found.out is not None:
         raise ConfigError(f"--resume {found.resume} and --out {found.out}: give one of them")
+    found = dataclasses.replace(found, options=_with_own(found.options, found.algorithm))
     if found.resume is not None and found.options != base:
         raise ConfigError(f"--resume {found.resume}: its experiment was another; must be the same; give no options, or "
                           "start anew in another folder")
@@ -284,7 +366,7 @@ def sweep_arguments(argv: list[str]) -> tuple[SweepArguments | TrainingsArgument
         raise ConfigError(f"--chunk {found.chunk}: must be at least 1; leave it out to have it chosen by memory")
     if found.chunk is not None and trained:
         raise ConfigError(f"--chunk {found.chunk}: trainings are not cut into chunks; leave it out")
-    options: Config | Experiment = found.options
+    options: Config | Experiment = _with_own(found.options, found.algorithm)
     if found.extend is None:
         options = _renamed(options, base)
     if known is not None and not found.axis and not found.zip:
@@ -324,7 +406,7 @@ def parse(kind: type[T], command: str, argv: list[str], default: T | None = None
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(kind, args=argv, prog=f"lrtheory {command}", config=(tyro.conf.HelptextFromCommentsOff,),
-                            description=about, **options)
+                            description=about, registry=REGISTRY, **options)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -372,6 +454,11 @@ def _any_base(argv: list[str]) -> Config | Experiment:
         with contextlib.suppress(OSError, ValueError):
             return read_config(first.config, kind_in(read_text(Path(first.config))).config)
     return _base(argv)
+
+
+def _with_own(options: Any, texts: tuple[str, ...]) -> Any:
+    """Options with algorithms of one's own, in words, beside those that they name. Raises `ConfigError`."""
+    return options.replace(algorithms=(*options.algorithms, *map(Algorithm.from_text, texts))) if texts else options
 
 
 def _renamed(options: Any, base: Any) -> Any:

@@ -31,6 +31,8 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory run --preset mitigation    presets: quick (default), full, literal, mitigation, phase
   lrtheory run --config FOLDER/config.json    a run again, bit for bit on the same machine
 
+  lrtheory run --algorithm 'mine: warmup 20 to 0.02, hold until loss 0.21, cosine 100 to 2e-6'
+
   lrtheory sweep --axis 'eta_ratio=geomspace(1e-5,1,12)' --axis r=0.02,0.03 --seeds 64
   lrtheory sweep --preset phase       the phase diagram: 78 points, 32 seeds, two algorithms
   lrtheory sweep --preset mini --axis training.eta1=0.5,0.7 --data-dir FOLDER    likewise of the CNN below
@@ -42,6 +44,9 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory verify --only order error
   lrtheory verify --setting conv      the same outside the theorems' setting: conv, minibatch
 
+  lrtheory design                     the schedule that ends best within a budget, and what networks say of it
+  lrtheory design --family wsd --iterations 20000 --objective test_loss
+
   lrtheory cifar --data-dir FOLDER    the same order in a CNN on patched CIFAR-10, 8 minutes on two cores
   lrtheory cifar --preset paper --download    WideResNet-16-10 as published, on a GPU or TPU
   lrtheory cifar --resume FOLDER      go on from the checkpoints of an interrupted one
@@ -51,7 +56,7 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory export FOLDER --to runs.csv
 
   lrtheory run --help                 the options that most runs need, and --help-all for every one; likewise cifar;
-                                      sweep, verify, plot, export: --help
+                                      sweep, verify, design, plot, export: --help
   lrtheory completion bash            a script for tab completion: bash, zsh or fish
   lrtheory --version                  versions, devices, precision
 """
@@ -72,8 +77,8 @@ def _called(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    commands = {"run": run, "sweep": sweep, "verify": verify, "cifar": cifar, "plot": plot, "export": export,
-                "completion": completion, "--version": version}
+    commands = {"run": run, "sweep": sweep, "verify": verify, "design": design, "cifar": cifar, "plot": plot,
+                "export": export, "completion": completion, "--version": version}
     command, name = commands.get(argv[0]), argv[0]
     if command is None:
         known = ", ".join(list(commands)[:-1])
@@ -123,6 +128,8 @@ def run(argv: list[str]) -> int:
     files.prepare_folder(folder, config)
     console = terminal.console()
     console.print(report.run_opening(config))
+    for caution in config.cautions:
+        console.print(f"note: {caution}", soft_wrap=True)
     with progress.RunDisplay(console, config) as show:
         show.tell("compiling ...")
         found = runs.run(config, progress=show.progress)
@@ -194,6 +201,8 @@ def sweep(argv: list[str]) -> int:
     devices.require_working()
     console = terminal.console(quiet=not first)
     console.print(report.sweep_opening(grid), soft_wrap=True)
+    for caution in () if trained else grid.config.cautions:
+        console.print(f"note: {caution}", soft_wrap=True)
     if asked.dry_run and trained:
         return 0
     if asked.dry_run:
@@ -271,6 +280,36 @@ def verify(argv: list[str]) -> int:
     console.print(report.verify_closing(found))
     console.print(f"{found['seconds']:.0f} s. Written to {folder}: verify.json, report.md, figures/", soft_wrap=True)
     return 1 if judging.broken(found) else 0
+
+
+def design(argv: list[str]) -> int:
+    """`lrtheory design`: search, judge, print the table, write the folder."""
+    from lrtheory import devices, files
+    from lrtheory.cli import arguments, report
+    from lrtheory.optimal import design as designing
+
+    devices.use_all_cores()
+    asked = arguments.design_arguments(argv)
+    config = asked.options.check()
+    devices.require_working()
+    if asked.out is not None:
+        files.require_free(asked.out)
+    console = terminal.console(120)
+    started = time.perf_counter()
+    found = designing.design(config, asked.family, time=asked.time, iterations=asked.iterations, peak=asked.peak,
+                             objective=asked.objective, competitors=asked.competitors, seeds=asked.judges,
+                             tell=lambda text: console.print(text, soft_wrap=True))
+    folder = asked.out or arguments.dated_folder(f"{config.name}-design")
+    files.prepare_folder(folder, config)
+    saved = _kept(lambda: found.save(folder))
+    console.print(report.design_closing(found))
+    if saved is not None:
+        raise saved
+    drawn = _drawn(lambda: import_module("lrtheory.style").save_figures(
+        {"design": lambda: import_module("lrtheory.optimal.figures").figure(found)}, folder / "figures"), console.print)
+    console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: config.json, design.json"
+                  + (", figures/" if drawn else ""), soft_wrap=True)
+    return 0
 
 
 def cifar(argv: list[str]) -> int:

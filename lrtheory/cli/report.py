@@ -16,6 +16,7 @@ from rich.table import Table
 
 from lrtheory.algorithm import names_of
 from lrtheory.labelled import finite
+from lrtheory.optimal.design import Design
 from lrtheory.predictions import PREDICTIONS, words
 from lrtheory.predictions.verify import broken
 from lrtheory.progress import spoken
@@ -25,6 +26,7 @@ from lrtheory.sweeps.plan import Plan, chunks, result_bytes
 from lrtheory.theory.config import Config
 from lrtheory.theory.timescales import p_time, q_time
 from lrtheory.vision.config import Experiment
+from lrtheory.wording import words_of
 
 CIFAR_ROWS = (("train_accuracy", "training accuracy"), ("accuracy_clean", "clean images"),
               ("accuracy_mixed", "drawn as in training"),
@@ -88,6 +90,29 @@ def _remarks(summary: dict[str, Any], remedy: str) -> list[str]:
     lines = [f"NO  diverged: {name}, seeds {', '.join(map(str, entry['diverged_seeds']))}; left out of every mean. {remedy}"
              for name, entry in summary["algorithms"].items() if entry["diverged_seeds"]]
     return lines + (["Note: " + summary["note"]] if summary["note"] else [])
+
+
+def design_closing(found: Design) -> Group:
+    """A row a family: its best numbers, what they end with, predicted and measured; what the optimum is, in words."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title=f"{found.objective} within {found.budget}",
+                  title_justify="left")
+    for name in ("family", "best numbers", "searched", "predicted", "with neurons", "agree"):
+        table.add_column(name, justify="left" if name in ("family", "best numbers") else "right")
+    tree = found.tree["families"]
+    for best in sorted((found.best, *found.competitors), key=lambda b: tree[b.family.name].get("predicted", {}).get(
+            "mean", b.value)):
+        row = tree[best.family.name]
+        judged = ["-", "-"]
+        if "agrees" in row:
+            judged = [f"{row[k]['mean']:.4g} ± {row[k]['sem']:.1g}" for k in ("predicted", "measured")]
+        numbers = ", ".join(f"{name} {value:.3g}" + ("*" if name in best.at_bounds else "")
+                            for name, value in best.numbers.items())
+        table.add_row(best.family.name, numbers, f"{best.value:.3g}", *judged,
+                      {True: "yes", False: "no", None: "-"}[row.get("agrees")])
+    said = [f"best of {found.best.family.name}: {words_of(found.best.schedule)}"]
+    if any(b.at_bounds for b in (found.best, *found.competitors)):
+        said.append("*: at an end of its bounds")
+    return Group(table, *said)
 
 
 def cifar_opening(config: Experiment, parameters: int, source: str) -> str:

@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lrtheory.algorithm import Algorithm
 from lrtheory.custom import simulate
 from lrtheory.custom.simulate import Numbers, Task
-from lrtheory.devices import RUNS, free_memory, run_mesh
+from lrtheory.devices import ONCE, RUNS, compiler_options, free_memory, run_mesh
 from lrtheory.spec import ConfigError
 from lrtheory.stacking import peak_bytes, pieces, places
 
@@ -84,7 +84,7 @@ def compile_runs(task: Task, numbers: Numbers, algorithms: Algorithm, seeds: int
             x.shape, x.dtype, sharding=NamedSharding(mesh, spec)), part)
             for part, spec in zip(begun.out_info, (SEEDS, RUNS_OF_SEEDS), strict=True))
         followed = follow.trace(*known, setting, run, abstract(pieces(marks)[0], EVERYWHERE))
-        compiled = begun.lower().compile(), followed.lower().compile()
+        compiled = begun.lower().compile(compiler_options(mesh, ONCE)), followed.lower().compile()
     shared_memory = mesh.devices.flat[0].platform == "cpu"
     memory = max(map(peak_bytes, compiled)) * (mesh.size if shared_memory else 1)
     return Program(seeds, mesh, *compiled, memory, time.perf_counter() - started)

@@ -176,7 +176,8 @@ def _check_functions(task: Task, numbers: Numbers) -> None:
     paired = isinstance(data, tuple) and len(data) >= 2
     require(paired, "data", type(data).__name__, "(x, y, ...), a tuple",
             "x is what the model reads, y what the loss compares with")
-    n = jax.tree.leaves(data[1])[0].shape[:1]
+    examples: Any = data
+    n = jax.tree.leaves(examples[1])[0].shape[:1]
     wrong = [x.dtype.name for x in jax.tree.leaves(params) if not jnp.issubdtype(x.dtype, jnp.inexact)]
     require(not wrong, "params", ", ".join(wrong), "arrays of real numbers", "all are trained; close over the others")
     out = jax.eval_shape(lambda p, d: task.loss(task.model.apply(p, d[0]), d[1]), params, data)

@@ -72,6 +72,6 @@ PREDICTION = Prediction(
     "Without injected noise both algorithms take S's order; with the large rate's noise per unit of time S takes L-S's. The "
     "large rate stays below the edge of stability, and L-S with noise, which errs less, ends sharper than without.",
     needs, judge, draw, needs_gap=True,
-    fails="no gap to explain; noise-free L-S that keeps its error; one that differs from S; noise that does not help S; either "
+    fails="no gap to explain; noise-free L-S that keeps its error; one that differs from S; noise without help; either "
           "in the other order; a large rate at the edge of stability; a flatter L-S.")
 """The claim and its source."""

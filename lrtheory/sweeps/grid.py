@@ -220,6 +220,9 @@ def make_grid(config: Any, axes: Mapping[str | tuple[str, ...], Sequence[Any] | 
         made.append(Axis(fields, tuple(tuple(_value(config, f, v) for f, v in zip(fields, row, strict=True))
                                        for row in rows)))
     fields = [f for axis in made for f in axis.fields]
+    if "training.average_time" in fields and config.training.average_time is None:
+        raise ConfigError("--axis average_time: must be set in the configuration, too, for it changes what is measured; set "
+                          "training.average_time")
     for f in fields:
         if fields.count(f) > 1:
             raise ConfigError(f"--axis {f}: named twice; must be on one axis; leave one out")

@@ -116,6 +116,8 @@ class Config:
         """Raise `ConfigError` for what the infinite-width engine cannot do."""
         require(self.problem.r < 1, "problem.r", self.problem.r, "below 1 for the infinite engine",
                 "z + zeta and z - zeta are taken to lie less than 90 degrees apart")
+        require(self.training.average_time is None, "training.average_time", self.training.average_time,
+                "None for the infinite engine", "it has no weights to average")
         resolved = 200 * self.network.shortest_lag
         require(self.problem.r**2 >= resolved, "problem.r", self.problem.r,
                 f"at least {math.sqrt(resolved):.3g} = (200 network.shortest_lag)^(1/2)", "lower network.shortest_lag")
@@ -135,6 +137,7 @@ class Config:
         training, network = self.training, self.network
         return self.replace(engine="infinite", records=min(self.records, 60), **{
             "training.tolerance": training.tolerance or Training().tolerance, "training.batch_size": None,
+            "training.average_time": None,
             "training.step_time": max(training.step_time, training.eta1),
             "network.shortest_lag": min(network.shortest_lag, self.problem.r**2 / 1000)})
 

@@ -148,6 +148,7 @@ def refreshed_steps(rates: np.ndarray, variance: Array, rate: Array, count: Arra
     log_a = noise.log_decay(rate, weight_decay)
     slowing = rates * ticks / count - log_a  # -log q
     slowing = jnp.maximum(slowing, float(jnp.finfo(slowing.dtype).tiny) ** 0.75)  # nothing decays: gain is K eta
-    gain = rate * jnp.exp(-log_a) * -jnp.expm1(-count * slowing) / jnp.expm1(slowing)
+    most = 0.49 * math.log(float(jnp.finfo(slowing.dtype).max))  # beyond it the gain is 0 in any sum
+    gain = rate * jnp.exp(-log_a) * -jnp.expm1(-count * slowing) / jnp.expm1(jnp.minimum(slowing, most))
     keep = jnp.exp(-count * slowing)
     return Decay(keep, gain), noise.variance(variance, move)

@@ -60,6 +60,11 @@ def test_errors(config: Config, test: Data, readout: Readout) -> dict[str, Array
     The error on Q is in closed form; its loss takes alpha from the test points and each direction with its probability. An
     output of exactly 0, or not a number, counts as an error. Theorems 3.4 and 3.5 speak of both errors and losses.
     """
+    return errors(config, test, readout)
+
+
+def errors(config: Config, test: Data, readout: Readout, blur: float = 0.0) -> dict[str, Array]:
+    """`test_errors`; with `blur` above 0 (in units of the output) each is sigma(-margin/blur), which has a derivative."""
     problem = config.problem
 
     def margin(p: float, q: float) -> Array:
@@ -70,8 +75,13 @@ def test_errors(config: Config, test: Data, readout: Readout) -> dict[str, Array
 
     margins = {"p": test.y * readout.f1} | {name: margin(*halves) for name, halves in
                                            zip(problem.group_names, problem.halves, strict=True) if name not in ("p", "q")}
-    errors = {"q": q_test_error(readout.g)} | {name: jnp.mean((~(m > 0)).astype(m.dtype)) for name, m in margins.items()}
     signed = readout.g * jnp.array([1.0, -1.0, -1.0])  # z is of class +1
+
+    def wrong(m: Array) -> Array:
+        return jnp.mean(jax.nn.sigmoid(-m / blur) if blur else (~(m > 0)).astype(m.dtype), -1)
+
+    on_directions = jnp.sum(wrong(test.alpha[None] * signed[:, None]) * jnp.array([0.5, 0.25, 0.25]))
+    wrongs = {"q": on_directions if blur else q_test_error(readout.g)} | {name: wrong(m) for name, m in margins.items()}
     on_q = jnp.mean(jax.nn.softplus(-test.alpha[None] * signed[:, None]), -1)
     found = {"q": jnp.sum(on_q * jnp.array([0.5, 0.25, 0.25]))} | {
         name: jnp.mean(jax.nn.softplus(-m)) for name, m in margins.items()}
@@ -79,8 +89,8 @@ def test_errors(config: Config, test: Data, readout: Readout) -> dict[str, Array
     def overall(each: dict[str, Array]) -> Array:
         return jnp.asarray(sum(share * each[name] for name, share in zip(problem.group_names, problem.shares, strict=True)))
 
-    return {f"{what}_{name}": each[name] for what, each in (("test_error", errors), ("test_loss", found))
-            for name in problem.group_names} | {"test_error": overall(errors), "test_loss": overall(found)}
+    return {f"{what}_{name}": each[name] for what, each in (("test_error", wrongs), ("test_loss", found))
+            for name in problem.group_names} | {"test_error": overall(wrongs), "test_loss": overall(found)}
 
 
 def measurements(config: Config, data: Data, test: Data, f: Array, readout: Readout,
@@ -96,6 +106,17 @@ def measurements(config: Config, data: Data, test: Data, f: Array, readout: Read
     for name, pair in diagnostics._asdict().items():
         taken[f"{name}_w"], taken[f"{name}_v"] = pair
     return taken
+
+
+AVERAGED = ("test_error_p", "test_error_q", "test_error", "test_loss", "contrast", "train_loss")
+"""What is measured of the averaged network, too, as averaged_NAME."""
+
+
+def averages(config: Config, data: Data, test: Data, f: Array, readout: Readout) -> dict[str, Array]:
+    """The measurements `AVERAGED` of the network of averaged weights, as scalars by name."""
+    found = errors(config, test, readout) | {"contrast": contrast(readout.g),
+                                             "train_loss": losses(config.problem, data, f).total}
+    return {f"averaged_{name}": found[name] for name in AVERAGED}
 
 
 def described(problem: Problem) -> dict[str, tuple[str, str]]:
@@ -136,6 +157,8 @@ def described(problem: Problem) -> dict[str, tuple[str, str]]:
                                  "nan at infinite width") for h in "wv"},
         "sharpness": ("1/(sum of rates)", "largest eigenvalue of the Hessian of the training loss, given the gates"),
         "rate_sharpness": ("1", "learning rate times sharpness; above 2 an iteration overshoots"),
+        **{f"averaged_{name}": ("nat" if "loss" in name else "1", f"{name.replace('_', ' ')} of the network of weights "
+                                "averaged over training.average_time, where that is set") for name in AVERAGED},
         **{f"time_{g}_half": ("sum of rates", f"first time the loss on the {label} group is at most (log 2)/2; "
                               "inf: never") for g, label in groups.items()},
         "annealed_at": ("sum of rates", "time of annealing, of the rate or of the activation noise; inf: never"),

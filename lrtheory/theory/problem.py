@@ -22,6 +22,7 @@ from lrtheory.spec import (
     require_count,
     require_nonnegative,
     require_positive,
+    shown,
     spec,
     static,
     swept,
@@ -56,6 +57,32 @@ class Group:
     """sign: whether x1 tells the truth; size: what x1 is multiplied by; 0: no x1"""
     q: float = static(default=1.0)
     """the same for x2"""
+
+    @classmethod
+    def from_text(cls, text: str) -> "Group":
+        """A group from words: "NAME: share SHARE, p P, q Q", of which p and q may be left out. Raises `ConfigError`.
+
+        >>> Group.from_text("contradiction: share 0.05, q -1")
+        Group(name='contradiction', share=0.05, p=1.0, q=-1.0)
+        """
+        name, _, rest = text.partition(":")
+        found: dict[str, float] = {}
+        for part in rest.split(","):
+            word, _, number = part.strip().partition(" ")
+            try:
+                require(word in ("share", "p", "q") and word not in found, "group", repr(text), "", "")
+                found[word] = float(number)
+            except ValueError:  # ConfigError is one
+                found = {}
+                break
+        if "share" not in found:
+            raise ConfigError(f"group {shown(text)!r}: must be 'NAME: share SHARE, p P, q Q', such as 'contradiction: share "
+                              "0.05, q -1'; correct it")
+        return cls(name=name.strip(), **found)
+
+    def in_words(self) -> str:
+        """The words that `from_text` reads."""
+        return f"{self.name}: share {self.share:g}, p {self.p:g}, q {self.q:g}"
 
 
 @spec

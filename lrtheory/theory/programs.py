@@ -23,7 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lrtheory import stacking
 from lrtheory.algorithm import Algorithm, names_of, packed, stacked
-from lrtheory.devices import RUNS, compiler_options, free_memory, require_working, run_mesh
+from lrtheory.devices import ONCE, RUNS, compiler_options, free_memory, require_working, run_mesh
 from lrtheory.schedule import constant
 from lrtheory.spec import ConfigError
 from lrtheory.stacking import peak_bytes, places
@@ -38,9 +38,6 @@ Progress = Callable[[int, int, Measured], None]
 QUICKLY = {"xla_cpu_use_fusion_emitters": False}
 """CPU compiler options with which a program of many small operations compiles in two thirds of the time. The infinite-width
 engine runs no slower with them; engines with neurons do, by 1.3 to 1.6 times, and do without."""
-ONCE = {"xla_backend_optimization_level": 2}
-"""CPU compiler options of what runs once: drawing compiles in half the time, to the same numbers (tested): to the bit with
-jaxlib 0.10, up to the last digit with 0.12."""
 KEPT = 32
 """Programs that a process keeps, about 30 MB each; the one that was not used for longest makes room."""
 

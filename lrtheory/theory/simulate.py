@@ -19,7 +19,7 @@ from lrtheory.stages import StageState, Sum
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines import ENGINES
 from lrtheory.theory.engines.base import Perturbation
-from lrtheory.theory.measure import floor, loss_gradient, losses, measurements
+from lrtheory.theory.measure import averages, floor, loss_gradient, losses, measurements
 from lrtheory.theory.problem import Data, sample, sample_test
 from lrtheory.theory.sharpness import sharpness
 
@@ -45,6 +45,7 @@ class Run(NamedTuple):
     """What moves over a run; times are sums of rates, inf while something has not happened."""
 
     network: Any  # the engine's state
+    average: Any  # the same with weights averaged over time; None: not followed
     rate: StageState
     activation_noise: StageState
     injected_noise: StageState
@@ -78,7 +79,8 @@ def begin(config: Config, algorithm: Algorithm, seed: Array) -> tuple[Setting, R
     zero = jnp.zeros(())
     never = jnp.full((), jnp.inf)
     rate, activation_noise, injected_noise = (schedule.init() for schedule in algorithm.schedules)
-    run = Run(network=network, rate=rate, activation_noise=activation_noise, injected_noise=injected_noise,
+    average = None if config.training.average_time is None else jax.tree.map(jnp.copy, network)
+    run = Run(network=network, average=average, rate=rate, activation_noise=activation_noise, injected_noise=injected_noise,
               time=Sum(zero, zero), iterations=Sum(zero, zero), steps=jnp.array(0),
               stride=jnp.asarray(config.training.step_time, zero.dtype), noise_variance=jnp.ones(()),
               half_times=jnp.full(len(config.problem.group_names), jnp.inf), annealed_at=never,
@@ -150,22 +152,29 @@ def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, r
 
     count = noise.micro_step_count(eta, training.step_time)
     move = noise.micro_steps(eta, count, training.weight_decay, tau_xi)
-    count = jnp.where(going, count, 0.0)
+    count = jnp.where(going & (eta > 0), count, 0.0)
     move = noise.Move(*(jnp.where(going, m, 0.0) for m in move))  # a finished run is frozen
     normals = engine.draw(key_noise, run.network)
+    network = engine.advance(config, setting.inputs, run.network, pullback(df), move, normals)
+    average = run.average
+    if training.average_time is not None:  # of the weights after each step, over the time that it covers
+        weight = -jnp.expm1(-count * eta / training.average_time)
+        average = jax.tree.map(lambda old, new: old + weight * (new - old), average, network)
     return run._replace(
-        network=engine.advance(config, setting.inputs, run.network, pullback(df), move, normals),
+        network=network, average=average,
         time=run.time.add(count * eta), iterations=run.iterations.add(count), steps=run.steps + going,
         noise_variance=noise.variance(run.noise_variance, move))
 
 
-def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, run: Run) -> Run:
+def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, run: Run, *, whole: bool = True) -> Run:
     """Leaps of as many iterations as the tolerance allows, up to the time `end`.
 
     A leap ends where the clock ends a stage, and has the rate and the noises in the middle of its whole and of its halves,
     so that its error sees them move. One whose error is above `training.tolerance` is tried again, shorter; so is one in
     which something happens (a loss ends a stage or reaches a mark), until it is no longer than `training.step_time`: events
-    are as finely resolved as by fixed steps. K = 1 is always taken, for it is the algorithm itself.
+    are as finely resolved as by fixed steps. K = 1 is always taken, for it is the algorithm itself. Not `whole`: K need not
+    be a whole number, so that every leap ends where it is meant to and what comes of it can be differentiated in the
+    numbers of the schedules (forward mode; the lengths of the leaps count as given).
     """
     engine, training, data = ENGINES[config.engine], config.training, setting.data
     assert engine.leap is not None, "check() admits a tolerance only for engines that can leap"
@@ -187,13 +196,18 @@ def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, 
     def unfinished(now: Now) -> Array:
         rounding = 4 * jnp.finfo(end.dtype).eps * end
         moves = algorithm.rate.value(now.run.rate, now.run.time.value + to_stage_end(now.run) / 2) > 0
-        return now.going & moves & (remaining(now.run) > jnp.maximum(0.5 * now.eta, rounding))
+        least = jnp.maximum(0.5 * now.eta, rounding) if whole else rounding
+        return now.going & moves & (remaining(now.run) > least)
 
     def try_leap(now: Now) -> Now:
         run, time, within = now.run, now.run.time.value, to_stage_end(now.run)
         eta = levels(config, algorithm, run, time + noise.ahead(now.eta, jnp.minimum(run.stride, within))).eta
-        left = jnp.maximum(jnp.round(within / eta), 1.0)
-        count = jnp.clip(jnp.round(run.stride / eta), 1.0, left)
+        if whole:
+            left = jnp.maximum(jnp.round(within / eta), 1.0)
+            count = jnp.clip(jnp.round(run.stride / eta), 1.0, left)
+        else:
+            left = within / eta
+            count = jnp.minimum(jnp.maximum(run.stride / eta, 1.0), left)
         took = count * eta
         middles = [noise.ahead(now.eta, took), *(k * took / 2 + noise.ahead(now.eta, took / 2) for k in (0, 1))]
         parts = Levels(*(jnp.stack(each) for each in zip(
@@ -213,7 +227,7 @@ def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, 
         # A leap cut short by the end says nothing against a longer one.
         stride = jnp.where(good & (count >= left), jnp.maximum(run.stride, factor * took), factor * took)
         chosen = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, now)
-        return chosen._replace(run=chosen.run._replace(steps=run.steps + 1, stride=stride))
+        return chosen._replace(run=chosen.run._replace(steps=run.steps + 1, stride=jax.lax.stop_gradient(stride)))
 
     return jax.lax.while_loop(unfinished, try_leap, seen(run)).run
 
@@ -227,7 +241,12 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run, be
     readout = engine.read(config, setting.inputs, run.network, setting.test)
     diagnostics = engine.diagnose(config, setting.inputs, run.network, before.network)
     sharp = sharpness(setting.data.y, f, lambda v: engine.tangent(config, setting.inputs, run.network, v))
-    return measurements(config, setting.data, setting.test, f, readout, diagnostics) | {
+    averaged: dict[str, Array] = {}
+    if run.average is not None:
+        f_mean, _ = engine.forward(config, setting.inputs, run.average, None)
+        mean_readout = engine.read(config, setting.inputs, run.average, setting.test)
+        averaged = averages(config, setting.data, setting.test, f_mean, mean_readout)
+    return measurements(config, setting.data, setting.test, f, readout, diagnostics) | averaged | {
         "time": run.time.value, "iterations": run.iterations.value, "steps": run.steps,
         "learning_rate": now.eta, "activation_noise": now.activation,
         "injected_noise": algorithm.schedules[2].value(run.injected_noise, run.time.value),

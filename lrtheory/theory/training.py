@@ -69,6 +69,8 @@ class Training:
     and step_time only places the records and resolves events; 0: fixed steps of step_time, as the other engines take them"""
     steps: int = static(default=24_000)
     """number of steps of step_time; K times as many iterations"""
+    average_time: float | None = swept(default=None)
+    """time constant of an exponential moving average of the weights, measured as averaged_...; None: no average"""
     batch_size: int | None = static(default=None)
     """examples in the gradient of a step, drawn without replacement; None: all of them, as in the paper"""
 
@@ -138,6 +140,8 @@ class Training:
         require_count("training.steps", self.steps, 1, "give the number of steps")
         if self.activation_noise_form is not None:
             require_choice("training.activation_noise_form", self.activation_noise_form, get_args(ActivationNoise))
+        if self.average_time is not None:
+            require_positive("training.average_time", self.average_time)
         if self.batch_size is not None:
             require(1 <= self.batch_size <= n_train, "training.batch_size", self.batch_size,
                     f"between 1 and N = {n_train}", "or None for the full batch")

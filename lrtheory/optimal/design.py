@@ -1,0 +1,191 @@
+"""The best schedule within a budget, its competitors at their own best numbers, and what networks say of them.
+
+Lives here: `design`, its result and its file. Lives elsewhere: the search (search), drawing (figures), printing (cli).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from lrtheory import files
+from lrtheory.algorithm import Algorithm
+from lrtheory.devices import require_working
+from lrtheory.intervals import student
+from lrtheory.optimal.families import FAMILIES, Budget, Family
+from lrtheory.optimal.outcomes import OBJECTIVES, Outcomes
+from lrtheory.optimal.search import Best, around, search
+from lrtheory.provenance import environment
+from lrtheory.schedule import constant
+from lrtheory.spec import ConfigError, choose, require_choice, require_count
+from lrtheory.theory.config import Config
+from lrtheory.theory.runs import predict, run
+from lrtheory.theory.timescales import p_time, q_time, stability_bound
+from lrtheory.wording import words_of
+
+COMPETITORS = ("constant", "drop", "linear", "cosine", "geometric", "wsd")
+"""Families that a design is compared with."""
+SEARCHED, FRESH = 2, 10_000
+"""Seeds whose data are searched, and how far beyond them the first fresh one lies."""
+LEVEL = 0.95
+"""Confidence level of the intervals over fresh seeds."""
+STABLE = 0.9
+"""The peak rate, unless it is said, over the stability bound."""
+
+
+class Judged(NamedTuple):
+    """A family's best schedule on fresh seeds: predicted at infinite width, and measured with neurons."""
+
+    predicted: np.ndarray  # (seeds,) the objective at the end
+    measured: np.ndarray  # (seeds,)
+    contrast: float  # that was predicted, mean: far below 0 where Q is told apart
+    iterations: float  # that were taken, mean
+
+    @property
+    def difference(self) -> dict[str, float]:
+        """Measured less predicted, paired over seeds: mean and Student's interval."""
+        found = student("", self.measured - self.predicted, LEVEL, (0.0, 0.0), "")
+        return {"mean": found.value, "low": found.low, "high": found.high}
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the interval of the difference has 0 in it; equal numbers agree."""
+        found = self.difference
+        return found["mean"] == 0 or found["low"] <= 0 <= found["high"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """What came out of `design`."""
+
+    config: Config
+    """as it was given"""
+    budget: Budget
+    """what a training may cost"""
+    objective: str
+    """what was made least"""
+    best: Best
+    """of the family that was asked for"""
+    competitors: tuple[Best, ...]
+    """of the other families, each at its own best numbers"""
+    curves: dict[str, tuple[np.ndarray, np.ndarray]]
+    """the neighbourhood of the optimum: {number: (values, outcomes)}"""
+    judged: dict[str, Judged]
+    """{family: on fresh seeds}; empty if that was not asked for"""
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """Everything as JSON has it."""
+        def told(best: Best) -> dict[str, Any]:
+            found: dict[str, Any] = {
+                "schedule": words_of(best.schedule), "numbers": best.numbers, "searched": best.value, "time": best.time,
+                "at_bounds": best.at_bounds, "restarts_differ_by": best.spread, "runs_a_seed": best.evaluations}
+            if (judged := self.judged.get(best.family.name)) is not None:
+                found |= {"predicted": estimate(judged.predicted), "measured": estimate(judged.measured),
+                          "difference": judged.difference, "agrees": judged.agrees, "contrast": judged.contrast,
+                          "iterations": judged.iterations}
+            return found
+
+        return {"objective": self.objective, "budget": self.budget._asdict(), "family": self.best.family.name,
+                "families": {b.family.name: told(b) for b in (self.best, *self.competitors)},
+                "neighbourhood": {name: {"values": x.tolist(), self.objective: y.tolist()} for name, (x, y) in
+                                  self.curves.items()},
+                "time_scales": {"T_Q": q_time(self.config.problem), "T_P": p_time(self.config.problem)},
+                "level": LEVEL, "environment": environment()}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write design.json into a folder that `files.prepare_folder` made."""
+        path = Path(folder) / "design.json"
+        files.write_json(path, self.tree)
+        return path
+
+
+def estimate(values: np.ndarray) -> dict[str, float]:
+    """Mean over seeds and its standard error."""
+    return {"mean": float(values.mean()), "sem": float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1
+            else math.nan}
+
+
+def family_of(given: str | Family, peak: float) -> Family:
+    """A family by name, in words, or as it is. Raises `ConfigError`."""
+    if isinstance(given, str):
+        given = Family.from_text(given) if ":" in given else choose(FAMILIES, given, "family")(peak)
+    return given.check(peak)
+
+
+def design(config: Config, family: str | Family = "drop", *, time: float | None = None, iterations: float | None = None,
+           peak: float | None = None, objective: str = "test_error", competitors: Sequence[str] = COMPETITORS,
+           seeds: int = 8, tell: Callable[[str], None] = lambda text: None) -> Design:
+    """The schedule of a family that ends with the least error or loss within a budget. Derived here.
+
+    The infinite-width limit is a deterministic function of a schedule's numbers; it is searched on the data of two seeds,
+    by places spread over the bounds and by derivatives through the leaps. Then each family's best is run on fresh seeds, at
+    infinite width and with neurons.
+
+    Args:
+      config: the problem, the network and the noise; its seeds but the first, and its algorithms, do not matter.
+      family: a name of `optimal.families.FAMILIES`, words with LOW..HIGH for free numbers (`Family.from_text`), or a value.
+      time: the budget in time, the sum of rates; without a budget, the config's own.
+      iterations: the budget in iterations instead.
+      peak: largest rate; None: 0.9 of the stability bound.
+      objective: test_error, test_error_p, test_loss, test_loss_p or train_loss, at the end.
+      competitors: other families by name, each at its own best numbers.
+      seeds: fresh ones for the judgement; 0: none.
+      tell: told what is being done.
+
+    Raises:
+      ConfigError: a budget, bounds or a family that are impossible.
+
+    >>> import lrtheory as lt
+    >>> lt.design(lt.preset("phase"), "drop", time=10.0, iterations=100.0)
+    Traceback (most recent call last):
+    ...
+    lrtheory.spec.ConfigError: time and iterations = 10.0 and 100.0: must be one number and None; give either, time is the \
+sum of rates
+    """
+    config = config.check()
+    require_choice("objective", objective, OBJECTIVES)
+    require_count("seeds", seeds, 0, "2 or more give intervals, 0 leaves the judgement out")
+    bound = stability_bound(config.problem)
+    peak = STABLE * bound if peak is None else peak
+    if time is None and iterations is None:
+        time = config.training.duration
+    budget = Budget(peak, time, iterations).check()
+    if peak >= bound:
+        raise ConfigError(f"--peak {peak:g}: must be below the stability bound 2/lambda_max = {bound:.4g} of this problem; "
+                          "lower it")
+    chosen = family_of(family, peak)
+    others = [family_of(name, peak) for name in competitors if name != chosen.name]
+    require_working()
+    wide = config.replace(algorithms=("S",)).at_infinite_width().replace(**{"training.activation_noise_form": None})
+    outcomes = Outcomes(wide.check(), budget, objective, [config.first_seed + k for k in range(SEARCHED)])
+    best = search(outcomes, chosen, tell)
+    curves = around(outcomes, best)
+    rest = tuple(search(outcomes, other, tell) for other in others)
+    judged = judge(config, (best, *rest), objective, seeds, tell) if seeds else {}
+    return Design(config, budget, objective, best, rest, curves, judged)
+
+
+def judge(config: Config, found: Sequence[Best], objective: str, seeds: int,
+          tell: Callable[[str], None] = lambda text: None) -> dict[str, Judged]:
+    """Schedules on fresh seeds, at infinite width and with the config's own engine; rate 0 once their time is over."""
+    longest = max(best.time for best in found)
+    step = config.training.step_time or config.training.eta1
+    algorithms = tuple(Algorithm(best.schedule.then(constant(0.0)), name=best.family.name) for best in found)
+    trained = config.replace(algorithms=algorithms, seeds=seeds, first_seed=config.first_seed + FRESH, records=8,
+                             n_test=max(config.n_test, 8192), **{"training.steps": math.ceil(1.5 * longest / step) + 10})
+    tell(f"the same on {seeds} fresh seeds, at infinite width ...")
+    theory = predict(trained.replace(**{"training.steps": math.ceil(longest / step) + 10}))
+    tell("... and with neurons")
+    measured = run(trained)
+
+    def end(runs: xr.Dataset, metric: str, name: str) -> np.ndarray:
+        return runs[metric].sel(algorithm=name).isel(record=-1).values
+
+    return {b.family.name: Judged(end(theory, objective, b.family.name), end(measured, objective, b.family.name),
+                                  float(end(theory, "contrast", b.family.name).mean()),
+                                  float(end(measured, "iterations", b.family.name).mean())) for b in found}

@@ -1,0 +1,124 @@
+"""The best schedule: families, budgets, outcomes and their derivatives, the search, the judge."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import vary
+
+import lrtheory as lt
+from lrtheory.cli import main as cli
+from lrtheory.fields import to_json
+from lrtheory.optimal import search as searching
+from lrtheory.optimal.design import Judged, family_of
+from lrtheory.optimal.families import FAMILIES, Budget, Family, mean_inverse
+from lrtheory.optimal.outcomes import Outcomes
+from lrtheory.schedule import Schedule, Stage
+from lrtheory.spec import ConfigError
+from lrtheory.stages import SHAPES
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_iterations_of_a_stage_are_the_integral_of_one_over_the_rate(float64, shape):
+    for start, end in ((0.3, 0.02), (0.02, 0.3), (0.1, 0.1)):
+        end = start if shape == "constant" else end
+        edges = (np.arange(40_000) + 0.5) / 40_000
+        rates = Schedule(stages=(Stage(shape=shape, start=start, end=end, duration=1.0),))(edges)
+        np.testing.assert_allclose(mean_inverse(start, end, shape), np.mean(1 / np.asarray(rates)), rtol=1e-5)
+
+
+def test_a_budget_is_used_up(float64):
+    for name, make in FAMILIES.items():
+        family = make(0.1).check(0.1)
+        schedule = family.schedule([0.6] * len(family.numbers))
+        laid, time = Budget(0.1, iterations=5000.0).check().lay(schedule)
+        clock = (np.arange(400_000) + 0.5) / 400_000 * float(time)
+        np.testing.assert_allclose(float(time) * np.mean(1 / np.asarray(laid(clock))), 5000.0, rtol=2e-3, err_msg=name)
+        laid, time = Budget(0.1, time=30.0).lay(schedule)
+        assert sum(float(s.duration) for s in laid.stages) == pytest.approx(30.0)
+        assert time == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda: Budget(0.1).check(), "must be one number and None"),
+    (lambda: Budget(0.1, 3.0, 4.0).check(), "one number and None"),
+    (lambda: Budget(0.1, time=-3.0).check(), "--time = -3"), (lambda: Budget(0.0, time=3.0).check(), "--peak = 0"),
+    (lambda: Budget(0.1, iterations=0.0).check(), "--iterations = 0"),
+    (lambda: family_of("cubic", 0.1), "family cubic: must be one of"),
+    (lambda: family_of("x: 0.3..0.1 for 1", 0.5), "two finite bounds"),
+    (lambda: family_of("x: 0.1 for 1, 0.2 for 1", 0.5), "LOW..HIGH"),
+    (lambda: family_of("x: 0.1..0.9 for 1, linear 1 to 0.1", 0.5), "up to the peak rate 0.5"),
+    (lambda: family_of("x: 0.1..0.2 until loss 0.3, linear 1 to 0.1", 0.5), "a duration"),
+    (lambda: Family.from_text("0.1..0.2"), "must be 'NAME: STAGES'"),
+    (lambda: lt.design(lt.preset("phase"), peak=1.0, time=3.0), "below the stability bound"),
+    (lambda: lt.design(lt.preset("phase"), objective="accuracy", time=3.0), "objective"),
+])
+def test_impossible_budgets_and_families_are_refused_in_one_line(make, said):
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert said in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_words_make_a_family():
+    family = family_of("mine: 0.001..0.04 for 0.1..0.9, linear 0.2 to 1e-6..1e-3", 0.05)
+    assert [n.log for n in family.numbers] == [True, False, True]
+    schedule = family.schedule([1.0, 0.5, 0.0])
+    assert [float(s.duration) for s in schedule.stages] == pytest.approx([0.5, 0.2])
+    pairs = [tuple(map(float, pair)) for pair in schedule.resolved]
+    assert pairs == [pytest.approx((0.04, 0.04)), pytest.approx((0.04, 1e-6))]
+
+
+def test_the_judge_is_paired_over_seeds():
+    predicted = np.linspace(1e-4, 5e-4, 8)
+    assert Judged(predicted, predicted + np.array([1, -1] * 4) * 1e-5, -5.0, 1.0).agrees
+    assert not Judged(predicted, predicted + 1e-5 * np.linspace(0.9, 1.1, 8), -5.0, 1.0).agrees
+    assert Judged(predicted, predicted, -5.0, 1.0).agrees
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """Of a small problem on one seed."""
+    problem = lt.Problem(d=8, N=40, p0=0.1, q0=0.25, r=0.3, z_norm=2.0, alpha_min=0.2, gamma0=0.3)
+    training = lt.Training(eta1=0.5, eta_ratio=0.1, weight_decay=2e-3, step_time=0.5, steps=60)
+    config = lt.Config(problem=problem, training=training, network=lt.Network(m_w=16, m_v=32), seeds=1, records=6,
+                       n_test=64)
+    return Outcomes(config.check().at_infinite_width(), Budget(0.5, time=30.0), "test_loss", [0])
+
+
+def test_derivatives_through_the_leaps_are_those_of_differences(outcomes):
+    for name, place in (("drop", [0.8, 0.6, 0.7]), ("wsd", [0.9, 0.5, 0.8])):
+        family = FAMILIES[name](0.5)
+        value, slope = outcomes.slope(family, np.array(place))
+        assert value == pytest.approx(float(outcomes.values([(family, np.array(place))])[0]), rel=1e-5)
+        for k in range(3):
+            step = 0.02 * np.eye(3)[k]
+            high, low = outcomes.values([(family, place + step), (family, place - step)])
+            assert slope[k] == pytest.approx((high - low) / 0.04, rel=0.05, abs=2e-4), (name, k)
+
+
+def test_the_search_finds_what_a_grid_finds(outcomes, monkeypatch):
+    family = FAMILIES["constant"](0.5)
+    grid = outcomes.values([(family, np.array([u])) for u in np.linspace(0, 1, 24)])
+    best = searching.search(outcomes, family)
+    assert best.value <= grid.min() * 1.001
+    assert best.schedule.stages[0].duration == pytest.approx(30.0)
+    assert family.numbers[0].low <= best.numbers["rate"] <= 0.5
+
+
+@pytest.mark.slow
+def test_a_design_from_the_shell_writes_what_it_found(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = vary(small, training__steps=60, seeds=1, n_test=64, engine="decoupled").replace(algorithms=("S",))
+    (tmp_path / "config.json").write_text(to_json(config))
+    words = ["design", "--config", "config.json", "--family", "drop", "--time", "30", "--competitors", "constant", "cosine",
+             "--judges", "3", "--out", "found", "--objective", "test_loss"]
+    assert cli.main(words) == 0
+    tree = json.loads((tmp_path / "found/design.json").read_text())
+    assert set(tree["families"]) == {"drop", "constant", "cosine"}
+    drop = tree["families"]["drop"]
+    assert drop["searched"] <= tree["families"]["constant"]["searched"] * 1.01  # a constant is a drop without one
+    assert drop["measured"]["mean"] == pytest.approx(drop["predicted"]["mean"], rel=0.3)
+    assert (tmp_path / "found/figures/design.png").exists()
+    assert "best of drop" in capsys.readouterr().out
+    assert cli.main(words) == 2  # the folder is taken
