@@ -195,7 +195,8 @@ def test_every_other_command_runs(fast):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [
-    ["engines.py", "--steps", "2"], ["train.py", "--steps", "2", "--repeats", "1"], ["sweeps.py", "--runs", "1"], ["infinite.py", "--help"], ["tpu_compile.py", "--help"],
+    ["engines.py", "--steps", "2"], ["train.py", "--steps", "2", "--repeats", "1"],
+    ["sweeps.py", "--runs", "1"], ["infinite.py", "--help"], ["tpu_compile.py", "--help"],
     ["cifar.py", "--preset", "tiny", "--steps", "2", "--at-once", "1"]], ids=lambda words: words[0])
 def test_every_benchmark_runs(words):
     """At its smallest size; the one that compiles for TPUs as far as its help, for their compiler is not installed."""

@@ -148,8 +148,8 @@ def _task(model: Any, data: Any, loss: Any, optimiser: Any, tau_xi: Any, measure
     """What shapes the program and what does not."""
     model = model if isinstance(model, Model) else Model(*model)
     sample = data if callable(data) else None
-    require(sample is not None or (isinstance(data, tuple) and len(data) >= 2), "data", type(data).__name__,
-            "sample(key) -> (x, y, ...), or a tuple (x, y, ...)", "x is what the model reads, y what the loss compares with")
+    if sample is None:
+        _require_pair(data, "sample(key) -> (x, y, ...), or a tuple (x, y, ...)")
     if isinstance(tau_xi, Balanced):
         tau_xi.check()
     noisy = any(a.noisy for a in config.algorithms)
@@ -160,6 +160,12 @@ def _task(model: Any, data: Any, loss: Any, optimiser: Any, tau_xi: Any, measure
                 config.batch_size, config.clock, injects, noisy)
     fixed = None if sample is not None else jax.tree.map(jnp.asarray, data)
     return task, Numbers(config.weight_decay, config.step_time, config.largest_loss, tau_xi, fixed)
+
+
+def _require_pair(data: Any, bound: str) -> None:
+    """Raise `ConfigError` unless data are a tuple of x, y and what else there is."""
+    require(isinstance(data, tuple) and len(data) >= 2, "data", type(data).__name__, bound,
+            "x is what the model reads, y what the loss compares with")
 
 
 def _nothing(params: Any, data: Any) -> dict[str, jax.Array]:
@@ -173,11 +179,8 @@ def _check_functions(task: Task, numbers: Numbers) -> None:
     seed = jax.random.key(0)
     params = jax.eval_shape(task.model.init, seed)
     data: Any = numbers.data if task.sample is None else jax.eval_shape(task.sample, seed)
-    paired = isinstance(data, tuple) and len(data) >= 2
-    require(paired, "data", type(data).__name__, "(x, y, ...), a tuple",
-            "x is what the model reads, y what the loss compares with")
-    examples: Any = data
-    n = jax.tree.leaves(examples[1])[0].shape[:1]
+    _require_pair(data, "(x, y, ...), a tuple")
+    n = jax.tree.leaves(data[1])[0].shape[:1]
     wrong = [x.dtype.name for x in jax.tree.leaves(params) if not jnp.issubdtype(x.dtype, jnp.inexact)]
     require(not wrong, "params", ", ".join(wrong), "arrays of real numbers", "all are trained; close over the others")
     out = jax.eval_shape(lambda p, d: task.loss(task.model.apply(p, d[0]), d[1]), params, data)
