@@ -26,10 +26,11 @@ RUNS = "runs"
 def use_all_cores() -> None:
     """Make every CPU core a JAX device, so that independent runs use all of them; call before any other JAX work.
 
-    Leaves accelerators, and a number of CPU devices that you chose yourself, as they are. Warns where it comes too
-    late: once JAX has started its devices are fixed.
+    Leaves accelerators, and a number of CPU devices that you chose yourself, as they are: by XLA_FLAGS, by
+    JAX_NUM_CPU_DEVICES, or by `jax.config.update("jax_num_cpu_devices", n)`. Warns where it comes too late: once JAX has
+    started its devices are fixed.
     """
-    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "") or "JAX_NUM_CPU_DEVICES" in os.environ:
+    if chosen():
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -38,6 +39,12 @@ def use_all_cores() -> None:
         if jax.default_backend() == "cpu" and jax.local_device_count() < cores:
             warnings.warn(f"JAX has started with {jax.local_device_count()} CPU device(s) on {cores} cores: call "
                           "use_all_cores() before anything else of JAX", stacklevel=2)
+
+
+def chosen() -> bool:
+    """Whether somebody has said how many CPU devices there are: in the environment, or to JAX itself."""
+    said = getattr(jax.config, "jax_num_cpu_devices", -1)  # JAX reads JAX_NUM_CPU_DEVICES as it is imported
+    return said not in (-1, None) or "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
 
 
 def require_working() -> None:

@@ -221,9 +221,14 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
 def convert_text(kind: type, name: str, text: str) -> Any:
     """The value of the field `name` (dotted) of a config of type `kind` that `text` says. Raises `ConfigError`.
 
+    Several values, of a field that has them, stand with blanks between them; none: "none".
+
     >>> from lrtheory import Config
     >>> convert_text(Config, "problem.d", "64"), convert_text(Config, "training.batch_size", "None")
     (64, None)
+    >>> from lrtheory.vision.config import Experiment
+    >>> convert_text(Experiment, "model.widths", "16 32"), convert_text(Experiment, "training.augment", "True")
+    ((16, 32), True)
     """
     owner = kind
     *parts, field = name.split(".")
@@ -235,13 +240,23 @@ def convert_text(kind: type, name: str, text: str) -> Any:
 def value_of(owner: type, field: str, name: str, text: str) -> Any:
     """The value that `text` says of a field of a part, called `name` in messages. Raises `ConfigError`."""
     hint = _hints(owner)[field]
+    if typing.get_origin(hint) is tuple:
+        return tuple(_value(get_args(hint)[0], name, word) for word in ([] if text == "none" else text.split()))
+    return _value(hint, name, text)
+
+
+def _value(hint: Any, name: str, text: str) -> Any:
+    """The value of type `hint` that `text` says. Raises `ConfigError`."""
     kinds = get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     wanted: list[str] = []
     for kind in kinds:
         choices = get_args(kind) if typing.get_origin(kind) is Literal else ()
-        wanted += [repr(c) for c in choices] or [{type(None): "None", int: "a whole number"}.get(kind, "a number")]
+        wanted += [repr(c) for c in choices] or [{type(None): "None", int: "a whole number", bool: "true or false"}.get(
+            kind, "a number")]
         if (kind is type(None) and text == "None") or text in choices:
             return None if text == "None" else text
+        if kind is bool and text.lower() in ("true", "false"):
+            return text.lower() == "true"
         try:
             if kind is float and not math.isnan(number := float(text)):
                 return number

@@ -26,7 +26,7 @@ def names_of(algorithms: Sequence[str]) -> np.ndarray:
 
 def dataset(found: Mapping[str, np.ndarray], meanings: Mapping[str, tuple[str, str]], config: Any, algorithms: Sequence[str],
             coords: Mapping[str, Any], facts: Mapping[str, Any]) -> xr.Dataset:
-    """Measurements {name: (algorithm, seed[, record])} with their labels.
+    """Measurements {name: (algorithm, seed[, record[, ...]])} with their labels.
 
     Args:
       found: the measurements.
@@ -37,10 +37,15 @@ def dataset(found: Mapping[str, np.ndarray], meanings: Mapping[str, tuple[str, s
       facts: attributes beside the config and the environment.
     """
     return xr.Dataset(
-        {name: (RUN_DIMS[: values.ndim], values, dict(zip(("units", "long_name"), meanings[name], strict=True)))
+        {name: (_dims(name, values.ndim), values, dict(zip(("units", "long_name"), meanings[name], strict=True)))
          for name, values in found.items()},
         coords={"algorithm": names_of(algorithms), "seed": config.first_seed + np.arange(config.seeds), **coords},
         attrs={"config": to_json(config)} | environment() | dict(facts))
+
+
+def _dims(name: str, count: int) -> tuple[str, ...]:
+    """Dimensions of a measurement: those of every result and, where it has more, NAME_0, NAME_1, ..."""
+    return (*RUN_DIMS[:count], *(f"{name}_{k}" for k in range(count - len(RUN_DIMS))))
 
 
 def config_of(results: xr.Dataset, kind: type[T]) -> T:

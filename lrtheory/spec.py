@@ -4,13 +4,19 @@ Lives here: the decorator, the two kinds of field, the one exception for bad inp
 Lives elsewhere: every concept itself, beside the functions that use it.
 """
 
+import ast
 import dataclasses
 import functools
+import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform, overload
 
 import jax
+import numpy as np
 
 T = TypeVar("T")
 
@@ -20,11 +26,27 @@ LEAST, MOST = 1e-36, 1e36
 
 
 class ConfigError(ValueError):
-    """Bad input: one line with the value, the bound it breaks and the remedy; no control characters."""
+    """Bad input: one line with the value, the bound it breaks and the remedy; no control characters.
+
+    Arguments are named as options are, `--n-test`: so `in_shell` says them, and `str` in Python's words, `n_test`.
+    """
 
     def __init__(self, message: str) -> None:
         """What to say; whatever is in it, it is one line when said."""
-        super().__init__(one_line(message, 1200))
+        self.in_shell = one_line(message, 1200)
+        super().__init__(in_python(self.in_shell))
+
+
+def in_python(text: str) -> str:
+    """Text in which arguments are named as Python does; commands of the shell, `lrtheory ...`, stay as they are.
+
+    >>> in_python("lower --n-test or --seeds; or lrtheory run --seeds 2")
+    'lower n_test or seeds; or lrtheory run --seeds 2'
+    """
+    commands = r"(\blrtheory (?:run|sweep|verify|cifar|plot|export)\b[^;,`]*)"
+    parts = re.split(commands, text)
+    return "".join(part if k % 2 else re.sub(r"(?<![\w-])--([a-z][a-z0-9-]*)", lambda m: m[1].replace("-", "_"), part)
+                   for k, part in enumerate(parts))
 
 
 def one_line(text: str, most: int) -> str:
@@ -71,7 +93,8 @@ def spec(cls: type[T] | None = None, /, *, kw_only: bool = True) -> Any:
 
     `@spec(kw_only=False)`: fields may be given by position, too.
 
-    Every field is declared by `static` or `swept`; one that is itself a spec has metadata {"static": False}.
+    Every field is declared by `static` or `swept`; one that is itself a spec has metadata {"static": False}. Scalars of
+    NumPy and JAX become Python's where the field is static, for they must be compared; `help` lists the fields' meanings.
 
     >>> import jax
     >>> @spec
@@ -83,13 +106,52 @@ def spec(cls: type[T] | None = None, /, *, kw_only: bool = True) -> Any:
     """
     if cls is None:
         return functools.partial(spec, kw_only=kw_only)  # type: ignore[call-overload]
+
+    def settle(self: Any) -> None:
+        for name, is_static in kinds.items():
+            value = getattr(self, name)
+            if is_static and isinstance(value, (np.generic, jax.Array)) and not np.ndim(value):
+                object.__setattr__(self, name, value.item())
+
+    cls.__post_init__ = settle  # type: ignore[attr-defined]
     cls = dataclasses.dataclass(frozen=True, kw_only=kw_only)(cls)
+    cls.__doc__ = _WithFields(cls.__doc__ or "")  # type: ignore[assignment]
     kinds = {f.name: f.metadata["static"] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     return jax.tree_util.register_dataclass(
         cls,
         data_fields=[name for name, is_static in kinds.items() if not is_static],
         meta_fields=[name for name, is_static in kinds.items() if is_static],
     )
+
+
+class _WithFields:
+    """A class's docstring with what its fields say of themselves below them, read from the source when it is asked for."""
+
+    def __init__(self, text: str) -> None:
+        self.text = inspect.cleandoc(text)
+
+    def __get__(self, _: Any, owner: type) -> str:
+        try:
+            known = meanings(owner)
+        except (OSError, TypeError, SyntaxError):  # no source is at hand
+            return self.text
+        fields = "".join(f"\n    {name}: {text}" for name, text in known.items())
+        return self.text + f"\n\nAttributes:{fields}\n" * bool(fields)
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """{field: what the string below it says, as one line} of a dataclass whose source is at hand."""
+    return _meanings(inspect.getsourcefile(kind) or "").get(kind.__qualname__, {})
+
+
+@functools.cache
+def _meanings(path: str) -> dict[str, dict[str, str]]:
+    """{class: {field: what the string below it says, as one line}} of a source file."""
+    classes = [node for node in ast.parse(Path(path).read_text()).body if isinstance(node, ast.ClassDef)]
+    return {node.name: {field.target.id: " ".join(said.value.value.split()) for field, said in pairwise(node.body)
+                        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+                        and isinstance(said, ast.Expr) and isinstance(said.value, ast.Constant)
+                        and isinstance(said.value.value, str)} for node in classes}
 
 
 def require(holds: bool, name: str, value: Any, bound: str, remedy: str) -> None:

@@ -13,15 +13,16 @@
 # %% [markdown]
 # # Learning order
 #
-# **Shows** what the paper claims, in its own two-layer network: a large rate that is annealed (L-S) learns the noisy pattern P
-# from every example that carries it, and the fine pattern Q only after annealing. The small rate (S) memorises Q first, so that
-# mixed examples stop teaching P, and fits P from the few P-only examples. **Takes** about 2 minutes on two cores.
+# **Shows** what the paper claims, in its own two-layer network, with the numbers that decide it. **Takes** about 2 minutes on two
+# cores. [00](00_the_puzzle) has the idea.
 #
-# Expected before looking, from the time scales (time is the sum of learning rates):
+# After it you can compute when P and Q are learned, read a verdict, and say how long the gap lasts.
 #
-# * P needs T_P, Q needs T_Q = T_P/120. Under S Q comes first; the mixed examples are then right by Q alone and teach P no more.
-# * Under the large rate noise blurs Q's angle within t_blur(eta1) < T_Q, so Q's loss stays at log 2 until annealing.
-# * S ends with the error on P of a classifier fed the P-only examples, L-S with that of one fed all examples that carry P.
+# Three definitions, in units of time (the sum of learning rates):
+#
+# * **T_Q**: time to fit Q under a small rate, 8 pi / ((1 - p0) E[alpha] |z|^2 r); **T_P**: the same for P, of order d.
+# * **t_blur(eta)**: time in which the noise of a rate eta turns gates by the angle r that tells Q's classes apart.
+# * **contrast**: g(z + zeta) + g(z - zeta) - 2 g(z), what the network says to tell Q's classes apart; 0 before, far below 0 after.
 
 # %%
 import os
@@ -36,39 +37,36 @@ for condition in conditions(config.problem, config.training, config.network, ful
     print(f"{condition.name}: {condition.meaning} = {condition.value:.3g}, needs {condition.bound}")
 
 # %% [markdown]
-# Both algorithms from 8 seeds in one compiled program, and what the theory predicts for the same data at infinite width,
-# with nothing fitted (dashed in the figures).
+# ## Predict
+#
+# * T_P = 117 T_Q. Which of the two does S learn first, and what do mixed examples teach it after that?
+# * Under the large rate Q's angle is blurred within 0.19 T_Q. Where is Q's loss until annealing?
+# * With what error on P does each end: of a classifier fed the 26 P-only examples, or of one fed all 192 that carry P?
+#
+# Both algorithms from 8 seeds in one compiled program; and the same data at infinite width, with nothing fitted (dashed).
 
 # %%
 runs = lt.run(config)
 theory = lt.predict(config)
-runs
-
-# %% [markdown]
-# The headline figure: training loss of each group of examples. Bands from the least to the largest seed; thin lines where each
-# seed annealed.
-
-# %%
 order = lt.figures.learning_order(runs, theory)
 if not FAST:
     order.savefig("learning_order.png", dpi=150)
 order
 
-# %% [markdown]
-# Times at which each group's training loss first was half its initial value, and at which L-S annealed:
-
 # %%
 runs[["time_p_half", "time_q_half", "annealed_at"]].to_dataframe().unstack("algorithm")
 
 # %% [markdown]
-# The price of the wrong order: S's error on P rises while it trains, because what P teaches comes from the P-only examples
-# alone, and those are overfitted.
+# ## What happened
+#
+# S halves Q's loss within 7 units of time and P's never; L-S P's at 320 and Q's at its annealing, at 420. The price: S's error on
+# P *rises* while it trains, because what P teaches comes from the P-only examples alone, and those are overfitted.
 
 # %%
 lt.figures.test_error_on_p(runs, theory)
 
 # %% [markdown]
-# What each half says: the outputs on Q's three directions. The contrast is what tells z from z + zeta and z - zeta.
+# What each half says: the outputs on Q's three directions, and the contrast.
 
 # %%
 lt.figures.directions(runs, theory)
@@ -97,3 +95,23 @@ print(f"the same where both first have a training loss of {matched['S']['train_l
 if not FAST:
     assert verdict["learning_order"]["holds"]
     assert ratio["holds"]
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Run S alone with `training.eta_ratio` of 0.1. Its t_blur is 0.19 T_Q times about 10. Which order do you expect?
+#
+#    <details><summary>Solution</summary>
+#
+#    t_blur(eta2) is above T_Q, yet not 300 times it (condition D). Q is halved first in most seeds, but as the contrast grows slowly
+#    mixed examples teach P meanwhile: the error on P is far below S's at 1e-4. Order and price are two thresholds: notebook 03.
+#
+#    </details>
+#
+# 2. Let the run go on ten times as long (`training.steps`), at infinite width (`lt.predict`). What becomes of the gap?
+#
+#    <details><summary>Solution</summary>
+#
+#    lambda t passes 1 and the gap closes: at lambda t = 1.06 S errs 3.6 times as often as L-S, at 2.5 0.9 times.
+#
+#    </details>

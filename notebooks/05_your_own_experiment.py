@@ -15,6 +15,11 @@
 #
 # **Shows** that a new group of examples, a new schedule and a new prediction are a few lines each, and what the theory says of
 # them before they are run. **Takes** about 6 minutes on two cores.
+#
+# After it you can add a group of examples, write a schedule, and have a prediction of yours judged like the theory's own.
+#
+# Three definitions: a **group** is a share of the examples and what each half says of the label; a **schedule** a rate over time; a
+# **claim** the runs it needs and statistics with intervals, each with a region where the claim puts it.
 
 # %%
 import os
@@ -43,7 +48,7 @@ def final(runs, algorithm):
 # A group is a share and what each half says of the label: x1 = |p| P_{sign(p) y}, x2 = |q| Q_{sign(q) y}. Here 5% of the examples
 # contradict themselves: x1 tells the truth, x2 lies.
 #
-# Expected: under S Q is memorised first, and then these examples are wrong by a large margin. Unlike mixed ones they never stop
+# **Predict**: under S Q is memorised first, and then these examples are wrong by a large margin. Unlike mixed ones they never stop
 # teaching P, so S should end with the error it has with 5% more P-only examples in their place. L-S knows P by then, and should
 # hardly notice.
 
@@ -62,12 +67,15 @@ groups.axes[0].set_ylim(0, 2.5)
 groups
 
 # %% [markdown]
+# **What happened**: S's error with 5% of lies is that with as many P-only examples, above or below it by less than the standard
+# errors; L-S hardly notices.
+#
 # ## A new schedule
 #
 # Any staircase over time or by the loss. Must the large rate be the *initial* one? In the paper it is. But what undoes Q is the
 # noise: a large rate in the middle should blur a memorised Q again, give the mixed examples their gradients back, and repair P.
 #
-# Expected: "S, L, S" starts in S's order, reading Q first, and yet ends with the error of L-S. A cosine, which is large for most of
+# **Predict**: "S, L, S" starts in S's order, reading Q first, and yet ends with the error of L-S. A cosine, which is large for most of
 # its time, should do so too. (The line that the figure calls "annealed" is where a schedule leaves its first stage.)
 
 # %%
@@ -95,12 +103,15 @@ repaired
 lt.figures.test_error_on_p(mine, theory)
 
 # %% [markdown]
+# **What happened**: the rate in the middle repairs P: "S, L, S" begins in S's order and ends with an error near that of L-S, and
+# the cosine does as well. So the large rate need not be the first; it must come before the end.
+#
 # ## A new prediction
 #
 # A claim is the runs it needs and statistics with intervals over seeds, each with a region in which the claim puts it: inside it
 # holds, apart it fails, else it is not resolved. `lt.verify` judges it beside the theory's own.
 #
-# Expected: with 24 seeds the ratio to as many P-only examples is resolved within a factor of 2; that to none, 0.7 at infinite width,
+# **Predict**: with 24 seeds the ratio to as many P-only examples is resolved within a factor of 2; that to none, 0.7 at infinite width,
 # is too close to 1 for the interval of 99.5% and comes out as not resolved.
 
 # %%
@@ -126,3 +137,16 @@ claim = lt.predictions.Prediction("contradictions", "examples whose halves contr
 report = lt.verify(config, [claim])
 for row in report["claims"][0]["statistics"]:
     print(f"{row['name']}: {interval(row)}, theory {row['theory']}: {row['verdict']}")
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Let 5% of the examples have a lying x1 and no x2: `lt.Group(name="noisy_p", share=0.05, p=-1.0, q=0.0)`. Who suffers more?
+#
+#    <details><summary>Solution</summary>
+#
+#    S: it learns P from p0 N = 13 honest P-only examples and 6 liars, L-S from 90 that carry P, of which 6 lie.
+#
+#    </details>
+#
+# 2. Exchange the names of the algorithms in your claim. Does it fail? A claim that survives this is none.

@@ -76,7 +76,7 @@ MUTATIONS = [
     Mutation("labelled.py", "/ math.sqrt(values.size)) if", ") if", "test_results.py", "a deviation for a standard error"),
     Mutation("theory/problem.py", "direction = jnp.where(y2 > 0, 0,", "direction = jnp.where(y2 < 0, 0,", "test_problem.py",
              "Q's classes exchanged"),
-    Mutation("theory/problem.py", "+ problem.gamma0)", ")", "test_problem.py", "P without its margin"),
+    Mutation("theory/problem.py", "+ problem.gamma0 / scale)", ")", "test_problem.py", "P without its margin"),
     Mutation("theory/problem.py", "jnp.array([0.5, 0.25, 0.25])", "jnp.array([0.25, 0.25, 0.5])", "test_problem.py",
              "Q's directions weighed wrongly"),
     Mutation("theory/measure.py", "jax.nn.sigmoid(-data.y * f) / f.shape[0]", "jax.nn.sigmoid(-data.y * f)",

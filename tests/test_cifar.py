@@ -77,10 +77,45 @@ def test_both_layouts_and_both_archives_say_the_same(tmp_path, monkeypatch):
             np.testing.assert_array_equal(joined[:, 3, 4, 2], expected[:, 2, 3, 4])  # red, green, blue; rows; columns
             np.testing.assert_array_equal(found.train_classes[:N], trees()["data_batch_1"]["labels"])
     monkeypatch.setenv(cifar.VARIABLE, str(tmp_path / "0"))
-    assert cifar.load().source.endswith("cifar-10-batches-py")
+    assert cifar.load().path.endswith("cifar-10-batches-py")
     (tmp_path / "1").rename(tmp_path / "cache")
     monkeypatch.delenv(cifar.VARIABLE)
-    assert cifar.load().source.endswith("cifar-10-batches-bin")
+    assert cifar.load().source.endswith("cifar-10-batches-bin")  # which has no published checksums
+
+
+def test_folders_and_archives_are_known_by_what_is_in_them(tmp_path, monkeypatch):
+    """Renamed, linked, where one stands, at home, in an archive that is not zipped, with whatever beside them."""
+    files = {n: python(t) for n, t in trees().items()}
+    mine = write(tmp_path / "home", "my images", files) / "my images"
+    (tmp_path / "link").symlink_to(mine)
+    archive = packed(tmp_path / "x.tar.gz", files)
+    for name in ("plain.tar", "kept/cifar-10-python.tar", "odd.name"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(gzip.decompress(archive.read_bytes()))
+    (tmp_path / "kept/other.tar").write_bytes(b"x")
+    monkeypatch.chdir(mine)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for where in (mine, tmp_path / "home", tmp_path / "link", ".", "~", "~/my images", tmp_path / "plain.tar",
+                  tmp_path / "kept", tmp_path / "odd.name"):
+        found = cifar.load(where)
+        assert len(found.train) == 5 * N, where
+        assert Path(found.path).exists()
+        assert Path(found.path).is_absolute()
+    monkeypatch.setenv(cifar.VARIABLE, "~")
+    assert len(cifar.load().test) == N
+
+
+def test_what_is_not_as_published_is_said(tmp_path, monkeypatch):
+    files = {n: python(t) for n, t in trees().items()}
+    published = {n: hashlib.md5(c).hexdigest() for n, c in files.items()}
+    folder = write(tmp_path, "cifar-10-batches-py", files)
+    assert cifar.load(folder).source.endswith("not the published images: data_batch_1, data_batch_2, data_batch_3, "
+                                              "data_batch_4, data_batch_5, test_batch differ by checksum")
+    monkeypatch.setattr(cifar, "PUBLISHED", published)
+    assert cifar.load(folder).source == f"{folder}/cifar-10-batches-py"
+    other = trees()["data_batch_3"] | {"filenames": [b"b.png"] * N}
+    (folder / "cifar-10-batches-py/data_batch_3").write_bytes(python(other))
+    assert cifar.load(folder).source.endswith("; not the published images: data_batch_3 differs by checksum")
 
 
 def test_nothing_found_says_how_to_get_it(tmp_path, monkeypatch):

@@ -60,6 +60,25 @@ def test_help_says_each_default_once_and_in_words(command, capsys):
     assert not re.search(r"\(default[^)]*\)[\s│|]*\(default", options)
 
 
+@pytest.mark.parametrize(("command", "preset", "shown"), [
+    ("run", "phase", ["--problem.z-norm (15.8)", "--training.eta-ratio (0.0001)", "--seeds (32)"]),
+    ("cifar", "paper", ["--training.epochs (60)", "--model.kind (wide-resnet)", "--for"])])
+def test_help_fits_two_screens_and_help_all_has_the_rest(command, preset, shown, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--preset", preset, "--help"])
+    short = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert short.count("\n") <= 72
+    assert max(map(len, short.splitlines())) <= 80
+    assert all(text in short for text in shown)
+    assert "problem:" in short or "patch:" in short
+    with pytest.raises(SystemExit):
+        main([command, "--preset", preset, "--help-all"])
+    whole = capsys.readouterr().out
+    assert all(option in whole for option in re.findall(r"--[\w.-]+", short) if option not in ("--help-all", "--theory"))
+    assert len(re.findall(r"^│ --", whole, re.M)) > len(re.findall(r"^  --", short, re.M)) + 5
+
+
 def test_help_is_immediate():
     """Under half a second, best of five processes: nothing that takes long is imported for it."""
     times = []
@@ -115,7 +134,7 @@ def test_bash_completes_commands_options_and_choices(tmp_path, capsys):
     (["sweep", "--resume", "nowhere"], "nowhere: no sweep to be found there"),
     (["sweep", "--axes", "r=1"], "perhaps you meant --axis"),
     (["plot", "nowhere", "--x", "r", "--y", "test_error_p"], "nowhere: no results.zarr in it"),
-    (["plot", "nowhere", "--x", "r"], "--y"),
+    (["plot", "nowhere", "--x", "r"], "no results.zarr in it"),
     (["export", "nowhere", "--to", "a.csv"], "nowhere: no results.zarr in it"),
     (["completion", "tcsh"], "invalid choice 'tcsh'"),
 ])

@@ -18,7 +18,7 @@ import lrtheory as lt
 from lrtheory import files, keys, labelled
 from lrtheory.cli.main import main
 from lrtheory.spec import ConfigError
-from lrtheory.sweeps import course, plan, store
+from lrtheory.sweeps import course, manifest, plan, store
 from lrtheory.sweeps.grid import make_grid
 from lrtheory.theory.measure import described
 from lrtheory.theory.programs import measured
@@ -62,7 +62,7 @@ def swept(config, tmp_path_factory):
     folder.mkdir()
     grid = make_grid(vary(config, seeds=4), AXES)
     cut = plan.cut_for(grid, 2)
-    store.write_manifest(folder, grid, cut)
+    manifest.write_manifest(folder, grid, cut)
     place = store.Store(folder / files.STORE, grid, cut, grid.config.algorithms)
     place.prepare()
     found = invented(grid.config, grid.shape)
@@ -147,12 +147,12 @@ def test_every_damage_to_a_sweep_is_found(swept, tmp_path, monkeypatch):
     chance, seen = random.Random(2), []
     for part in ("results.zarr", "seals"):
         for file, _ in damages(copy / part, chance):
-            if file.name != store.MANIFEST and chance.random() < 0.02:
+            if file.name != manifest.MANIFEST and chance.random() < 0.02:
                 seen.append(equal_or_refused(copy, runs))
     assert len(seen) > 25
     assert all(seen)
     assert not equal_or_refused(copy, runs)
-    grid, cut = store.read_manifest(copy)
+    grid, cut = manifest.read_manifest(copy)
     place = store.Store(copy / files.STORE, grid, cut, grid.config.algorithms)
     first, second, *_ = plan.chunks(grid, cut, (None, None))
     for array in place.arrays.values():
@@ -169,13 +169,13 @@ def test_every_damage_to_a_sweep_is_found(swept, tmp_path, monkeypatch):
 def test_a_manifest_that_was_changed_is_not_believed(swept, tmp_path, old, new):
     copy = tmp_path / "copy"
     shutil.copytree(swept[0], copy)
-    manifest = copy / store.MANIFEST
-    text = manifest.read_text()
+    file = copy / manifest.MANIFEST
+    text = file.read_text()
     assert old in text
-    manifest.write_text(text.replace(old, new, 1))
-    for call in (lt.load, store.read_manifest):
+    file.write_text(text.replace(old, new, 1))
+    for call in (lt.load, manifest.read_manifest):
         assert "its copy is whole: cp" in refused(call, copy)
-    shutil.copyfile(copy / store.SEALS / store.MANIFEST, manifest)
+    shutil.copyfile(copy / manifest.SEALS / manifest.MANIFEST, file)
     assert not equal_or_refused(copy, swept[1])
 
 
@@ -183,12 +183,12 @@ def test_a_manifest_with_a_digest_of_its_own_is_not_believed_either(swept, tmp_p
     """Its chunks and labels know of which sweep they are."""
     copy = tmp_path / "copy"
     shutil.copytree(swept[0], copy)
-    tree = files.read_sealed(copy / store.MANIFEST)
+    tree = files.read_sealed(copy / manifest.MANIFEST)
     tree["axes"][0]["values"][0] = [0.03]
-    for where in (copy, copy / store.SEALS):
-        files.write_sealed(where / store.MANIFEST, tree)
+    for where in (copy, copy / manifest.SEALS):
+        files.write_sealed(where / manifest.MANIFEST, tree)
     assert "labels are those of another sweep" in refused(lt.load, copy)
-    grid, cut = store.read_manifest(copy)
+    grid, cut = manifest.read_manifest(copy)
     place = store.Store(copy / files.STORE, grid, cut, grid.config.algorithms)
     assert not any(place.holds(c) for c in plan.chunks(grid, cut, (None, None)))
 
@@ -196,7 +196,7 @@ def test_a_manifest_with_a_digest_of_its_own_is_not_believed_either(swept, tmp_p
 def test_other_settings_of_random_numbers_do_not_go_on_with_a_sweep(swept, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(swept[0], copy)
-    grid, _ = store.read_manifest(copy)
+    grid, _ = manifest.read_manifest(copy)
     monkeypatch.setattr(keys, "described", lambda: "dice")
     assert "random numbers: \"threefry2x32" in refused(course._must_be_the_same, copy, grid)
 
@@ -204,15 +204,15 @@ def test_other_settings_of_random_numbers_do_not_go_on_with_a_sweep(swept, tmp_p
 def test_a_sweep_of_an_earlier_version_loads_and_is_not_resumed(swept, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(swept[0], copy)
-    tree = files.read_sealed(copy / store.MANIFEST)
+    tree = files.read_sealed(copy / manifest.MANIFEST)
     del tree["random"]
-    (copy / store.MANIFEST).write_text(json.dumps(tree))
-    shutil.rmtree(copy / store.SEALS)
+    (copy / manifest.MANIFEST).write_text(json.dumps(tree))
+    shutil.rmtree(copy / manifest.SEALS)
     xr.testing.assert_identical(lt.load(copy).load(), swept[1])
-    grid, _ = store.read_manifest(copy)
+    grid, _ = manifest.read_manifest(copy)
     assert "an earlier version wrote it" in refused(course._must_be_the_same, copy, grid)
     tree["config"]["problem"]["r"] = 0.31
-    (copy / store.MANIFEST).write_text(json.dumps(tree))
+    (copy / manifest.MANIFEST).write_text(json.dumps(tree))
     assert "another config than the results" in refused(lt.load, copy)
 
 

@@ -15,7 +15,7 @@ from lrtheory.theory.engines import ENGINES, State
 from lrtheory.theory.engines.base import Perturbation, pre_activation_noise
 from lrtheory.theory.measure import loss_gradient, losses
 from lrtheory.theory.network import apply, initial_weights, pattern_network, second_layer
-from lrtheory.theory.problem import sample, sample_test, x2_of
+from lrtheory.theory.problem import sample, sample_test
 
 pytestmark = pytest.mark.xdist_group("engines")  # they share programs, so one process takes them all
 
@@ -78,7 +78,7 @@ def test_dense_outputs_are_the_network_of_the_paper_in_numpy(float64, small, var
     config = vary(small, network__variant=variant, network__init="plain")
     data, (inputs, _), (state, _) = start(config)
     f, _ = ENGINES["dense"].forward(config, inputs, state, None)
-    x1, x2 = np.asarray(data.x1), np.asarray(x2_of(config.problem, data))
+    x1, x2 = np.asarray(data.x1), np.asarray(data.x2)
     relu = np.maximum
     weights = [np.asarray(u) for u in state.weights]
     if variant == "block":

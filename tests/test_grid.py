@@ -7,14 +7,15 @@ import pytest
 
 import lrtheory as lt
 from lrtheory.fields import field_names
-from lrtheory.sweeps.grid import FIXED, MEASURED_TOO, full_name, make_grid, read_axes
+from lrtheory.sweeps.grid import MEASURED_TOO, full_name, make_grid, read_axes
+from lrtheory.sweeps.kinds import THEORY
 from lrtheory.theory.timescales import blur_time, q_time
 
 QUICK = lt.preset("quick")
 
 
 def test_every_field_has_a_short_name_of_its_own():
-    short = [name.rpartition(".")[2] for name in field_names(QUICK) if name not in FIXED]
+    short = [name.rpartition(".")[2] for name in field_names(QUICK) if name not in THEORY.fixed]
     assert len(set(short)) == len(short)
     assert full_name(QUICK, "r") == full_name(QUICK, "problem.r") == "problem.r"
 

@@ -14,7 +14,7 @@ from lrtheory.theory.engines import ENGINES
 from lrtheory.theory.engines.base import Readout, State
 from lrtheory.theory.measure import floor, loss_gradient, losses
 from lrtheory.theory.network import apply, initial_weights
-from lrtheory.theory.problem import MIXED, Q_ONLY, contrast, directions, sample, sample_test, x2_of
+from lrtheory.theory.problem import MIXED, Q_ONLY, contrast, directions, sample, sample_test
 from lrtheory.theory.timescales import p_time, q_time
 
 pytestmark = pytest.mark.xdist_group("groups")  # they share programs, so one process takes them all
@@ -75,7 +75,7 @@ def test_its_test_error_is_that_of_fresh_examples(float64, small, extra):
     for seed in range(3):
         weights = initial_weights(config.network, (8, 8), jax.random.key(seed))
         data = sample(fresh, jax.random.key(10))
-        f = apply(weights, data.x1, x2_of(fresh, data))
+        f = apply(weights, data.x1, data.x2)
         member = np.asarray(data.group) == 3
         wrong = np.asarray(data.y * f <= 0)[member]
         test = sample_test(config.problem, data, 40_000, jax.random.key(20))

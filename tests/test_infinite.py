@@ -12,7 +12,7 @@ from lrtheory.theory import simulate
 from lrtheory.theory.engines import ENGINES, infinite
 from lrtheory.theory.engines.base import Perturbation
 from lrtheory.theory.measure import loss_gradient
-from lrtheory.theory.problem import sample, sample_test, x2_of
+from lrtheory.theory.problem import sample, sample_test
 from lrtheory.theory.timescales import conditions
 
 pytestmark = pytest.mark.xdist_group("infinite")  # they share programs, so one process takes them all
@@ -28,7 +28,7 @@ def history_sum(config, data, moves, levels):
 
     In NumPy, by the O(T^2) sum over all past residuals.
     """
-    x1, x2 = np.asarray(data.x1), np.asarray(x2_of(config.problem, data))
+    x1, x2 = np.asarray(data.x1), np.asarray(data.x2)
     halves, conv = [x1, x2], config.network.variant == "conv"
     y, n = np.asarray(data.y), len(data.y)
     v, log_a, past, outputs = 1.0, 0.0, [], []

@@ -1,5 +1,6 @@
 """Trainings that are stopped, killed, late or damaged: they go on to the same curves, or say whose they are."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import xarray as xr
 from patched import IMAGES, TINY
 
+from lrtheory import files
 from lrtheory.algorithm import Algorithm, named
 from lrtheory.schedule import anneal_at_loss, constant
 from lrtheory.spec import ConfigError
@@ -155,6 +157,18 @@ def test_checkpoints_of_unknown_origin_are_refused(tmp_path, damage):
     (tmp_path / "S-seed-0").mkdir()
     damage(tmp_path / checkpoints.CLAIM)
     assert "choose another folder" in claimed(tmp_path)
+
+
+def test_checkpoints_of_an_earlier_version_are_gone_on_with(tmp_path):
+    """Its claim lacks a field that has come since: of these runs it had the value it has by default."""
+    whose = claimed(tmp_path)
+    tree = json.loads((tmp_path / checkpoints.CLAIM).read_text())
+    del tree["patch"]["negative"], tree["interleave"]
+    (tmp_path / checkpoints.CLAIM).write_text(json.dumps(tree))
+    (tmp_path / "S-seed-0").mkdir()
+    assert len(claimed(tmp_path)) == len(whose) == 64
+    assert claimed(tmp_path) == files.digest(tree)
+    assert "patch.negative" in claimed(tmp_path, TINY.replace(**{"patch.negative": 0.0}))
 
 
 def test_a_run_under_another_schedule_does_not_return_the_first_ones_numbers(tmp_path):

@@ -152,6 +152,15 @@ def test_what_is_recorded_is_what_was_done():
     assert all({"units", "long_name"} <= set(v.attrs) for v in found.data_vars.values())
 
 
+def test_the_devices_that_worked_are_counted(two_devices, tmp_path):
+    """One run cannot use two; two can; none works where all is there already."""
+    config = TINY.replace(algorithms=("S",), **{"training.epochs": 2, "training.anneal_epochs": ()})
+    assert runs.run(config, IMAGES, checkpoints=tmp_path).attrs["devices_used"] == 1
+    assert runs.run(config.replace(seeds=2), IMAGES).attrs["devices_used"] == 2
+    assert runs.run(config.replace(spread="batch"), IMAGES).attrs["devices_used"] == 2
+    assert runs.run(config, IMAGES, checkpoints=tmp_path).attrs["devices_used"] == 0
+
+
 def test_test_accuracy_counts_every_test_image_once():
     """150 images in chunks of 100, the last one half filled."""
     config = TINY.replace(n_test=150)

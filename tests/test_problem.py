@@ -18,8 +18,8 @@ from lrtheory.theory.problem import (
     q_test_error,
     sample,
     sample_test,
-    x2_of,
 )
+from lrtheory.theory.timescales import mean_margin
 
 PROBLEM = Problem(d=12, N=100, p0=0.1, q0=0.25, r=0.2, z_norm=3.0, alpha_min=0.25, gamma0=0.4)
 
@@ -53,7 +53,7 @@ def test_p_has_its_mean_variance_and_sign(points):
 
 def test_q_has_its_directions_and_scales(points):
     data, test = points
-    x2 = np.asarray(x2_of(PROBLEM, test))
+    x2 = np.asarray(test.x2)
     z_hat, zeta_hat = np.asarray(data.basis[1:])
     s, r, a = PROBLEM.z_norm, PROBLEM.r, PROBLEM.alpha_min
     np.testing.assert_allclose(data.basis[1:] @ data.basis[1:].T, np.eye(2), atol=1e-6)
@@ -90,7 +90,7 @@ def test_problem_numbers_are_traced():
         return jnp.mean(sample(problem, jax.random.key(0)).x1)
 
     batched = dataclasses.replace(PROBLEM, gamma0=jnp.array([0.1, 0.2]))
-    axes = dataclasses.replace(PROBLEM, r=None, z_norm=None, alpha_min=None, gamma0=0)
+    axes = dataclasses.replace(PROBLEM, r=None, z_norm=None, alpha_min=None, alpha_power=None, p_tail=None, gamma0=0)
     out = jax.vmap(means, in_axes=(axes,))(batched)
     np.testing.assert_allclose(out[0], means(dataclasses.replace(PROBLEM, gamma0=0.1)), rtol=1e-5)
 
@@ -113,15 +113,41 @@ def test_directions_are_homogeneous_in_z_norm():
     ({"p0": 0.9}, "problem.p0 + problem.q0 = 1.15"),
     ({"p0": -0.1}, "problem.p0 = -0.1"),
     ({"N": 3}, "problem.N = 3"),
-    ({"N": None}, "give exactly one"),
-    ({"kappa": 0.5}, "give exactly one"),
+    ({"kappa": 0.5}, "give one at most"),
     ({"d": 1}, "problem.d = 1"),
     ({"r": 0.0}, "problem.r = 0"),
     ({"alpha_min": 1.5}, "problem.alpha_min = 1.5"),
     ({"z_norm": float("nan")}, "problem.z_norm = nan"),
 ])
 def test_impossible_problems_are_refused_by_name(change, words):
-    with pytest.raises(ConfigError, match=r"must be|give exactly") as caught:
+    with pytest.raises(ConfigError, match=r"must be|give one at most") as caught:
         dataclasses.replace(PROBLEM, **change).check()
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_both_halves_are_vectors_for_one_data_set_and_for_many(points):
+    data, _ = points
+    three = np.asarray(directions(PROBLEM)) @ np.asarray(data.basis[1:])
+    expected = np.asarray(data.alpha)[:, None] * three[data.direction]
+    np.testing.assert_allclose(data.x2, expected, rtol=1e-6)
+    assert not np.any(data.x2[data.group == P_ONLY])
+    np.testing.assert_array_equal(data.x, np.concatenate([data.x1, data.x2], 1))
+    many = jax.vmap(sample, in_axes=(None, 0))(PROBLEM, jax.random.split(jax.random.key(2), 3))
+    np.testing.assert_allclose(many.x2[1], jax.tree.map(lambda leaf: leaf[1], many).x2, rtol=1e-6)
+
+
+def test_other_laws_of_alpha_and_of_p_have_their_moments():
+    """alpha = a + (1 - a) u^3, and P with heavy tails: what the time scales take of them."""
+    other = dataclasses.replace(PROBLEM, alpha_power=3.0, p_tail=0.5)
+    test = sample_test(other, sample(other, jax.random.key(0)), 100_000, jax.random.key(1))
+    for power in (1, 2):
+        within(np.asarray(test.alpha) ** power, other.alpha_moment(power))
+    margin = test.y * (test.x1 @ test.basis[0])
+    within(np.sqrt(PROBLEM.d) * margin, mean_margin(other))
+    across = test.x1 - jnp.outer(test.x1 @ test.basis[0], test.basis[0])
+    square = np.sum(np.asarray(across) ** 2, -1)
+    within(square, (PROBLEM.d - 1) / PROBLEM.d, errors=6)  # the tails are heavy
+    assert np.mean(square**2) > 1.5 * np.mean(square) ** 2
+    plain = sample(PROBLEM, jax.random.key(0))
+    np.testing.assert_array_equal(sample(dataclasses.replace(PROBLEM, p_tail=0.5), jax.random.key(0)).alpha, plain.alpha)

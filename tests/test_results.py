@@ -229,7 +229,8 @@ def test_a_folder_holds_everything_and_reads_back(runs, tmp_path):
     xr.testing.assert_identical(lt.load(folder), runs)
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert config_of(lt.load(folder), lt.Config) == config
-    assert {p.name for p in (folder / "figures").iterdir()} == {f"{name}.png" for name in figures.FIGURES}
+    assert {p.name for p in (folder / "figures").iterdir()} == {f"{name}.png" for name in
+                                                                   (*figures.FIGURES, *figures.DRAWINGS)}
     with pytest.raises(lt.ConfigError, match="exists and is not empty"):
         prepare_folder(folder, config)
     with pytest.raises(lt.ConfigError, match=r"no results\.zarr"):
@@ -289,3 +290,19 @@ def test_own_algorithms_go_through_the_same_table(small):
     assert runs["phase"].values.max() == 2
     assert report.run_closing(lt.summarise(runs))
     assert figures.learning_order(runs)
+
+
+def test_a_run_that_is_too_short_says_how_long_it_should_be(runs):
+    """60 steps of quick: P halves near time 350; the preset has 26,000 steps. Nothing is said once a loss has halved."""
+    verdict = results.summarise(runs)["verdict"]
+    assert verdict["too_short"] == {"end": pytest.approx(1.2), "p_half_expected": pytest.approx(1.3 * 267.4, rel=1e-3),
+                                    "steps": 28_000}
+    (line,) = [line for line in report.verdict_lines(results.summarise(runs)) if line.startswith("Too short")]
+    assert "by time 1.2; P's halves near 348 at this size. Raise training.steps to 28,000." in line
+    assert results.summarise(planted(runs, 0.01 * NINE, 0.2 * NINE))["verdict"]["too_short"] is None
+    assert results.summarise(runs.sel(algorithm=["S"]))["verdict"]["too_short"] is None
+
+
+def test_a_condition_missed_by_a_hair_says_so():
+    for value, said in ((0.32, " (missed by a hair)"), (0.34, "")):
+        assert report._by_a_hair({"value": value, "bound": "<= 0.3"}) == said

@@ -16,7 +16,6 @@ from lrtheory.schedule import stack
 from lrtheory.theory import programs as batch
 from lrtheory.theory import simulate
 from lrtheory.theory.network import apply
-from lrtheory.theory.problem import x2_of
 
 pytestmark = pytest.mark.xdist_group("runs")  # they share programs, so one process takes them all
 
@@ -42,6 +41,7 @@ def _one_run(config, rates, levels, injected, seed, bounds):
 
 def test_calling_for_all_cores_too_late_says_so(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    monkeypatch.setattr("lrtheory.devices.chosen", lambda: False)
     jax.devices()
     with pytest.warns(UserWarning, match="before anything else of JAX"):
         lt.use_all_cores()
@@ -79,7 +79,7 @@ def test_a_step_is_the_update_of_the_paper(float64, small, variant):
     after = simulate.step(config, algorithm, setting, jnp.array(0), run)
 
     def regularised_loss(weights):
-        f = apply(weights, setting.data.x1, x2_of(config.problem, setting.data))
+        f = apply(weights, setting.data.x1, setting.data.x2)
         return jnp.mean(jnp.log1p(jnp.exp(-setting.data.y * f))) + training.weight_decay / 2 * sum(
             jnp.sum(u**2) for u in weights)
 
@@ -97,7 +97,7 @@ def test_progress_does_not_change_the_numbers_and_counts_up(small, monkeypatch):
     whole = lt.run(small, progress=lambda done, total, last: seen.append((done, total, last["time"].shape)))
     assert seen[-1] == (60, 60, (1, 2, 3))
     assert [s[0] for s in seen] == sorted({s[0] for s in seen})
-    monkeypatch.setattr(batch, "SEGMENTS", 2)
+    monkeypatch.setattr("lrtheory.stacking.SEGMENTS", 2)
     coarse = lt.run(small)
     for metric in whole.data_vars:
         np.testing.assert_allclose(coarse[metric], whole[metric], rtol=2e-4, atol=2e-5, err_msg=metric)

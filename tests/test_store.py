@@ -18,7 +18,7 @@ from lrtheory.fields import to_json
 from lrtheory.files import locked
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import course as sweeping
-from lrtheory.sweeps import plan, results, store
+from lrtheory.sweeps import manifest, plan, results, store
 from lrtheory.theory.config import Config
 from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
@@ -149,7 +149,7 @@ class Full:
 def test_a_chunk_that_could_not_be_written_whole_is_not_there(finished, tmp_path):
     config, folder, _ = finished
     shutil.copytree(folder, tmp_path / "copy")
-    grid, cut = store.read_manifest(tmp_path / "copy")
+    grid, cut = manifest.read_manifest(tmp_path / "copy")
     there = store.Store(tmp_path / "copy/results.zarr", grid, cut, config.algorithms)
     chunk = next(plan.chunks(grid, cut, (None, None)))
     values = {name: np.asarray(array[(*(slice(r.start, r.stop) for r in chunk.box[:-1]), slice(None),
@@ -259,6 +259,78 @@ def fill(file: Path) -> None:
                 ballast.write(b"0" * 4096)
     except OSError:
         pass
+
+
+def shapes(monkeypatch):
+    """How many runs of each algorithm are computed from here on, box by box."""
+    boxes, compute = [], plan.compute
+    monkeypatch.setattr(plan, "compute", lambda grid, program, chunk, *rest: boxes.append(
+        np.prod([len(r) for r in chunk.box])) or compute(grid, program, chunk, *rest))
+    return boxes
+
+
+def test_a_finished_sweep_is_made_larger_and_only_what_is_new_is_computed(finished, tmp_path, monkeypatch):
+    """Values between, and a seed that fills up chunks which were not full: the sweep that was larger from the start."""
+    config, folder, runs = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    more, axes = config.replace(seeds=5), {"eta_ratio": [0.05, 1.0], "noise_level": [0.7]}
+    boxes = shapes(monkeypatch)
+    found = lt.sweep(more, axes, tmp_path / "copy", extend=True)
+    assert sum(boxes) == 4 * 3 * 5 - 3 * 2 * 4
+    same(found.sel(eta_ratio=runs["eta_ratio"], noise_level=runs["noise_level"], seed=runs["seed"]).load(), runs, rtol=0)
+    whole = {"eta_ratio": [0.02, 0.05, 0.1, 1.0], "noise_level": [0.5, 0.7, 1.0]}
+    same(found.load(), lt.sweep(more, whole, tmp_path / "whole").load())
+    same(lt.load(tmp_path / "copy").load(), found)
+    boxes.clear()
+    lt.sweep(more, axes, tmp_path / "copy", extend=True)
+    assert not boxes
+    for word, (other, kind) in {"resume": (more.replace(**{"training.eps1": 0.2}), {"resume": True}),
+                                "extend": (more.replace(**{"training.eps1": 0.2}), {"extend": True})}.items():
+        with pytest.raises(ConfigError, match=rf"--{word} .*holds another sweep; .*training\.eps1"):
+            lt.sweep(other, whole, tmp_path / "copy", **kind)
+
+
+def test_a_chunk_that_grows_keeps_its_corner(finished, tmp_path, monkeypatch):
+    """Chunks of 2 seeds, of which an odd number fills the last to a half: only the other is computed, also when killed."""
+    config, _, _ = finished
+    odd, axes = config.replace(seeds=3), {"eta_ratio": [0.02, 0.1]}
+    folder = tmp_path / "odd"
+    before = lt.sweep(odd, axes, folder, chunk=2).load()
+    boxes, write = shapes(monkeypatch), store.Store.write
+    monkeypatch.setattr(store.Store, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        lt.sweep(config, axes, folder, extend=True)
+    monkeypatch.setattr(store.Store, "write", write)
+    assert int(lt.load(folder)["done"].sum()) == 2 * 3  # what was there is there
+    boxes.clear()
+    grid, _ = manifest.read_manifest(folder)
+    assert grid.config.seeds == 4
+    found = lt.sweep(config, axes, folder, resume=True).load()
+    assert boxes == [1, 1]
+    same(found.isel(seed=slice(3)), before, rtol=0)
+    assert float(abs(found["train_loss"].diff("seed")).min()) >= 0
+    assert bool(np.isfinite(found["diverged_at"].isel(seed=3)).all()) is False
+
+
+def test_a_sweep_of_an_earlier_version_is_read_and_made_larger(finished, tmp_path, monkeypatch):
+    """Its seals name the sweep as a whole, and its config lacks a field that has come since."""
+    config, folder, runs = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    tree = {k: v for k, v in manifest.read_tree(copy).items()}
+    del tree["config"]["training"]["loss_smoothing"]
+    manifest.write_tree(copy, tree)
+    grid, cut = manifest.read_manifest(copy)
+    old = store.Store(copy / "results.zarr", grid, cut, config.algorithms)
+    for chunk in (c for group in grid.groups() for c in plan.chunks(grid, cut, group)):
+        store.write_sealed(old._seal(chunk), {"sweep": old.identity, "files": old._digests(chunk)})
+    labels = store.read_sealed(copy / manifest.SEALS / store.LABELS)
+    store.write_sealed(copy / manifest.SEALS / store.LABELS, labels | {"sweep": old.identity})
+    same(lt.load(copy).load(), runs, rtol=0)
+    boxes = shapes(monkeypatch)
+    found = lt.sweep(config, {"noise_level": [0.7]}, copy, extend=True)
+    assert sum(boxes) == 3 * 1 * 4
+    same(found.sel(noise_level=runs["noise_level"]).load(), runs, rtol=0)
 
 
 def test_a_full_folder_has_tables_and_figures(finished, tmp_path):

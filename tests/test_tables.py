@@ -121,7 +121,7 @@ def test_the_phase_diagram_is_drawn_for_what_can_have_one(runs, tmp_path):
 
 
 @pytest.mark.parametrize(("draw", "said"), [
-    (lambda r: maps.line(r, "eta_ratio", "contrast"), "engine: has 2 values.*--select engine=VALUE"),
+    (lambda r: maps.line(r, "eta_ratio", "contrast"), "engine: has 2 values.*select engine=VALUE"),
     (lambda r: maps.line(r, "kappa", "contrast"), "kappa: no axis of this sweep; must be one of"),
     (lambda r: maps.line(r.isel(engine=0, noise_level=0), "eta_ratio", "error"), "error: no such measurement"),
     (lambda r: maps.heat_map(r.isel(engine=0), "noise_level", "blur_ratio", "contrast"), "same axis noise_level"),

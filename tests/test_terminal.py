@@ -286,7 +286,7 @@ def test_a_size_that_fits_passes_and_an_estimate_is_a_lower_bound(small):
 @pytest.mark.parametrize("values", [range(10**12), np.broadcast_to(np.float64(0.1), 10**9), iter(float, 1.0), "0.1", 0.1,
                                     [[0.1]], [np.zeros(3)]])
 def test_axes_are_counted_before_they_are_made(values):
-    with pytest.raises(ConfigError, match=r"--axis (problem\.)?r"):
+    with pytest.raises(ConfigError, match=r"axis (problem\.)?r"):
         make_grid(lt.preset("quick"), {"r": values})
 
 

@@ -71,7 +71,7 @@ def test_measuring_the_patch_alone_and_with_images():
     alone = patches.only(LAW, patch, jax.random.key(4), images, classes)
     assert float(jnp.abs(alone[:, 0]).max()) == 0
     assert abs(np.mean(np.abs(coefficient(alone) - 1) < 1e-3) - 0.8) < 0.03
-    every = patches.patched(patch, jax.random.key(5), images, classes)
+    every = patches.patched(LAW, patch, jax.random.key(5), images, classes)
     np.testing.assert_allclose(coefficient(every), 1, atol=1e-4)
     assert float(every[0, 0, 0, 0]) == 0.5
     mixed = np.asarray(patches.mixed(LAW, patch, jax.random.key(6), images, classes))  # the training law, flags included
@@ -81,6 +81,30 @@ def test_measuring_the_patch_alone_and_with_images():
     assert full[~clean & ~zeros].all()
     assert full[zeros].mean() < 0.01
     assert coefficient(mixed)[zeros].mean() == pytest.approx(1.75 / 2, abs=0.06)
+
+
+def test_of_a_linear_patch_the_class_mean_tells_and_of_the_published_one_nothing():
+    """b = +1 always at `negative` 0, in training and in every measurement; at 0.5 the very draws of fair signs."""
+    n, key = 2000, jax.random.key(0)
+    classes, images = jnp.arange(n) % 10, jnp.full((n, 32, 32, 3), 0.5)
+    patch, flags = patches.sample_patch(LAW, jax.random.key(1)), jnp.ones(n, bool)
+    zeta = np.asarray(patch.zeta)
+
+    def told(law):
+        """Of each way of showing the patch, how much of zeta_c the mean over the images of class c has."""
+        shown = (patches.draw(law, patch, key, images, classes, flags), patches.patched(law, patch, key, images, classes),
+                 patches.only(law, patch, key, images, classes), patches.mixed(law, patch, key, images, classes))
+        for x in shown:
+            has = np.asarray(x)[:, 0, 0, 0] == 0 if x is shown[2] else (np.asarray(x)[:, 12:19, 12:19] != 0.5).any((1, 2, 3))
+            means = [(np.asarray(x)[:, 12:19, 12:19] - np.asarray(patch.z))[has & (np.asarray(classes) == c)].mean(0)
+                     for c in range(10)]
+            yield float((np.stack(means) * zeta).sum() / (zeta**2).sum())
+
+    assert min(told(PatchLaw(negative=0.0))) > 0.9
+    assert max(map(abs, told(LAW))) < 0.15
+    assert max(told(PatchLaw(negative=1.0))) < -0.9
+    signs = patches._signs(LAW, key, n)
+    np.testing.assert_array_equal(signs, jax.random.rademacher(key, (n,), jnp.float32))
 
 
 def test_normalised_images_have_mean_0_and_deviation_1():

@@ -15,23 +15,27 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args
 import tyro
 
 from lrtheory.algorithm import Algorithm, AlgorithmName
-from lrtheory.fields import read_config
+from lrtheory.cli.help import GROUPS
+from lrtheory.cli.help import short as short_help
+from lrtheory.fields import read_config, read_text
 from lrtheory.files import new_folder, plain_name
 from lrtheory.predictions.verify import base_config
 from lrtheory.spec import ConfigError
 from lrtheory.spec import shown as short
 from lrtheory.sweeps.grid import Grid, read_axes
-from lrtheory.sweeps.store import read_manifest
+from lrtheory.sweeps.kinds import kind_in
+from lrtheory.sweeps.manifest import read_manifest
 from lrtheory.theory.config import Config
+from lrtheory.theory.measure import described
 from lrtheory.theory.presets import AXES, PRESETS, preset
-from lrtheory.theory.problem import Group
+from lrtheory.theory.problem import Group, Problem
 from lrtheory.vision import presets as vision
 from lrtheory.vision.config import Experiment
+from lrtheory.vision.results import SUMMARISED as MEASURED
 
 T = TypeVar("T")
 REGISTRY = tyro.constructors.ConstructorRegistry()
 """How the words of options become values where tyro has no way of its own."""
-C = TypeVar("C", Config, Experiment)
 
 
 @REGISTRY.primitive_rule
@@ -67,6 +71,8 @@ Source = Annotated[Path | None, shown("FILE")]
 Folder = Annotated[Path | None, shown("FOLDER", "runs/NAME-DATE-TIME")]
 Own = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], shown("'NAME: RATE'", "none")]
 Unfinished = Annotated[Path | None, shown("FOLDER")]
+DataDir = Annotated[Path | None,
+                    shown("PATH", "what LRTHEORY_CIFAR10 in the environment names, else this user's cache")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +95,10 @@ class RunArguments:
     --algorithm 'calm: 2e-6; activation noise 0.3 until loss 0.21, 0; injected noise 1'"""
 
 
-@dataclasses.dataclass(frozen=True)
-class SweepArguments:
-    """Run every combination of the values of some axes, from every seed, and keep each result as it comes."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Sweeping:
+    """What sweeps of either kind understand."""
 
-    options: Annotated[Config, tyro.conf.arg(name="")]
     axis: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]],
                     shown("NAME=VALUES", "none; --preset phase has axes of its own")] = ()
     """values of a config field, as a list 0.1,0.2 or 'geomspace(1e-5,1,12)' or 'linspace(0,1,5)';
@@ -106,13 +111,16 @@ class SweepArguments:
     --algorithm 'late: 0.02 until 300, 2e-6'
     --algorithm 'calm: 2e-6; activation noise 0.3 until loss 0.21, 0; injected noise 1'"""
     preset: Preset = None
-    """where to start from: quick, full, literal, mitigation or phase"""
+    """where to start from: quick, full, literal, mitigation or phase; or mini, narrow, paper, plain or tiny, whose options
+    --preset NAME --help lists"""
     config: Source = None
     """a config.json to start from instead of a preset"""
     out: Annotated[Path | None, shown("FOLDER", "runs/NAME-sweep-DATE-TIME")] = None
     """folder to write, new or empty"""
     resume: Unfinished = None
     """folder of a sweep to finish; nothing else is needed, and what else is given must agree with it"""
+    extend: Unfinished = None
+    """folder of a sweep to make larger by the values of --axis and to --seeds in all; only what is new is computed"""
     chunk: Annotated[int | None, shown("RUNS", "by memory")] = None
     """most runs of each algorithm at once; the numbers do not depend on it"""
     dry_run: bool = False
@@ -120,6 +128,24 @@ class SweepArguments:
     distributed: bool = False
     """one of several processes, started alike on each host with a folder that all see;
     outside a cluster manager that JAX knows, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SweepArguments(_Sweeping):
+    """Run every combination of the values of some axes, from every seed, and keep each result as it comes."""
+
+    options: Annotated[Config, tyro.conf.arg(name="")]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingsArguments(_Sweeping):
+    """Train on patched CIFAR-10 at every combination of the values of some axes, and keep each result as it comes."""
+
+    options: Annotated[Experiment, tyro.conf.arg(name="")]
+    data_dir: DataDir = None
+    """CIFAR-10: a folder with its six files or its archive, or one of these; of a folder that is resumed it is known"""
+    download: bool = False
+    """fetch CIFAR-10 (170 MB, checksum verified) into this user's cache if it is not there"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,15 +209,14 @@ class CifarArguments:
     """where to start from: mini (two cores), paper or plain (a GPU or TPU), tiny (a check of all parts)"""
     config: Source = None
     """a config.json to start from instead of a preset"""
-    data_dir: Annotated[Path | None,
-                        shown("PATH", "what LRTHEORY_CIFAR10 in the environment names, else this user's cache")] = None
-    """CIFAR-10: a folder with cifar-10-batches-py or cifar-10-batches-bin, such a folder, or its .tar.gz"""
+    data_dir: DataDir = None
+    """CIFAR-10: a folder with its six files or its archive, or one of these; of a folder that is resumed it is known"""
     download: bool = False
     """fetch CIFAR-10 (170 MB, checksum verified) into this user's cache if it is not there"""
     out: Folder = None
     """folder to write, new or empty"""
     resume: Unfinished = None
-    """folder of an interrupted experiment to finish from its checkpoints; say again where CIFAR-10 is"""
+    """folder of an interrupted experiment to finish from its checkpoints"""
     algorithm: Own = ()
     """an algorithm of your own, beside --algorithms; may be given again; clock in epochs:
     --algorithm 'mine: warmup 2 to 0.1, hold for 20, cosine 38 to 1e-4'
@@ -203,22 +228,29 @@ class CifarArguments:
 
 @dataclasses.dataclass(frozen=True)
 class PlotArguments:
-    """Draw a sweep: a line with a band over one axis, or a heat map over two."""
+    """Draw results: a run's figures, a measurement over time, or a sweep as a line over one axis or a heat map over two."""
 
     folder: tyro.conf.Positional[Path]
-    """folder of a sweep"""
-    x: str
-    """axis, or label of an axis (blur_ratio, T_Q, ...), from left to right"""
-    y: str
-    """measurement to draw; with --z the second axis instead"""
+    """folder that run, sweep or cifar wrote"""
+    figure: Annotated[str | None, shown("NAME", "all of a run")] = None
+    """of a run: learning_order, test_error_on_p, directions, noise_and_signal, gap, problem, gates, film (a GIF);
+    of cifar: accuracies, before_and_after"""
+    y: Annotated[str | None, shown("NAME")] = None
+    """measurement to draw, of a run over time, of a sweep over --x; with --z the second axis instead"""
+    x: Annotated[str | None, shown("NAME")] = None
+    """axis of a sweep, or label of an axis (blur_ratio, T_Q, ...), from left to right"""
     z: Annotated[str | None, shown("NAME", "none, a line")] = None
     """measurement to colour a heat map by"""
     panels: Annotated[str | None, shown("NAME", "none; of heat maps: algorithm")] = None
     """axis of which each value gets a panel"""
     select: Annotated[tuple[str, ...], shown("NAME=VALUE ...")] = ()
     """one value of each axis that the figure does not show"""
-    out: Annotated[Path | None, shown("FILE", "FOLDER/figures/Y-over-X.png")] = None
-    """PNG to write; PDF and SVG by their endings"""
+    style: Literal["paper", "talk", "mine"] = "paper"
+    """paper: for a page; talk: larger, for a wall; mine: as your matplotlibrc says"""
+    format: Annotated[Literal["png", "pdf", "svg"] | None, shown("{png,pdf,svg}", "png")] = None
+    """of the files in FOLDER/figures"""
+    out: Annotated[Path | None, shown("FILE", "FOLDER/figures/NAME.png")] = None
+    """one file to write instead, its format by its ending"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -316,23 +348,40 @@ def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path | None]:
     return found, found.resume or found.out
 
 
-def sweep_arguments(argv: list[str]) -> tuple[SweepArguments, Grid, Path | None]:
-    """Arguments, the grid, and the folder to write or finish if one is named. Raises `ConfigError`."""
+def sweep_arguments(argv: list[str]) -> tuple[SweepArguments | TrainingsArguments, Grid, Path | None]:
+    """Arguments, the grid, and the folder to write, finish or extend if one is named. Raises `ConfigError`."""
     first = _first_words(argv)
-    known = read_manifest(Path(first.resume))[0] if first.resume is not None else None
-    base = known.config if known is not None and first.preset is None and first.config is None else _base(argv)
-    found = parse(SweepArguments, "sweep", argv, SweepArguments(options=base))
-    if found.resume is not None and found.out is not None:
-        raise ConfigError(f"--resume {found.resume} and --out {found.out}: give one of them")
+    taken = first.resume if first.resume is not None else first.extend
+    known = read_manifest(Path(taken))[0] if taken is not None else None
+    base = known.config if known is not None and first.preset is None and first.config is None else _any_base(argv)
+    trained = isinstance(base, Experiment)
+    presets = tuple(vision.PRESETS) if trained else (*PRESETS, *vision.PRESETS)
+    found = parse(TrainingsArguments, "sweep", argv, TrainingsArguments(options=base), presets) if trained else parse(
+        SweepArguments, "sweep", argv, SweepArguments(options=base), presets)
+    folders = {f"--{name}": value for name in ("resume", "extend", "out") if (value := getattr(found, name)) is not None}
+    if len(folders) > 1:
+        raise ConfigError(" and ".join(f"{name} {value}" for name, value in folders.items()) + ": give one of them")
     if found.chunk is not None and found.chunk < 1:
         raise ConfigError(f"--chunk {found.chunk}: must be at least 1; leave it out to have it chosen by memory")
-    options = _renamed(_with_own(found.options, found.algorithm), base)
+    if found.chunk is not None and trained:
+        raise ConfigError(f"--chunk {found.chunk}: trainings are not cut into chunks; leave it out")
+    options: Config | Experiment = _with_own(found.options, found.algorithm)
+    if found.extend is None:
+        options = _renamed(options, base)
     if known is not None and not found.axis and not found.zip:
-        grid = Grid(options, known.axes)
+        grid = Grid(options, known.axes, known.images)
     else:
         chosen = found.axis or (AXES.get(base.name, ()) if not found.zip else ())
         grid = read_axes(options, chosen, found.zip)
-    return found, grid, found.resume or found.out
+    if known is not None and found.extend is not None:
+        grid = known.extended(grid)
+    return found, grid, next(iter(folders.values()), None)
+
+
+def plot_arguments(argv: list[str]) -> PlotArguments:
+    """Arguments; the help names every measurement. Raises `ConfigError`."""
+    return parse(PlotArguments, "plot", argv, note=f" Measurements: {', '.join(described(Problem()))}; "
+                 f"of cifar: {', '.join(MEASURED)}.")
 
 
 def selections(words: tuple[str, ...]) -> dict[str, str]:
@@ -344,11 +393,15 @@ def selections(words: tuple[str, ...]) -> dict[str, str]:
 
 
 def parse(kind: type[T], command: str, argv: list[str], default: T | None = None,
-          presets: tuple[str, ...] = tuple(PRESETS)) -> T:
+          presets: tuple[str, ...] = tuple(PRESETS), note: str = "") -> T:
     """The words as a dataclass of arguments. Raises `ConfigError` with one line for words it does not understand."""
     complaint = io.StringIO()
     options: dict[str, Any] = {} if default is None else {"default": default}
-    about = inspect.cleandoc(kind.__doc__ or "") + ("" if default is None else f" Presets: {', '.join(presets)}.")
+    about = inspect.cleandoc(kind.__doc__ or "") + ("" if default is None else f" Presets: {', '.join(presets)}.") + note
+    if command in GROUPS and not {"-h", "--help"}.isdisjoint(argv):
+        print(short_help(default, command, about), end="")
+        raise SystemExit(0)
+    argv = ["--help" if word == "--help-all" else word for word in argv]
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(kind, args=argv, prog=f"lrtheory {command}", config=(tyro.conf.HelptextFromCommentsOff,),
@@ -375,7 +428,7 @@ def one_line(box: str, command: str) -> str:
 def _first_words(argv: list[str]) -> argparse.Namespace:
     """The options that decide what the others are added to."""
     start = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("--preset", "--config", "--resume", "--budget", "--setting"):
+    for name in ("--preset", "--config", "--resume", "--extend", "--budget", "--setting"):
         start.add_argument(name)
     try:
         return start.parse_known_args(argv)[0]
@@ -391,12 +444,23 @@ def _base(argv: list[str]) -> Config:
     return read_config(first.config, Config) if first.config is not None else preset(first.preset or "quick")
 
 
-def _with_own(options: C, texts: tuple[str, ...]) -> C:
+def _with_own(options: Any, texts: tuple[str, ...]) -> Any:
     """Options with algorithms of one's own, in words, beside those that they name. Raises `ConfigError`."""
     return options.replace(algorithms=(*options.algorithms, *map(Algorithm.from_text, texts))) if texts else options
 
 
-def _renamed(options: C, base: C) -> C:
+def _any_base(argv: list[str]) -> Config | Experiment:
+    """The config or experiment that options are added to, as the preset's name or what is in the file says."""
+    first = _first_words(argv)
+    if first.preset in vision.PRESETS and first.config is None:
+        return vision.preset(first.preset)
+    if first.preset is None and first.config is not None:
+        with contextlib.suppress(OSError, ValueError):
+            return read_config(first.config, kind_in(read_text(Path(first.config))).config)
+    return _base(argv)
+
+
+def _renamed(options: Any, base: Any) -> Any:
     """Options under a name that says so: a preset that was changed must not pass for the preset."""
     if options == base or options.name != base.name:
         return options

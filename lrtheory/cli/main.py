@@ -35,7 +35,9 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
 
   lrtheory sweep --axis 'eta_ratio=geomspace(1e-5,1,12)' --axis r=0.02,0.03 --seeds 64
   lrtheory sweep --preset phase       the phase diagram: 78 points, 32 seeds, two algorithms
+  lrtheory sweep --preset mini --axis training.eta1=0.5,0.7 --data-dir FOLDER    likewise of the CNN below
   lrtheory sweep --resume FOLDER      finish what an interrupt, a kill or a full disk left undone
+  lrtheory sweep --extend FOLDER --seeds 128 --axis r=0.04    more seeds and values; only what is new is computed
 
   lrtheory verify                     ten predictions of the theory, each with a verdict; a folder with a report
   lrtheory verify --list              what each says and how it is judged
@@ -47,12 +49,14 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
 
   lrtheory cifar --data-dir FOLDER    the same order in a CNN on patched CIFAR-10, 8 minutes on two cores
   lrtheory cifar --preset paper --download    WideResNet-16-10 as published, on a GPU or TPU
-  lrtheory cifar --resume FOLDER --data-dir FOLDER    go on from the checkpoints of an interrupted one
+  lrtheory cifar --resume FOLDER      go on from the checkpoints of an interrupted one
 
-  lrtheory plot FOLDER --x eta_ratio --y test_error_p
+  lrtheory plot FOLDER                the figures of a run again; --figure gates, --figure film, --y contrast, --style talk
+  lrtheory plot FOLDER --x eta_ratio --y test_error_p    of a sweep
   lrtheory export FOLDER --to runs.csv
 
-  lrtheory run --help                 every option; likewise sweep, verify, design, cifar, plot, export
+  lrtheory run --help                 the options that most runs need, and --help-all for every one; likewise cifar;
+                                      sweep, verify, design, plot, export: --help
   lrtheory completion bash            a script for tab completion: bash, zsh or fish
   lrtheory --version                  versions, devices, precision
 """
@@ -93,7 +97,7 @@ def _called(argv: list[str]) -> int:
     try:
         return command(argv[1:])
     except ConfigError as error:
-        return complain(str(error), 2)
+        return complain(error.in_shell, 2)
     except OSError as error:
         return complain(f"{error.filename or 'the folder'}: {error.strerror or reason(error)}; make room or choose another "
                         "folder", 1)
@@ -174,7 +178,7 @@ def predict(config: "Config", tell: Callable[[str], None]) -> "xr.Dataset | None
     try:
         return runs.predict(config)
     except ConfigError as error:
-        tell(f"no prediction: {error}")
+        tell(f"no prediction: {error.in_shell}")
         return None
 
 
@@ -182,11 +186,13 @@ def sweep(argv: list[str]) -> int:
     """`lrtheory sweep`: print the plan, compute what is missing, write tables and figures."""
     from lrtheory import devices
     from lrtheory.cli import arguments, progress, report
-    from lrtheory.sweeps import plan, results
+    from lrtheory.sweeps import plan, results, trainings
     from lrtheory.sweeps.course import Interrupted, Watch, carry_out
+    from lrtheory.vision import cifar
 
     devices.use_all_cores()
     asked, grid, out = arguments.sweep_arguments(argv)
+    trained = isinstance(asked, arguments.TrainingsArguments)
     first = True
     if asked.distributed:
         devices.join_processes()
@@ -195,19 +201,31 @@ def sweep(argv: list[str]) -> int:
     devices.require_working()
     console = terminal.console(quiet=not first)
     console.print(report.sweep_opening(grid), soft_wrap=True)
-    for caution in grid.config.cautions:
+    for caution in getattr(grid.config, "cautions", []):
         console.print(f"note: {caution}", soft_wrap=True)
+    if asked.dry_run and trained:
+        return 0
     if asked.dry_run:
         found = plan.make_plan(grid, runs=asked.chunk, tell=lambda text: console.print(text + " ..."))
         console.print(report.plan_table(found, grid.runs))
         return 0
     started = time.perf_counter()
-    plan.require_room_for(grid)
+    images = None
+    if trained:
+        where = asked.data_dir or (None if out is None else cifar.remembered(out))
+        images = cifar.load(where, download=asked.download, tell=lambda text: console.print(f"CIFAR-10: {text}"))
+        console.print(f"Images: {images.source}", soft_wrap=True)
+    else:
+        plan.require_room_for(grid)
     folder = out or _common_folder(f"{grid.config.name}-sweep")
+    how = {"resume": asked.resume is not None, "extend": asked.extend is not None}
     try:
-        with progress.SweepDisplay(console) as show, stop_on_signals(show.tell) as stop:
-            carry_out(grid, folder, chunk=asked.chunk, resume=asked.resume is not None,
-                      watch=Watch(show.tell, show.planned, show.progress, stop))
+        with progress.SweepDisplay(console) as show, stop_on_signals(show.tell, "epoch" if trained else "chunk") as stop:
+            watch = Watch(show.tell, show.planned, show.progress, stop)
+            if images is None:
+                carry_out(grid, folder, chunk=asked.chunk, watch=watch, **how)
+            else:
+                trainings.carry_out(grid, folder, images, watch=watch, **how)
     except (Interrupted, KeyboardInterrupt):
         print(f"lrtheory sweep: stopped early; what is finished is kept, go on with: lrtheory sweep --resume {folder}",
               file=sys.stderr)
@@ -310,10 +328,12 @@ def cifar(argv: list[str]) -> int:
     if asked.resume is None and out is not None:
         files.require_free(out)
     console = terminal.console(120)
-    images = cifar.load(asked.data_dir, download=asked.download, tell=lambda text: console.print(f"CIFAR-10: {text}"))
+    where = asked.data_dir or (None if asked.resume is None else cifar.remembered(asked.resume))
+    images = cifar.load(where, download=asked.download, tell=lambda text: console.print(f"CIFAR-10: {text}"))
     folder = out or arguments.dated_folder(config.name)
     if asked.resume is None:
         files.prepare_folder(folder, config)
+    cifar.remember(folder, images)
 
     def draw(found: "xr.Dataset") -> bool:
         return _drawn(lambda: import_module("lrtheory.vision.figures").save_all(found, config, images, folder / "figures"),
@@ -330,8 +350,8 @@ def cifar(argv: list[str]) -> int:
                 so_far = files.read_dataset(folder)
                 console.print(report.cifar_closing(results.summarise(so_far)))
                 draw(so_far)
-            print(f"lrtheory cifar: stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}"
-                  + (f" --data-dir {asked.data_dir}" if asked.data_dir else ""), file=sys.stderr)
+            print(f"lrtheory cifar: stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}",
+                  file=sys.stderr)
             return 130
         summary = results.summarise(found)
         saved = _kept(lambda: files.write_results(folder, found, summary))
@@ -346,28 +366,12 @@ def cifar(argv: list[str]) -> int:
 
 
 def plot(argv: list[str]) -> int:
-    """`lrtheory plot`: one figure of a sweep."""
+    """`lrtheory plot`: figures of a folder's results."""
     from lrtheory.cli import arguments
-    from lrtheory.files import reason
-    from lrtheory.spec import ConfigError
-    from lrtheory.sweeps import figures, results
+    from lrtheory.cli import plot as plotting
 
-    asked = arguments.parse(arguments.PlotArguments, "plot", argv)
-    runs = figures.select(results.load(asked.folder), arguments.selections(asked.select))
-    if asked.z is None:
-        figure, name = figures.line(runs, asked.x, asked.y, asked.panels), f"{asked.y}-over-{asked.x}"
-    else:
-        figure = figures.heat_map(runs, asked.x, asked.y, asked.z, asked.panels or "algorithm")
-        name = f"{asked.z}-over-{asked.x}-and-{asked.y}"
-    path = asked.out or asked.folder / "figures" / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        figure.savefig(path, dpi=200)
-    except OSError:
-        raise
-    except Exception as error:  # of matplotlib: an ending, a font, a size
-        raise ConfigError(f"--out {path}: cannot be drawn ({reason(error)}); end it in .png, .pdf or .svg") from None
-    print(path)
+    for path in plotting.draw(arguments.plot_arguments(argv)):
+        print(path)
     return 0
 
 

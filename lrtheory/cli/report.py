@@ -18,6 +18,7 @@ from lrtheory.algorithm import names_of
 from lrtheory.optimal.design import Design
 from lrtheory.predictions import PREDICTIONS, words
 from lrtheory.predictions.verify import broken
+from lrtheory.progress import spoken
 from lrtheory.sweeps import tables
 from lrtheory.sweeps.grid import Grid
 from lrtheory.sweeps.plan import Plan, chunks, result_bytes
@@ -30,6 +31,11 @@ CIFAR_ROWS = (("train_accuracy", "training accuracy"), ("accuracy_clean", "clean
               ("accuracy_mixed", "drawn as in training"),
               ("accuracy_patched", "images with the patch"), ("accuracy_patch_only", "patch only"))
 """(measurement, label) of each row of the table."""
+
+
+SWEPT_ROWS = {"test_error_p": "test error on P", "q_first": "Q before P", "annealed": "annealed",
+              "patch_read_at": "patch read at epoch", "accuracy_patch_only": "patch only", "accuracy_clean": "clean images"}
+"""{measurement: label} of each column of the table of a sweep, where it has them."""
 
 
 def run_opening(config: Config) -> str:
@@ -56,8 +62,11 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
         lines.append("Theory: the conditions for a gap between L-S and S hold at this size.")
     else:
         lines.append("Theory: the conditions for a clear gap do not all hold at this size: "
-                     + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}" for c in missing)
-                     + ".")
+                     + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}{_by_a_hair(c)}"
+                                 for c in missing) + ".")
+    if (short := verdict["too_short"]) is not None:
+        lines.append(f"Too short: L-S has halved neither loss by time {short['end']:.4g}; P's halves near "
+                     f"{short['p_half_expected']:.3g} at this size. Raise training.steps to {short['steps']:,.0f}.")
     for name, other in (("error_ratio", "L-S"), ("matched_loss", "L-S"), ("mitigation", "S+noise")):
         if verdict.get(name) is not None:
             lines.append(_ratio_line(other, verdict[name], "at matched training loss" if name == "matched_loss" else ""))
@@ -153,8 +162,9 @@ def sweep_opening(grid: Grid) -> str:
     config = grid.config
     axes = " x ".join(f"{len(axis.values)} {'+'.join(f.rpartition('.')[2] for f in axis.fields)}" for axis in grid.axes)
     return (f"sweep of {config.name}: {axes or 'no axis'} = {grid.points:,} points, "
-            f"{' and '.join(names_of(config.algorithms))} from {config.seeds} seeds = {grid.runs:,} runs of "
-            f"{config.training.steps:,} steps")
+            f"{' and '.join(names_of(config.algorithms))} from {config.seeds} seeds = {grid.runs:,} " + (
+                f"trainings of {grid.widest.training.epochs} epochs" if isinstance(config, Experiment) else
+                f"runs of {config.training.steps:,} steps"))
 
 
 def plan_table(found: Plan, missing: int) -> Table:
@@ -191,12 +201,13 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
         found = tables.points(runs)
         table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"sweep of {summary['name']}: mean ± standard error over "
                       f"{summary['seeds']} seeds")
-        for name in (*axes, "algorithm", "test error on P", "Q before P", "annealed", "diverged"):
+        columns = {name: label for name, label in SWEPT_ROWS.items() if name in found}
+        for name in (*axes, "algorithm", *columns.values(), "diverged"):
             table.add_column(name, justify="right")
         for row in found.to_dict("records"):
             labels = [f"{row[a]:.4g}" if isinstance(row[a], float) else str(row[a]) for a in axes]
             cells = [_value({"mean": None if np.isnan(row[m]) else row[m], "sem": row[f"{m}_sem"]})
-                     for m in ("test_error_p", "q_first", "annealed")]
+                     for m in columns]
             table.add_row(*labels, row["algorithm"], *cells, str(row["diverged"]))
         lines.append(Unbroken(table))
     else:
@@ -262,11 +273,10 @@ class Unbroken:
         yield self.table
 
 
-def spoken(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _by_a_hair(condition: dict[str, Any]) -> str:
+    """That a condition misses its bound by at most a tenth of it."""
+    bound = float(condition["bound"].split()[-1])
+    return " (missed by a hair)" if 0.9 * bound <= condition["value"] <= 1.1 * bound else ""
 
 
 def _ratio_line(other: str, found: dict[str, Any], where: str = "") -> str:

@@ -65,7 +65,7 @@ def draw(runs, figure):
     d = np.asarray(DIMENSIONS, float)
     axes[1].plot(d, times[:, 0].mean() * d / d[0], "k:", label="proportional to d")
     axes[0].set_ylabel("time to anneal")
-    axes[1].legend(fontsize=7)
+    axes[1].legend(fontsize="small")
 
 
 PREDICTION = Prediction(

@@ -157,11 +157,11 @@ def draw(runs, figure):
         left.axhline(max(fit, 1e-5), color=colour, lw=0.8, ls=":", label=f"classifier, {label}")
     for k, (values, colour) in enumerate(ends.values()):
         right.errorbar(values.mean(), -k, xerr=values.std(ddof=1) / math.sqrt(len(values)), fmt="o", color=colour, ms=4)
-    right.set_yticks([-k for k in range(len(ends))], list(ends), fontsize=7)
+    right.set_yticks([-k for k in range(len(ends))], list(ends), fontsize="small")
     right.set(xscale="log", xlabel="error on P, mean and standard error")
     time_axis(left)
     left.set(yscale="log", ylabel="test error on P")
-    left.legend(fontsize=7)
+    left.legend(fontsize="small")
 
 
 PREDICTION = Prediction(

@@ -8,14 +8,14 @@ from typing import Any
 
 from matplotlib.figure import SubFigure
 
-from lrtheory.style import SKY, VERMILION, Figure, styled
+from lrtheory.style import SKY, VERMILION, Figure, canvas, styled
 
 
 @styled
 def figure(claim: dict[str, Any], draw: Callable[[SubFigure], None] | None = None) -> Figure:
     """The curves behind a claim; under them its statistics: the interval of each, and the region where the claim puts it."""
     rows, curves = claim["statistics"], 3.2 if draw is not None else 0.3
-    drawn = Figure(figsize=(7.6, curves + 0.5 + 0.75 * len(rows)), layout="constrained")
+    drawn = canvas(7.6, curves + 0.5 + 0.75 * len(rows))
     parts: Any = drawn.subfigures(2, 1, height_ratios=(curves, 0.75 * len(rows) + 0.2))
     above, below = parts
     if draw is not None:
@@ -34,8 +34,8 @@ def figure(claim: dict[str, Any], draw: Callable[[SubFigure], None] | None = Non
             axis.plot(row["value"], 0, "o", color="black", markersize=5)
         axis.set_xlim(left, right)
         axis.set_yticks([])
-        axis.set_title(f"{row['name']}: {row['verdict']}", fontsize=8, loc="left")
+        axis.set_title(f"{row['name']}: {row['verdict']}", fontsize="small", loc="left")
         axis.tick_params(labelsize=7)
-    above.suptitle(f"{claim['number']}. {claim['statement']}", fontsize=8)
-    below.supxlabel("point and bar: value and interval over seeds; grey: where the claim puts it", fontsize=7)
+    above.suptitle(f"{claim['number']}. {claim['statement']}", fontsize="small")
+    below.supxlabel("point and bar: value and interval over seeds; grey: where the claim puts it", fontsize="small")
     return drawn

@@ -43,7 +43,7 @@ def draw(runs, figure):
         time_axis(axis)
         axis.set_title(name)
     axes[0].set_ylabel("contrast")
-    axes[0].legend(fontsize=7)
+    axes[0].legend(fontsize="small")
 
 
 PREDICTION = Prediction(

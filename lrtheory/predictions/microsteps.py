@@ -39,7 +39,7 @@ def draw(runs, figure):
                   line=line)
             time_axis(axis)
             axis.set_ylabel(metric)
-    axes[0].legend(fontsize=7)
+    axes[0].legend(fontsize="small")
 
 
 PREDICTION = Prediction(

@@ -42,7 +42,7 @@ def draw(runs, figure):
             time_axis(axis)
     axes[0].set(yscale="log", ylabel="test error on P")
     axes[1].set_ylabel("training loss on Q (nat)")
-    axes[1].legend(fontsize=7)
+    axes[1].legend(fontsize="small")
 
 
 PREDICTION = Prediction(

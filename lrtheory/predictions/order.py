@@ -40,8 +40,8 @@ def draw(runs, figure):
     low = 0.5 * float(min(run["time_p_half"].min(), run["time_q_half"].min()))
     axis.plot([low, edge], [low, edge], color=GREY, lw=0.8)
     axis.set(xscale="log", yscale="log", xlabel="time at which P's loss is halved", ylabel="the same for Q")
-    axis.set_title("below the line Q comes first; at the edge: never", fontsize=8, loc="left")
-    axis.legend(fontsize=7)
+    axis.set_title("below the line Q comes first; at the edge: never", fontsize="small", loc="left")
+    axis.legend(fontsize="small")
 
 
 PREDICTION = Prediction(

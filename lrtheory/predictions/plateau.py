@@ -82,7 +82,7 @@ def draw(runs, figure):
         mark_annealing(axis, run)
         time_axis(axis)
         axis.set_ylabel(label)
-    left.legend(fontsize=7)
+    left.legend(fontsize="small")
 
 
 PREDICTION = Prediction(

@@ -48,7 +48,7 @@ def draw(runs, figure):
     m = np.asarray(WIDTHS, float)
     axis.plot(m, float(apart.mean()) * (m / m[1]) ** -0.5, "k:", label="m^(−1/2)")
     axis.set(xscale="log", yscale="log", xlabel="neurons m of each half")
-    axis.legend(fontsize=7)
+    axis.legend(fontsize="small")
 
 
 PREDICTION = Prediction(

@@ -18,8 +18,8 @@ from matplotlib.colors import LogNorm, Normalize
 
 from lrtheory.labelled import mean_and_error
 from lrtheory.spec import ConfigError
-from lrtheory.style import GREY, Figure, algorithm_style, save_figures, styled, wrapped
-from lrtheory.sweeps.tables import DERIVED, axes_of, metric
+from lrtheory.style import GREY, Figure, algorithm_style, canvas, save_figures, styled, wrapped
+from lrtheory.sweeps.tables import DERIVED, axes_of, known, metric
 
 NAMES = {"eta_ratio": "η₂/η₁", "weight_decay": "weight decay λ", "noise_level": "noise level ν", "r": "angle r",
          "kappa": "κ", "blur_ratio": "t_blur(η₁)/T_Q", "blur_ratio_small": "t_blur(η₂)/T_Q", "z_norm": "|z|", "eta1": "η₁",
@@ -56,7 +56,7 @@ def line(runs: xr.Dataset, x: str, y: str, panels: str | None = None) -> Figure:
     if y.startswith(("test_error", "train_loss")) and float(mean.min()) > 0 and float(mean.max() / mean.min()) > 20:
         for axis in axes:
             axis.set_yscale("log")
-    elif y in DERIVED:
+    elif _is_share(y):
         axes[0].set_ylim(-0.03, 1.03)
     axes[0].set_ylabel(wrapped(_label(runs, y), HEIGHT))
     for axis in axes if panels == "algorithm" else axes[:1]:
@@ -95,7 +95,7 @@ def phase_diagram(runs: xr.Dataset) -> Figure:
     x, y = "eta_ratio", "blur_ratio"
     up = _along(runs, y)
     _only(runs, [x, up], "algorithm")
-    figure = Figure(figsize=(11.5, 6.2), layout="constrained")
+    figure = canvas(11.5, 6.2)
     grid = figure.subplots(2, 3)
     for row, z in enumerate(("test_error_p", "q_first")):
         mean, error = mean_and_error(metric(runs, z))
@@ -110,8 +110,8 @@ def phase_diagram(runs: xr.Dataset) -> Figure:
             if name == "L-S":
                 figure.colorbar(mesh, ax=grid[row, :2].tolist(), label=_short(z), shrink=0.9)
         _collapse(grid[row, 2], runs, mean, error, up, z)
-    grid[0, 0].annotate("t_blur(η₂) = T_Q", (0.97, 0.03), xycoords="axes fraction", ha="right", va="bottom", fontsize=8,
-                        color="black", bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1.5})
+    grid[0, 0].annotate("t_blur(η₂) = T_Q", (0.97, 0.03), xycoords="axes fraction", ha="right", va="bottom",
+                        fontsize="small", color="black", bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1.5})
     return figure
 
 
@@ -131,20 +131,20 @@ def _collapse(axis: Axes, runs: xr.Dataset, mean: xr.DataArray, error: xr.DataAr
         axis.set_yscale("log")
     axis.set_xlabel(NAMES["blur_ratio_small"])
     axis.set_title(f"S: {_short(z)}, all points")
-    axis.legend(title=NAMES["blur_ratio"], fontsize=7, title_fontsize=7)
+    axis.legend(title=NAMES["blur_ratio"], fontsize="small", title_fontsize="small")
 
 
 def save_all(runs: xr.Dataset, folder: Path) -> list[Path]:
     """Write the figures that fit a sweep's axes as PNG into `folder` and return their paths; none for over two axes."""
     axes = [a for a in axes_of(runs) if runs.sizes[a] > 1]
     figures: dict[str, Callable[[], Figure]] = {}
-    for z in ("test_error_p", "q_first"):
+    for z in (z for z in ("test_error_p", "q_first", "accuracy_clean", "patch_read_at") if z in known(runs)):
         if len(axes) == 1:
             figures[z] = functools.partial(line, runs, axes[0], z)
         elif len(axes) == 2:
             figures[z] = functools.partial(heat_map, runs, axes[0], axes[1], z)
     labels = {"S", "L-S"} <= set(runs["algorithm"].values.tolist()) and len(axes) == 2 and "eta_ratio" in axes
-    if labels and runs["blur_ratio"].dims == tuple(a for a in axes if a != "eta_ratio"):
+    if labels and "blur_ratio" in runs.coords and runs["blur_ratio"].dims == tuple(a for a in axes if a != "eta_ratio"):
         figures["phase_diagram"] = functools.partial(phase_diagram, runs)
     return save_figures(figures, folder)
 
@@ -215,7 +215,7 @@ def _panels(runs: xr.Dataset, panels: str | None) -> tuple[Figure, list[Axes], l
     values = [None] if panels is None else _values(runs, _along(runs, panels)).tolist()
     rows = -(-len(values) // 4)
     columns = -(-len(values) // rows)
-    figure = Figure(figsize=(max(3.4 * columns + 1, 5), 3.2 * rows), layout="constrained")
+    figure = canvas(max(3.4 * columns + 1, 5), 3.2 * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel().tolist()
     for spare in axes[len(values) :]:
         spare.set_visible(False)
@@ -238,7 +238,7 @@ def _cells(axis: Axes, runs: xr.Dataset, cells: xr.DataArray, x: str, y: str, no
 
 def _norm(mean: xr.DataArray, z: str) -> Normalize:
     """Colours over all panels: 0 to 1 for shares, logarithmic for errors that span more than a factor of 20."""
-    if z in DERIVED:
+    if _is_share(z):
         return Normalize(0, 1)
     values = mean.values[np.isfinite(mean.values)]
     if values.size == 0:
@@ -291,8 +291,13 @@ def _label(runs: xr.Dataset, name: str) -> str:
     if name in NAMES:
         return NAMES[name]
     if name in DERIVED:
-        return DERIVED[name][0]
+        return DERIVED[name].meaning
     return str(runs[name].attrs.get("long_name", name)).split(";")[0] if name in runs.variables else name
+
+
+def _is_share(name: str) -> bool:
+    """Whether a measurement is a share of seeds."""
+    return name in DERIVED and DERIVED[name].is_share
 
 
 def _short(z: str) -> str:

@@ -1,7 +1,8 @@
 """A grid of configurations: named axes over the fields of a config, as a product.
 
-Lives here: axes, their values from text, which of them are static, the config at each point. Lives elsewhere: how
-the points are computed (plan, course) and stored (store).
+Lives here: axes, their values from text, which of them are static, the config at each point, a grid and what is added to
+it. Lives elsewhere: what tells kinds of configurations apart (kinds), how the points are computed (plan, course, trainings)
+and stored (store).
 """
 
 import dataclasses
@@ -16,14 +17,10 @@ import numpy as np
 
 from lrtheory.fields import field_names, find, value_of
 from lrtheory.spec import MOST, ConfigError, shown
-from lrtheory.theory.config import Config
-from lrtheory.theory.timescales import blur_time, p_time, q_time
+from lrtheory.sweeps.kinds import kind_of
 
 MEASURED_TOO = ("steps", "activation_noise")
 """Fields whose names without their part are also measurements (a test compares with `lrtheory.theory.measure.described`)."""
-FIXED = ("name", "note", "problem", "network", "training", "algorithms", "seeds", "first_seed", "records", "n_test",
-         "required_ratio", "problem.extra_groups")
-"""Config fields that cannot be an axis: parts, labels, and what gives the results their shape."""
 INSIDE = re.compile(r"(?:algorithms|problem\.extra_groups)\.(.+)")
 """Fields of algorithms and groups of your own, by their names: algorithms.mine.rate.cosine.duration."""
 MOST_POINTS = 1_000_000
@@ -63,10 +60,12 @@ class Axis:
 class Grid:
     """All combinations of the values of some axes, on top of a base config; a point is an index along each axis."""
 
-    config: Config
-    """what all points share; a field that is on an axis has the axis's values instead"""
+    config: Any
+    """what all points share, a `Config` or an `Experiment`; a field that is on an axis has the axis's values instead"""
     axes: tuple[Axis, ...]
     """in the order of the results' dimensions; none: a single point"""
+    images: str | None = None
+    """digest of the images that trainings see; None: they see none, or it is not known yet"""
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -98,7 +97,13 @@ class Grid:
         """Fields that differ between the points of one program."""
         return tuple(f for axis, compiled in zip(self.axes, self.compiled, strict=True) if not compiled for f in axis.fields)
 
-    def at(self, index: Sequence[int]) -> Config:
+    @property
+    def widest(self) -> Any:
+        """The config that gives the results their shape: what any point measures, for as long as any does."""
+        every = {f: [row[k] for row in axis.values] for axis in self.axes for k, f in enumerate(axis.fields)}
+        return self.config.replace(**{f: max(every[f]) for f in kind_of(self.config).largest if f in every})
+
+    def at(self, index: Sequence[int]) -> Any:
         """The config of one point: an index along each axis, in order."""
         return self.config.replace(**{f: v for axis, k in zip(self.axes, index, strict=True)
                                       for f, v in zip(axis.fields, axis.values[k], strict=True)})
@@ -108,7 +113,7 @@ class Grid:
         return itertools.product(*(range(n) if compiled else (None,)
                                    for n, compiled in zip(self.shape, self.compiled, strict=True)))
 
-    def group_config(self, group: Sequence[int | None]) -> Config:
+    def group_config(self, group: Sequence[int | None]) -> Any:
         """What the points of a group share (the first of them)."""
         return self.at([k or 0 for k in group])
 
@@ -134,7 +139,7 @@ class Grid:
                 self.at(index).judge()
             except ConfigError as error:
                 where = ", ".join(f"{axis.name} = {axis.values[k][0]}" for axis, k in zip(self.axes, index, strict=True))
-                raise ConfigError(f"at {where}: {error}" if where else str(error)) from None
+                raise ConfigError(f"at {where}: {error.in_shell}" if where else error.in_shell) from None
         return self
 
     def must_be_few(self) -> None:
@@ -154,10 +159,10 @@ class Grid:
         for axis in self.axes:
             for column, field in enumerate(axis.fields):
                 values = [row[column] for row in axis.values]
-                text = any(isinstance(v, str) or v is None for v in values)
-                array = np.array([str(v) for v in values], np.dtypes.StringDType()) if text else np.array(values)
+                text = any(isinstance(v, str | tuple) or v is None for v in values)
+                array = np.array([_word(v) for v in values], np.dtypes.StringDType()) if text else np.array(values)
                 found[label_of(field)] = ((axis.name,), array, {"field": field})
-        for name, (meaning, units, function) in TIME_SCALES.items():
+        for name, (meaning, units, function) in kind_of(self.config).labels.items():
             values = np.empty(self.shape)
             for index in np.ndindex(self.shape):
                 values[index] = function(self.at(index))
@@ -170,20 +175,23 @@ class Grid:
             found[name] = (tuple(dims), values, {"long_name": meaning, "units": units})
         return found
 
+    def extended(self, other: "Grid") -> "Grid":
+        """This grid with the values and seeds that another one, of its config, adds: each axis's behind those that it has.
 
-TIME_SCALES = {
-    "T_Q": ("T_Q, time to fit Q", "sum of rates", lambda c: q_time(c.problem)),
-    "T_P": ("T_P, time in which margins on P grow by 1", "sum of rates", lambda c: p_time(c.problem)),
-    "blur_ratio": ("t_blur(eta1)/T_Q, blur to learning under the large rate", "1",
-                   lambda c: blur_time(c.problem, c.training, c.training.eta1) / q_time(c.problem)),
-    "blur_ratio_small": ("t_blur(eta2)/T_Q, blur to learning under the small rate", "1",
-                         lambda c: blur_time(c.problem, c.training, c.training.eta1 * c.training.eta_ratio)
-                         / q_time(c.problem)),
-}
-"""Closed-form numbers of a point that figures can use as axes: {name: (meaning, units, of a config)}."""
+        Raises `ConfigError` for an axis that is not there, and for fewer seeds.
+        """
+        mine, its = {axis.fields: axis for axis in self.axes}, {axis.fields: axis for axis in other.axes}
+        if strange := [axis.name for axis in other.axes if axis.fields not in mine]:
+            raise ConfigError(f"--axis {strange[0]}: the folder's sweep has no such axis; must be one of "
+                              f"{', '.join(self.dims) or 'none'}; start anew in another folder")
+        if other.config.seeds < self.config.seeds:
+            raise ConfigError(f"--seeds {other.config.seeds}: the folder has {self.config.seeds}; must be at least so many; "
+                              "say how many there shall be in all")
+        axes = tuple(Axis(f, tuple(dict.fromkeys((*axis.values, *its.get(f, axis).values)))) for f, axis in mine.items())
+        return Grid(other.config, axes, self.images)
 
 
-def make_grid(config: Config, axes: Mapping[str | tuple[str, ...], Sequence[Any] | np.ndarray]) -> Grid:
+def make_grid(config: Any, axes: Mapping[str | tuple[str, ...], Sequence[Any] | np.ndarray]) -> Grid:
     """The grid of a mapping from names to values.
 
     A name is a config field, with its part or without ("training.eta_ratio" or "eta_ratio"). A tuple of names is one
@@ -227,7 +235,7 @@ def make_grid(config: Config, axes: Mapping[str | tuple[str, ...], Sequence[Any]
     return Grid(config, tuple(made))
 
 
-def read_axes(config: Config, products: Sequence[str], zips: Sequence[Sequence[str]] = ()) -> Grid:
+def read_axes(config: Any, products: Sequence[str], zips: Sequence[Sequence[str]] = ()) -> Grid:
     """The grid of axes given as text.
 
     Args:
@@ -257,16 +265,17 @@ def read_axes(config: Config, products: Sequence[str], zips: Sequence[Sequence[s
     return make_grid(config, axes)
 
 
-def is_static(config: Config, name: str) -> bool:
+def is_static(config: Any, name: str) -> bool:
     """Whether the field `name` (dotted) shapes the program, so that its values compile apart."""
     return find(config, name)[1].metadata["static"]
 
 
-def full_name(config: Config, name: str) -> str:
+def full_name(config: Any, name: str) -> str:
     """The dotted name of a field that may be an axis. Raises `ConfigError`, with near names, for any other."""
     if not isinstance(name, str):
         raise ConfigError(f"--axis {shown(name)}: must be the name of a field; correct it")
-    allowed = [f for f in field_names(config) if f not in FIXED]
+    kind = kind_of(config)
+    allowed = [f for f in field_names(config) if f not in kind.fixed]
     short = [f.rpartition(".")[2] for f in allowed]
     if name in allowed:
         return name
@@ -282,10 +291,9 @@ def full_name(config: Config, name: str) -> str:
         return name
     if name in short:
         return allowed[short.index(name)]
-    if name in FIXED:
-        raise ConfigError(f"--axis {name}: cannot be an axis; must be a number or choice of problem, network or training, "
-                          "or engine; seeds and algorithms are dimensions of every result, set them by --seeds and "
-                          "--algorithms")
+    if name in kind.fixed:
+        raise ConfigError(f"--axis {name}: cannot be an axis; must be {kind.may_be}; seeds and algorithms are dimensions of "
+                          "every result, set them by --seeds and --algorithms")
     near = difflib.get_close_matches(name, short, 3)
     raise ConfigError(f"--axis {shown(name)}: unknown field; must be one of those that lrtheory sweep --help lists"
                       + (f"; perhaps you meant {' or '.join(near)}" if near else ""))
@@ -319,9 +327,9 @@ def _parse(text: str) -> tuple[str, list[Any]]:
     return name, [float(f"{v:.12g}") for v in np.geomspace(first, last, count)]
 
 
-def _value(config: Config, name: str, value: Any) -> Any:
+def _value(config: Any, name: str, value: Any) -> Any:
     """One value of an axis, as the field's own type. Raises `ConfigError`."""
-    if not isinstance(value, str | int | float | np.generic | None) and getattr(value, "ndim", 1) != 0:
+    if not isinstance(value, str | int | float | tuple | np.generic | None) and getattr(value, "ndim", 1) != 0:
         raise ConfigError(f"--axis {name} = {shown(value)}: must be a number or a word; correct it")
     owner, field = find(config, name)
     return value_of(type(owner), field.name, name,
@@ -329,5 +337,7 @@ def _value(config: Config, name: str, value: Any) -> Any:
 
 
 def _word(value: Any) -> str:
-    """What is no float as text; of a whole number with thousands of digits, that it is one."""
+    """What is no float as text, a tuple's parts apart; of a whole number with thousands of digits, that it is one."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
     return shown(value, 400) if isinstance(value, int) else str(value)

@@ -48,6 +48,10 @@ CHUNK_SECONDS = 60.0
 """A chunk takes no longer if it can: it is what a kill loses and what an interrupt waits for."""
 
 
+Box = tuple[range, ...]
+"""Indices along each axis of a grid, and along seeds."""
+
+
 class Cut(NamedTuple):
     """The shape of a chunk: its reach along each axis of the grid, and along seeds."""
 
@@ -65,7 +69,7 @@ class Chunk(NamedTuple):
 
     group: Group
     number: tuple[int, ...]  # which box along each axis, and along seeds
-    box: tuple[range, ...]  # indices along each axis of the grid, and along seeds
+    box: Box
 
     @property
     def points(self) -> list[tuple[int, ...]]:
@@ -120,6 +124,25 @@ def compute(grid: Grid, program: Program, chunk: Chunk, progress: Progress | Non
     seeds = grid.config.first_seed + np.array(chunk.box[-1])
     found = run_block(program, grid.point_values(chunk.points), seeds, progress)
     return {name: values.reshape(*map(len, chunk.box[:-1]), *values.shape[1:]) for name, values in found.items()}
+
+
+def compute_rest(grid: Grid, program: Program, chunk: Chunk, kept: Box, known: Measured,
+                 progress: Progress | None = None) -> Measured:
+    """All measurements of a chunk of which a corner `kept` is known: only the others are computed."""
+    found = {name: np.empty((*map(len, chunk.box[:-1]), values.shape[len(kept) - 1], len(chunk.box[-1]),
+                             *values.shape[len(kept) + 1 :]), values.dtype) for name, values in known.items()}
+
+    def fill(box: Box, values: Measured) -> None:
+        here = [slice(r.start - s.start, r.stop - s.start) for r, s in zip(box, chunk.box, strict=True)]
+        for name, each in values.items():
+            found[name][(*here[:-1], slice(None), here[-1])] = each
+
+    fill(kept, known)
+    for k in range(len(kept)):  # what lies behind it along one axis, as far as it reaches along those before
+        if kept[k] != chunk.box[k]:
+            box = (*kept[:k], range(kept[k].stop, chunk.box[k].stop), *chunk.box[k + 1 :])
+            fill(box, compute(grid, program, chunk._replace(box=box), progress))
+    return found
 
 
 def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, groups: Sequence[Group] | None = None,

@@ -11,21 +11,22 @@ from typing import Any
 import xarray as xr
 
 from lrtheory.algorithm import names_of
+from lrtheory.custom.config import Settings
 from lrtheory.fields import parse
 from lrtheory.files import STORE, SUMMARY, Damaged, read_dataset, reason, write_json, write_whole
 from lrtheory.labelled import RUN_DIMS, config_of, plain
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import tables
-from lrtheory.sweeps.course import sessions
-from lrtheory.sweeps.store import MANIFEST, Store, is_sealed, missing_files, open_results, read_manifest
-from lrtheory.theory.config import Config
-from lrtheory.vision.config import Experiment
+from lrtheory.sweeps.folder import sessions
+from lrtheory.sweeps.kinds import kind_in
+from lrtheory.sweeps.manifest import MANIFEST, is_sealed, read_manifest
+from lrtheory.sweeps.store import Store, missing_files, open_results
 
 
 def save(folder: Path) -> dict[str, Any]:
     """Write points.csv and summary.json beside a finished sweep; return the summary."""
     runs = load(folder)
-    config = config_of(runs, Config)
+    config = config_of(runs, kind_in(runs.attrs["config"]).config)
     write_whole(folder / "points.csv", tables.points(runs).to_csv(index=False))
     axes = {a: [plain(v) for v in runs[a].values.tolist()] for a in tables.axes_of(runs)}
     summary = {"name": config.name, "note": config.note, "axes": axes, "points": math.prod(map(len, axes.values())),
@@ -69,7 +70,7 @@ def _must_be_as_before(store: Store) -> None:
     if lost := 0 if "done" in results else missing_files(store.place):
         raise Damaged(f"{lost} files are missing")
     plain = {"name": "", "note": ""}
-    if config_of(results, Config).replace(**plain) != store.grid.config.replace(**plain):
+    if config_of(results, type(store.grid.config)).replace(**plain) != store.grid.config.replace(**plain):
         raise Damaged(f"{MANIFEST} has another config than the results")
 
 
@@ -77,7 +78,8 @@ def _must_be_results(folder: Path, found: xr.Dataset) -> xr.Dataset:
     """A dataset, if it is of the kind that is written here. Raises `ConfigError`."""
     try:
         text = found.attrs["config"]
-        config_of(found, Experiment if "model" in parse(text, "its config") else Config).judge()
+        own = "largest_loss" in parse(text, "its config")
+        config_of(found, Settings if own else kind_in(text, "its config").config).judge()
         if not set(RUN_DIMS) <= set(found.sizes) or 0 in found.sizes.values() or "diverged_at" not in found:
             raise Damaged(f"no runs in it, with dimensions {', '.join(RUN_DIMS)} and diverged_at")
     except Exception as error:  # attributes of others may be anything

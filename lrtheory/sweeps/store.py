@@ -1,12 +1,14 @@
 """The results of a sweep as a zarr store: whole chunks or none, found again after any accident.
 
-Lives here: the folder's manifest, the arrays, writing and checking chunks, opening the dataset. Lives elsewhere: files as
-such (files), what a chunk is (plan), when it is computed (course), what the numbers say (results).
+Lives here: the arrays, writing and checking chunks, making a store larger, opening the dataset. Lives elsewhere: files as
+such (files), which sweep it is (manifest), what a chunk is (plan), when it is computed (course, trainings), what the numbers
+say (results).
 
 A store has one array for each measurement, with the grid's axes, algorithm, seed (and record) as dimensions and one
 file for each chunk of the sweep. Files appear by renaming; a chunk counts once the file of `done`, written last, is there
-too. Beside it, each chunk has a seal: which sweep it is of, and the digests of its files by name; and so have the labels,
-everything in the store that is no chunk.
+too. Beside it, each chunk has a seal: what its runs are, and the digests of its files by name; and so have the labels,
+everything in the store that is no chunk. A sweep grows behind what is there: each axis, and the seeds, at their ends. So
+chunks stay what they are, but for those at an end that were not full, of which a corner counts until the rest is computed.
 """
 
 import contextlib
@@ -16,6 +18,7 @@ import itertools
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,107 +28,22 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore, MemoryStore
 
-from lrtheory import fields, files, keys
-from lrtheory.fields import from_json, to_json
+from lrtheory import algorithm, files
+from lrtheory.fields import to_json
 from lrtheory.files import STORE, Damaged, read_sealed, write_sealed
 from lrtheory.labelled import config_of, names_of
 from lrtheory.provenance import environment
-from lrtheory.spec import ConfigError
-from lrtheory.sweeps.grid import Grid, make_grid
-from lrtheory.sweeps.plan import Chunk, Cut, chunks
-from lrtheory.theory import simulate
-from lrtheory.theory.config import Config
-from lrtheory.theory.measure import STEP, described
-from lrtheory.theory.programs import Measured, measured
+from lrtheory.sweeps.grid import Grid
+from lrtheory.sweeps.kinds import kind_in, kind_of
+from lrtheory.sweeps.manifest import SEALS, UNSAID, describe, read_manifest, read_tree, write_tree
+from lrtheory.sweeps.plan import Box, Chunk, Cut, chunks
 
-MANIFEST = "sweep.json"
-"""What a folder has to be that of a sweep."""
-SEALS, LABELS = "seals", "labels.json"
-"""The folder of seals, with a copy of the manifest; the seal of the labels."""
+LABELS = "labels.json"
+"""The seal of the labels."""
 Place = Path | MemoryStore
 """Where a store lies: a path on disk, or memory."""
-
-
-def describe(grid: Grid, cut: Cut | None) -> dict[str, Any]:
-    """The manifest: everything that determines the numbers, and how they are cut."""
-    tree: dict[str, Any] = {"config": json.loads(to_json(grid.config)), "random": keys.described(),
-                            "axes": [{"fields": list(a.fields), "values": [list(v) for v in a.values]} for a in grid.axes]}
-    return tree | ({} if cut is None else {"chunk": {"axes": list(cut.axes), "seeds": cut.seeds}})
-
-
-def write_manifest(folder: Path, grid: Grid, cut: Cut | None) -> None:
-    """Write the manifest, whole or not at all, and a copy. Raises `OSError` where the disk does not take it."""
-    (folder / SEALS).mkdir(exist_ok=True)
-    for where in (folder, folder / SEALS):
-        write_sealed(where / MANIFEST, describe(grid, cut))
-
-
-def read_manifest(folder: Path) -> tuple[Grid, Cut | None]:
-    """The grid of a sweep folder, and how it was cut if that is decided. Raises `ConfigError`."""
-    path = folder / MANIFEST
-    tree = _manifest(folder)
-    try:
-        config = from_json(json.dumps(tree["config"]), Config, str(path))
-        axes: dict[Any, list[Any]] = {tuple(a["fields"]): [tuple(v) for v in a["values"]] for a in tree["axes"]}
-        if len(axes) < len(tree["axes"]):
-            raise Damaged("an axis comes twice")
-        cut = tree.get("chunk")
-        grid = make_grid(config, axes)
-        grid.must_be_few()
-        if cut is not None and not (len(cut["axes"]) == len(axes) and all(
-                type(n) is int and 0 < n <= most for n, most in
-                zip((*cut["axes"], cut["seeds"]), (*grid.shape, grid.config.seeds), strict=True))):
-            raise Damaged("its chunks are impossible")
-        return grid, Cut(tuple(cut["axes"]), cut["seeds"]) if cut is not None else None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ConfigError(f"{path}: damaged ({files.reason(error)}); restore it, or start anew in another folder") from None
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    """The tree of a manifest that is as it was written. Raises `ConfigError`."""
-    path, copy = folder / MANIFEST, folder / SEALS / MANIFEST
-    try:
-        if not path.exists() or copy.parent.exists():
-            return read_sealed(path)
-        tree = fields.parse(fields.read_text(path), str(path))  # written by an earlier version, without a digest
-        if not isinstance(tree, dict):
-            raise Damaged("no manifest")
-        return tree
-    except OSError as error:
-        raise ConfigError(f"{folder}: no sweep to be found there ({path.name}: {error.strerror}); give a folder that "
-                          "lrtheory sweep wrote") from None
-    except ValueError as error:
-        remedy = "restore it, or start anew in another folder"
-        with contextlib.suppress(OSError, ValueError):
-            read_sealed(copy)
-            remedy = f"its copy is whole: cp {copy} {path}"
-        raise ConfigError(f"{path}: damaged ({files.reason(error)}); {remedy}") from None
-
-
-def is_sealed(folder: Path) -> bool:
-    """Whether a sweep's folder has seals; those of earlier versions have none."""
-    return (folder / SEALS).is_dir()
-
-
-def differences(grid: Grid, other: Grid) -> list[str]:
-    """What tells two sweeps apart, a line a field: "training.eta1: 0.02 in the folder, 0.03 asked for"."""
-    def facts(grid: Grid) -> dict[str, Any]:
-        tree = _numbers(grid, None)
-        axes = {"axis " + "+".join(a["fields"]): a["values"] for a in tree["axes"]}
-        return tree["config"] | axes | {"order of the axes": list(grid.dims)}
-
-    return fields.differences(facts(grid), facts(other))
-
-
-def random_differences(folder: Path) -> list[str]:
-    """What tells apart how random numbers were made in a folder and would be here, likewise."""
-    here = keys.described()
-    return fields.differences({"random numbers": _manifest(folder).get("random", here)}, {"random numbers": here})
-
-
-def _numbers(grid: Grid, cut: Cut | None) -> dict[str, Any]:
-    """The manifest without what no number depends on."""
-    return describe(dataclasses.replace(grid, config=grid.config.replace(name="", note="")), cut)
+Measured = dict[str, np.ndarray]
+"""{name: (extent along each axis, algorithms, seeds[, records])}."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,36 +89,37 @@ class Store:
     def _skeleton(self, target: LocalStore | MemoryStore) -> None:
         """The group with its coordinates and empty arrays."""
         grid, config = self.grid, self.grid.config
+        kind, widest = kind_of(config), grid.widest
+        records = len(kind.clock[1](widest))
         coords: dict[str, Any] = dict(grid.coordinates())
         coords["algorithm"] = names_of(self.algorithms)
         coords["seed"] = config.first_seed + np.arange(config.seeds)
-        coords["step"] = self._steps()
+        coords[kind.clock[0]] = self._clock()
         xr.Dataset(coords=coords, attrs={"config": to_json(config), "axes": json.dumps(list(grid.dims))}
                    | environment()).to_zarr(target, mode="w", consolidated=False)
         group = zarr.open_group(target, mode="r+")
         dims = (*grid.dims, "algorithm", "seed", "record")
-        shape = (*grid.shape, len(self.algorithms), config.seeds, config.records + 1)
-        reach = (*self.cut.axes, len(self.algorithms), self.cut.seeds, config.records + 1)
-        meanings = described(config.problem)
-        for name, (kind, over_time) in measured(config).items():
+        shape = (*grid.shape, len(self.algorithms), config.seeds, records)
+        reach = (*self.cut.axes, len(self.algorithms), self.cut.seeds, records)
+        meanings = kind.described(widest)
+        for name, (dtype, over_time) in kind.measured(widest).items():
             last = len(dims) if over_time else -1
             group.create_array(
-                name, shape=shape[:last], chunks=reach[:last], dtype=kind, dimension_names=dims[:last],
-                fill_value=np.nan if kind.kind == "f" else 0, compressors=(ZstdCodec(level=3), Crc32cCodec()),
+                name, shape=shape[:last], chunks=reach[:last], dtype=dtype, dimension_names=dims[:last],
+                fill_value=np.nan if dtype.kind == "f" else 0, compressors=(ZstdCodec(level=3), Crc32cCodec()),
                 attributes=dict(zip(("units", "long_name"), meanings[name], strict=True)))
         group.create_array("done", shape=(*grid.shape, config.seeds), chunks=(*self.cut.axes, self.cut.seeds), dtype=bool,
                            dimension_names=(*grid.dims, "seed"), fill_value=False, compressors=(Crc32cCodec(),),
                            attributes={"long_name": "whether the runs are there"})
 
-    def _steps(self) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
-        """The coordinate of steps done at each record, for each length of training where that is an axis."""
-        grid = self.grid
+    def _clock(self) -> tuple[tuple[str, ...], np.ndarray, Mapping[str, str]]:
+        """The coordinate along records: steps or epochs done, for each number of steps where that is an axis."""
+        grid, (_, values, facts) = self.grid, kind_of(self.grid.config).clock
         at = next((k for k, axis in enumerate(grid.axes) if "training.steps" in axis.fields), None)
         if at is None:
-            return ("record",), simulate.record_steps(grid.config), STEP
-        rows = [simulate.record_steps(grid.at([k if j == at else 0 for j in range(len(grid.axes))]))
-                for k in range(grid.shape[at])]
-        return (grid.dims[at], "record"), np.stack(rows), STEP
+            return ("record",), values(grid.widest), facts
+        rows = [values(grid.at([k if j == at else 0 for j in range(len(grid.axes))])) for k in range(grid.shape[at])]
+        return (grid.dims[at], "record"), np.stack(rows), facts
 
     @property
     def seals(self) -> Path:
@@ -209,46 +128,85 @@ class Store:
         return self.place.parent / SEALS
 
     @functools.cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What names the numbers, as it was written when the sweep began: a field that is newer than it is not in it."""
+        assert isinstance(self.place, Path)
+        tree = read_tree(self.place.parent)
+        return tree | {"config": tree["config"] | dict.fromkeys(UNSAID, ""), "algorithms": list(self.algorithms)}
+
+    @functools.cached_property
     def identity(self) -> str:
         """A digest of everything that names the numbers: config, axes, seeds, algorithms, and how they are cut."""
-        tree = _numbers(self.grid, self.cut)
-        return files.digest({k: v for k, v in tree.items() if k != "random"} | {"algorithms": list(self.algorithms)})
+        return files.digest({k: v for k, v in self.manifest.items() if k != "random"})
+
+    def meaning(self, box: Box) -> str:
+        """A digest of what the runs in a box are: config, values, seeds, algorithms, images; a larger sweep keeps it."""
+        tree = self.manifest
+        config = {k: v for k, v in tree["config"].items() if k not in ("seeds", "first_seed")}
+        axes = [{"fields": a["fields"], "values": [a["values"][k] for k in reach]}
+                for a, reach in zip(tree["axes"], box[:-1], strict=True)]
+        return files.digest({"config": config, "axes": axes, "images": tree.get("images"), "algorithms": tree["algorithms"],
+                             "seeds": [tree["config"]["first_seed"] + k for k in box[-1]]})
 
     def write(self, chunk: Chunk, found: Measured) -> None:
         """Store a chunk, `done` last. Raises `OSError` where the disk does not take it; the chunk is then not there."""
-        box = tuple(slice(r.start, r.stop) for r in chunk.box)
         if isinstance(self.place, Path):
             self.unmark(chunk)
         for name, values in found.items():
-            self.arrays[name][(*box[:-1], slice(None), box[-1])] = values
+            self.arrays[name][_where(chunk.box)] = values
         if isinstance(self.place, Path):
-            write_sealed(self._seal(chunk), self._contents(chunk))
-        self.arrays["done"][box] = True
+            write_sealed(self._seal(chunk), self._contents(chunk, chunk.box))
+        self.arrays["done"][_slices(chunk.box)] = True
+
+    def read(self, box: Box) -> Measured:
+        """What is stored of the runs in a box."""
+        return {name: np.asarray(array[_where(box)]) for name, array in self.arrays.items() if name != "done"}
 
     def _seal(self, chunk: Chunk) -> Path:
         return self.seals / ("-".join(map(str, chunk.number)) + ".json")
 
-    def _contents(self, chunk: Chunk) -> dict[str, Any]:
-        """What the seal of a chunk says."""
+    def _contents(self, chunk: Chunk, box: Box) -> dict[str, Any]:
+        """What the seal of a chunk says that has the runs of a box."""
+        return {"runs": self.meaning(box), "box": [[r.start, r.stop] for r in box], "files": self._digests(chunk)}
+
+    def _digests(self, chunk: Chunk) -> dict[str, str]:
         assert isinstance(self.place, Path)
         names = [self._file(a, chunk).relative_to(self.place).as_posix() for n, a in self.arrays.items() if n != "done"]
-        return {"sweep": self.identity, "files": files.digests(self.place, names)}
+        return files.digests(self.place, names)
+
+    def reseal(self, chunk: Chunk) -> None:
+        """Give a chunk that an earlier version sealed, by the sweep as a whole, a seal that holds in a larger one."""
+        assert isinstance(self.place, Path)
+        with contextlib.suppress(ValueError, OSError):  # what is damaged stays so
+            if "sweep" in read_sealed(self._seal(chunk)) and self.holds(chunk):
+                write_sealed(self._seal(chunk), self._contents(chunk, chunk.box))
 
     def holds(self, chunk: Chunk) -> bool:
         """Whether a chunk is there, every file of it present and as it was written."""
-        return self.lacks(chunk) is None
+        return self.kept(chunk) == chunk.box
+
+    def kept(self, chunk: Chunk) -> Box | None:
+        """The part of a chunk's box that is there: all, a corner that an extension made larger, or nothing."""
+        return None if self.lacks(chunk) else self._sealed_box(chunk)
 
     def lacks(self, chunk: Chunk) -> str | None:
-        """Why a chunk does not count as there, in words; None if it does."""
+        """Why nothing of a chunk counts as there, in words; None if it does."""
         if lost := [a for a in self.arrays.values() if not self._file(a, chunk).is_file()]:
             return f"{len(lost)} files are missing"
         try:
-            if read_sealed(self._seal(chunk)) != self._contents(chunk):
+            box, seal = self._sealed_box(chunk), read_sealed(self._seal(chunk))
+            inside = all(r.start == s.start and r.stop <= s.stop for r, s in zip(box, chunk.box, strict=True))
+            asked = {"sweep": self.identity, "files": self._digests(chunk)} if "sweep" in seal else (
+                self._contents(chunk, box) if inside else {})
+            if seal != asked:
                 return "it is not what was written there"
-            box = tuple(slice(r.start, r.stop) for r in chunk.box)
-            return None if np.asarray(self.arrays["done"][box]).all() else "its mark is damaged"
-        except (ValueError, RuntimeError, OSError) as error:  # of a seal; of the mark's checksum or length
+            return None if np.asarray(self.arrays["done"][_slices(box)]).all() else "its mark is damaged"
+        except (ValueError, RuntimeError, OSError, TypeError, LookupError) as error:  # of a seal; of the mark
             return files.reason(error)
+
+    def _sealed_box(self, chunk: Chunk) -> Box:
+        """The box that a chunk's seal names; those of earlier versions name none, and are whole."""
+        return tuple(range(*ends) for ends in read_sealed(self._seal(chunk)).get("box", [])) or chunk.box
 
     def must_be_whole(self) -> None:
         """Raise `Damaged` unless the labels, and every chunk that is there, are as they were written for this sweep."""
@@ -269,8 +227,12 @@ class Store:
         self._file(self.arrays["done"], chunk).unlink(missing_ok=True)
 
     def has_mark(self, chunk: Chunk) -> bool:
-        """Whether a chunk has been written, without looking at its numbers."""
+        """Whether something of a chunk has been written, without looking at its numbers."""
         return self._file(self.arrays["done"], chunk).is_file()
+
+    def is_marked(self, chunk: Chunk) -> bool:
+        """Whether all of a chunk has been written, likewise."""
+        return self.has_mark(chunk) and bool(np.asarray(self.arrays["done"][_slices(chunk.box)]).all())
 
     @functools.cached_property
     def arrays(self) -> dict[str, zarr.Array]:
@@ -285,6 +247,16 @@ class Store:
         *where, seeds = chunk.number
         number = {1: (*where, seeds), 2: (*where, 0, seeds), 3: (*where, 0, seeds, 0)}[array.ndim - len(where)]
         return self.place / array.name.strip("/") / array.metadata.encode_chunk_key(number)
+
+
+def _slices(box: Box) -> tuple[slice, ...]:
+    """A box as an index of `done`."""
+    return tuple(slice(r.start, r.stop) for r in box)
+
+
+def _where(box: Box) -> tuple[slice, ...]:
+    """A box as an index of what is measured, all algorithms."""
+    return (*_slices(box[:-1]), slice(None), *_slices(box[-1:]))
 
 
 def _is_measured(array: zarr.Array) -> bool:
@@ -307,8 +279,12 @@ def open_results(place: Place) -> xr.Dataset:
     """The dataset of a store, read when used; of an unfinished one, the runs that are there (others nan), with `done`."""
     results = xr.open_zarr(place, consolidated=False, chunks=None, decode_times=False, mask_and_scale=False)
     dims = [*json.loads(results.attrs.get("axes", "[]")), "algorithm", "seed", "record"]
-    names = described(config_of(results, Config).problem)
+    kind = kind_in(results.attrs["config"])
+    names = kind.described(config_of(results, kind.config))
     results = results[[n for n in names if n in results] + ["done"]].transpose(*[d for d in dims if d in results.dims])
+    for axis in dims[:-3]:  # what an extension added stands behind
+        if results[axis].dtype.kind in "fiu" and isinstance(place, Path) and read_tree(place.parent).get("extended"):
+            results = results.sortby(axis)
     if bool(results["done"].all()):
         return results.drop_vars("done")
     kept = results.load()
@@ -316,3 +292,20 @@ def open_results(place: Place) -> xr.Dataset:
         if name != "done" and kept[name].dtype.kind == "f":
             kept[name] = kept[name].where(kept["done"]).transpose(*kept[name].dims).assign_attrs(kept[name].attrs)
     return kept
+
+
+def extend(folder: Path, grid: Grid) -> None:
+    """Make a folder's sweep the larger one `grid` (`Grid.extended` of what it is); its chunks stay, and none is computed.
+
+    Fields of the config that were not there when the sweep began stay unsaid, as every chunk's seal has them. Raises
+    `OSError` where the disk does not take it.
+    """
+    before, cut = read_manifest(folder)
+    tree, new = read_tree(folder), describe(grid, cut)
+    if cut is not None and (folder / STORE).is_dir():
+        store = Store(folder / STORE, before, cut, algorithm.names_of(before.config.algorithms))
+        for group in before.groups():
+            for chunk in chunks(before, cut, group):
+                store.reseal(chunk)
+    config = tree["config"] | {"seeds": new["config"]["seeds"]}
+    write_tree(folder, tree | {"config": config, "axes": new["axes"], "extended": True})

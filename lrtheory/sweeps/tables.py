@@ -6,6 +6,7 @@ storing (store, results), drawing (figures).
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import xarray as xr
 
 from lrtheory.labelled import RUN_DIMS, mean_and_error
 from lrtheory.spec import ConfigError
+from lrtheory.vision.cifar import CLASSES
 
 
 def _ordered(runs: xr.Dataset, first: xr.DataArray) -> xr.DataArray:
@@ -21,18 +23,55 @@ def _ordered(runs: xr.Dataset, first: xr.DataArray) -> xr.DataArray:
     return first.astype(float).where(known[0] & known[1])
 
 
-DERIVED: dict[str, tuple[str, Callable[[xr.Dataset], xr.DataArray]]] = {
-    "q_first": ("share of seeds, Q halved before P",
-                lambda runs: _ordered(runs, runs["time_q_half"] < runs["time_p_half"])),
-    "p_first": ("share of seeds, P halved before Q",
-                lambda runs: _ordered(runs, runs["time_p_half"] < runs["time_q_half"])),
-    "annealed": ("share of seeds, annealed", lambda runs: xr.apply_ufunc(np.isfinite, runs["annealed_at"])),
+READ = 0.5
+"""Patch-only accuracy at which the patch counts as read."""
+
+
+def _read_at(runs: xr.Dataset) -> xr.DataArray:
+    """Epochs done when patch-only accuracy passes `READ`, linear between epochs, from chance; inf where it never does."""
+    accuracy = runs["accuracy_patch_only"].transpose(..., "record")
+    values = np.concatenate([np.full((*accuracy.shape[:-1], 1), 1 / len(CLASSES)), accuracy.values], -1)
+    above = values >= READ
+    at = np.maximum(above.argmax(-1), 1)[..., None]
+    before, after = (np.take_along_axis(values, k, -1)[..., 0] for k in (at - 1, at))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        times = at[..., 0] - 1 + (READ - before) / (after - before)
+    return accuracy.isel(record=0, drop=True).copy(data=np.where(above.any(-1), times, np.inf))
+
+
+class Derived(NamedTuple):
+    """What follows from stored measurements, a number a run."""
+
+    meaning: str
+    units: str
+    needs: str  # a measurement without which there is none
+    of: Callable[[xr.Dataset], xr.DataArray]
+    is_share: bool = True  # 0 or 1 a run
+
+
+DERIVED = {
+    "q_first": Derived("share of seeds, Q halved before P", "1", "time_q_half",
+                       lambda runs: _ordered(runs, runs["time_q_half"] < runs["time_p_half"])),
+    "p_first": Derived("share of seeds, P halved before Q", "1", "time_p_half",
+                       lambda runs: _ordered(runs, runs["time_p_half"] < runs["time_q_half"])),
+    "annealed": Derived("share of seeds, annealed", "1", "annealed_at",
+                        lambda runs: xr.apply_ufunc(np.isfinite, runs["annealed_at"])),
+    "patch_read": Derived("share of seeds that read the patch", "1", "accuracy_patch_only",
+                          lambda runs: xr.apply_ufunc(np.isfinite, _read_at(runs))),
+    "patch_read_at": Derived("epochs until the patch is read", "epoch", "accuracy_patch_only", _read_at, False),
 }
-"""What follows from the stored times, 0 or 1 a run: {name: (meaning, of a dataset)}; halved is a group's training loss."""
+"""By name. Halved is a group's training loss; read is the patch once patch-only accuracy is `READ`."""
 
 SUMMARISED = ("test_error_p", "test_error_q", "test_error_mixed", "test_error", "test_loss_p", "test_loss", "train_loss",
-              "loss_p", "loss_mixed", "loss_q", "contrast", "q_first", "p_first", "annealed")
-"""Columns of the table of points."""
+              "loss_p", "loss_mixed", "loss_q", "contrast", "q_first", "p_first", "annealed", "train_accuracy",
+              "accuracy_clean", "accuracy_mixed", "accuracy_patched", "accuracy_patch_only", "loss_clean", "patch_read",
+              "patch_read_at")
+"""Columns of the table of points, where a sweep has them."""
+
+
+def known(runs: xr.Dataset) -> list[str]:
+    """Names of all that a dataset has a number a run of, stored or derived."""
+    return [*map(str, runs.data_vars), *(name for name, derived in DERIVED.items() if derived.needs in runs)]
 
 
 def axes_of(runs: xr.Dataset) -> list[str]:
@@ -46,16 +85,24 @@ def metric(runs: xr.Dataset, name: str) -> xr.DataArray:
 
     nan where a run diverged or is not there yet: neither enters any mean. Raises `ConfigError` for an unknown name.
     """
+    if name not in known(runs):
+        raise ConfigError(f"{name}: no such measurement; must be one of {', '.join(known(runs))}")
     if name in DERIVED:
-        meaning, function = DERIVED[name]
-        values = function(runs).astype(float).assign_attrs(long_name=meaning, units="1")
-    elif name in runs.data_vars:
-        values = runs[name].isel(record=-1, drop=True) if "record" in runs[name].dims else runs[name]
-        values = values.astype(float).assign_attrs(runs[name].attrs)
+        derived = DERIVED[name]
+        values = derived.of(runs).astype(float).assign_attrs(long_name=derived.meaning, units=derived.units)
     else:
-        raise ConfigError(f"{name}: no such measurement; must be one of {', '.join([*map(str, runs.data_vars), *DERIVED])}")
+        values = _last(runs, runs[name]).astype(float).assign_attrs(runs[name].attrs)
     good = xr.apply_ufunc(np.isinf, runs["diverged_at"])  # of a missing run it is nan
-    return values.where(good).rename(name).transpose(*runs["diverged_at"].dims).drop_vars("step", errors="ignore")
+    return values.where(good).rename(name).transpose(*runs["diverged_at"].dims).drop_vars(("step", "time"), errors="ignore")
+
+
+def _last(runs: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
+    """The last record of what is recorded over time: of trainings, the last epoch that a run has done."""
+    if "record" not in values.dims:
+        return values
+    if "epochs_done" not in runs or int(runs["epochs_done"].min()) == runs.sizes["record"]:
+        return values.isel(record=-1, drop=True)
+    return values.load().isel(record=(runs["epochs_done"].load() - 1).clip(0).astype(int)).drop_vars("time", errors="ignore")
 
 
 def points(runs: xr.Dataset) -> pd.DataFrame:
@@ -63,7 +110,7 @@ def points(runs: xr.Dataset) -> pd.DataFrame:
     columns: dict[str, xr.DataArray] = {
         "runs": xr.apply_ufunc(np.isinf, runs["diverged_at"]).sum("seed"),
         "diverged": xr.apply_ufunc(np.isfinite, runs["diverged_at"]).sum("seed")}
-    for name in (n for n in SUMMARISED if n in runs or n in DERIVED):
+    for name in (n for n in SUMMARISED if n in known(runs)):
         columns[name], columns[f"{name}_sem"] = mean_and_error(metric(runs, name))
     return _frame(xr.Dataset(columns), [*axes_of(runs), "algorithm"])
 
@@ -139,7 +186,9 @@ def _parquet(runs: xr.Dataset, path: Path, over_time: bool) -> int:
 
 
 def _part(runs: xr.Dataset, over_time: bool) -> pd.DataFrame:
-    if not over_time:
+    if not over_time and "epochs_done" in runs:
+        runs = xr.Dataset({name: _last(runs, values) for name, values in runs.data_vars.items()}, attrs=runs.attrs)
+    elif not over_time:
         runs = runs.isel(record=-1)
     return _frame(runs, [*axes_of(runs), *(d for d in RUN_DIMS if d in runs.dims)])
 

@@ -7,7 +7,7 @@ Lives here: problem, network, kernel, algorithms' numbers, engines, runs and wha
 from lrtheory.lazy import on_demand
 
 _ROOMS = (
-    "config", "engines", "figures", "kernel", "measure", "network", "presets", "problem", "programs", "results",
-    "runs", "simulate", "timescales", "training")
+    "config", "engines", "figures", "html", "kernel", "measure", "network", "presets", "problem", "programs",
+    "results", "runs", "simulate", "timescales", "training", "weights")
 __all__ = [*_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
 __getattr__ = on_demand(__name__, {room: room for room in _ROOMS})

@@ -155,6 +155,8 @@ def described(problem: Problem) -> dict[str, tuple[str, str]]:
         **{f"noise_norm_{h}": ("1", f"Frobenius norm of the noise part of {h.upper()}") for h in "wv"},
         **{f"signal_moved_{h}": ("1", f"distance of the signal part of {h.upper()} from that at the record before; "
                                  "nan at infinite width") for h in "wv"},
+        "sharpness": ("1/(sum of rates)", "largest eigenvalue of the Hessian of the training loss, given the gates"),
+        "rate_sharpness": ("1", "learning rate times sharpness; above 2 an iteration overshoots"),
         **{f"averaged_{name}": ("nat" if "loss" in name else "1", f"{name.replace('_', ' ')} of the network of weights "
                                 "averaged over training.average_time, where that is set") for name in AVERAGED},
         **{f"time_{g}_half": ("sum of rates", f"first time the loss on the {label} group is at most (log 2)/2; "

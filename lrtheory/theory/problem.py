@@ -1,7 +1,8 @@
 """The provable data distribution: its numbers, its samples, and the closed-form test error on Q.
 
-Lives here: `Problem` (Li, Wei & Ma 2019, section 3), further groups of examples, training sets with exact or i.i.d. groups,
-test points. Lives elsewhere: networks that read the data, and time scales derived from it.
+Lives here: `Problem` (Li, Wei & Ma 2019, section 3), further groups of examples, other laws of Q's scale and of P's noise,
+training sets with exact or i.i.d. groups, test points. Lives elsewhere: networks that read the data, and time scales
+derived from it.
 """
 
 import math
@@ -95,14 +96,19 @@ class Problem:
     The paper has |z| = 1, alpha_min = 0, gamma0 = d^-1/2, r = d^-3/4, p0 = kappa^2/2, N = d/kappa^2; `z_norm` and
     `alpha_min` are fields because at reachable d the effect needs other constants (see `lrtheory.theory.timescales`).
     `z_norm` scales all of Q, so that r stays the angle between z and z + zeta (up to r^3/3).
+
+    Beyond the paper, each with what the infinite engine can say of it: `extra_groups` (label noise, contradictions) and
+    `alpha_power` (another law of alpha) it predicts as it does the paper's, for it reads the examples that were drawn. So it
+    does `p_tail` (heavier tails of P), as long as its kernel keeps all rows (`network.kernel` matrix). More directions of Q
+    no engine takes, for all of them evaluate three: see `lrtheory.train`.
     """
 
     d: int = static(default=64)
     """dimension of x1 and of x2"""
     kappa: float | None = static(default=None)
-    """sqrt(d/N); give kappa or N, not both"""
+    """sqrt(d/N); give kappa or N, not both; without either kappa is 1/2"""
     N: int | None = static(default=None)
-    """number of training examples; give kappa or N, not both"""
+    """number of training examples; give kappa or N, not both; without either N = 4 d"""
     p0: float = static(default=0.05)
     """probability of a P-only example"""
     q0: float = static(default=0.25)
@@ -117,16 +123,17 @@ class Problem:
     """length of z (paper: 1)"""
     alpha_min: float = swept(default=0.0)
     """least scale of an x2: alpha ~ U[alpha_min, 1] (paper: 0)"""
+    alpha_power: float = swept(default=1.0)
+    """alpha = alpha_min + (1 - alpha_min) u^alpha_power, u ~ U[0, 1] (paper: 1); above 1 small alphas are frequent"""
     gamma0: float = swept(default=0.125)
     """half the distance between P's classes (paper: d^-1/2)"""
+    p_tail: float = swept(default=0.0)
+    """heavier tails of P: xi times exp(p_tail n - p_tail^2), n ~ N(0, 1) an example, of mean square 1 (paper: 0)"""
 
     @property
     def n_train(self) -> int:
         """Number N of training examples, given or d/kappa^2 rounded."""
-        if self.N is not None:
-            return self.N
-        assert self.kappa is not None, "check() admits exactly one of N and kappa"
-        return round(self.d / self.kappa**2)
+        return round(self.d / (self.kappa or 0.5) ** 2) if self.N is None else self.N
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -154,6 +161,15 @@ class Problem:
         p, q = (sum(share * half[k]**power for share, half in zip(self.shares, self.halves, strict=True)) for k in (0, 1))
         return p, q
 
+    def alpha_moment(self, power: int) -> float:
+        """E[alpha^power] for power 1 or 2, alpha = a + (1 - a) u^k: a + (1 - a)/(1 + k), and so on. Derived here.
+
+        >>> Problem(alpha_min=0.25).alpha_moment(1), Problem().alpha_moment(2)
+        (0.625, 0.3333333333333333)
+        """
+        a, one, two = self.alpha_min, 1 / (1 + self.alpha_power), 1 / (1 + 2 * self.alpha_power)
+        return a + (1 - a) * one if power == 1 else a * a + 2 * a * (1 - a) * one + (1 - a) ** 2 * two
+
     @property
     def group_sizes(self) -> tuple[int, ...]:
         """Exact group sizes in the order of their codes: round(share N), and the rest for the mixed group."""
@@ -174,8 +190,8 @@ class Problem:
     def check(self) -> None:
         """Raise `ConfigError` for numbers that describe no distribution."""
         require_count("problem.d", self.d, 2, "z and zeta need two dimensions")
-        if (self.N is None) == (self.kappa is None):
-            raise ConfigError(f"problem.N = {self.N} and problem.kappa = {self.kappa}: give exactly one; "
+        if self.N is not None and self.kappa is not None:
+            raise ConfigError(f"problem.N = {self.N} and problem.kappa = {self.kappa}: give one at most; "
                               "set the other to None (N = d/kappa^2)")
         if self.kappa is not None:
             require_positive("problem.kappa", self.kappa)
@@ -210,12 +226,15 @@ class Problem:
         require_positive("problem.z_norm", self.z_norm)
         require_nonnegative("problem.gamma0", self.gamma0)
         require(0 <= self.alpha_min <= 1, "problem.alpha_min", self.alpha_min, "in [0, 1]", "alpha ~ U[alpha_min, 1]")
+        require(0 < self.alpha_power <= 100, "problem.alpha_power", self.alpha_power, "above 0 and at most 100",
+                "1 is the uniform law")
+        require(0 <= self.p_tail <= 3, "problem.p_tail", self.p_tail, "in [0, 3]", "0 is Gaussian")
 
 
 class Data(NamedTuple):
-    """Labelled examples, with x2 in the coordinates in which it lives.
+    """Labelled examples; x2 is kept as its scale and its direction, and made when it is asked for.
 
-    x2_i = alpha_i * directions(problem)[direction_i] @ (z_hat, zeta_hat), and x1_i, x2_i are 0 where absent.
+    x2_i = alpha_i points[direction_i], and x1_i, x2_i are 0 where absent. `Problem.group_names` names the groups.
     """
 
     x1: Array  # (n, d), zero rows in Q-only
@@ -224,17 +243,23 @@ class Data(NamedTuple):
     y: Array  # (n,), +1.0 or -1.0
     group: Array  # (n,) int: code of the group, an index into `Problem.group_names`
     basis: Array  # (3, d): unit vectors w*, z/|z|, zeta/|zeta|
+    points: Array  # (3, d): z, z + zeta, z - zeta
+
+    @property
+    def x2(self) -> Array:
+        """Second halves in the ambient space, x2 = alpha (z + b zeta): (n, d)."""
+        return self.alpha[..., None] * jnp.take_along_axis(self.points, self.direction[..., None], axis=-2)
+
+    @property
+    def x(self) -> Array:
+        """Both halves side by side, as networks that know no halves read them: (n, 2 d)."""
+        return jnp.concatenate([self.x1, self.x2], axis=-1)
 
 
 def directions(problem: Problem) -> Array:
     """The three directions of Q, z, z + zeta and z - zeta, in coordinates along (z/|z|, zeta/|zeta|): (3, 2)."""
     one, r = jnp.ones_like(jnp.asarray(problem.r)), jnp.asarray(problem.r)
     return problem.z_norm * jnp.stack([jnp.stack([one, 0 * r]), jnp.stack([one, r]), jnp.stack([one, -r])])
-
-
-def x2_of(problem: Problem, data: Data) -> Array:
-    """Second halves in the ambient space, x2 = alpha (z + b zeta): (n, d)."""
-    return data.alpha[:, None] * matmul(directions(problem), data.basis[1:])[data.direction]
 
 
 def _basis(problem: Problem, key: Array) -> Array:
@@ -251,16 +276,20 @@ def _examples(problem: Problem, basis: Array, group: Array, key: Array) -> Data:
     key_normal, key_uniform = jax.random.split(key)
     w_star = basis[0]
     xi = jax.random.normal(key_normal, (n, problem.d)) / jnp.sqrt(problem.d)
+    tail = jnp.asarray(problem.p_tail)
+    scale = jnp.exp(tail * jax.random.normal(jax.random.fold_in(key_normal, 1), (n,)) - tail**2)
     for_y, for_b, for_alpha = jax.random.uniform(key_uniform, (3, n))
     y = jnp.where(for_y < 0.5, -1.0, 1.0)
     p, q = jnp.asarray(problem.halves, y.dtype)[group].T
     y1, y2 = jnp.where(p < 0, -y, y), jnp.where(q < 0, -y, y)  # what each half says
     along = matmul(xi, w_star)
     # Reflecting xi through w*'s hyperplane where the sign is wrong draws from N(0, I/d) given y <w*, xi> >= 0.
-    x1 = xi + jnp.outer(y1 * (jnp.abs(along) + problem.gamma0) - along, w_star)
-    alpha = problem.alpha_min + (1 - problem.alpha_min) * for_alpha
+    x1 = xi + jnp.outer(y1 * (jnp.abs(along) + problem.gamma0 / scale) - along, w_star)  # times scale below
+    power = jnp.asarray(problem.alpha_power)
+    alpha = problem.alpha_min + (1 - problem.alpha_min) * jnp.where(power == 1, for_alpha, for_alpha**power)
     direction = jnp.where(y2 > 0, 0, jnp.where(for_b < 0.5, 1, 2))
-    return Data(x1=jnp.abs(p)[:, None] * x1, alpha=jnp.abs(q) * alpha, direction=direction, y=y, group=group, basis=basis)
+    return Data(x1=(jnp.abs(p) * scale)[:, None] * x1, alpha=jnp.abs(q) * alpha, direction=direction, y=y, group=group,
+                basis=basis, points=matmul(directions(problem), basis[1:]))
 
 
 def sample(problem: Problem, key: Array) -> Data:
@@ -275,6 +304,8 @@ def sample(problem: Problem, key: Array) -> Data:
     >>> data = sample(Problem(d=8, N=20, p0=0.1, q0=0.25), jax.random.key(0))
     >>> data.x1.shape, data.group.tolist()
     ((20, 8), [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2])
+    >>> data.x2.shape, data.x.shape  # x2 and both halves as vectors
+    ((20, 8), (20, 16))
     """
     key_basis, key_group, key_examples = jax.random.split(key, 3)
     codes = jnp.array([P_ONLY, MIXED, *range(3, len(problem.shares)), Q_ONLY])

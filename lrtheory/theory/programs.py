@@ -21,10 +21,12 @@ import numpy as np
 from jax.extend.core import Literal
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from lrtheory import stacking
 from lrtheory.algorithm import Algorithm, names_of, packed, stacked
 from lrtheory.devices import RUNS, compiler_options, free_memory, require_working, run_mesh
 from lrtheory.schedule import constant
 from lrtheory.spec import ConfigError
+from lrtheory.stacking import peak_bytes, places
 from lrtheory.theory import simulate
 from lrtheory.theory.config import Config
 
@@ -33,8 +35,6 @@ Measured = dict[str, np.ndarray]
 Progress = Callable[[int, int, Measured], None]
 """Called with (steps done, steps in all, {name: (points, algorithms, seeds) measurement at the last record})."""
 
-SEGMENTS = 40
-"""A block is run as this many calls of one compiled program, for progress; the numbers do not depend on it."""
 QUICKLY = {"xla_cpu_use_fusion_emitters": False}
 """CPU compiler options with which a program of many small operations compiles in two thirds of the time. The infinite-width
 engine runs no slower with them; engines with neurons do, by 1.3 to 1.6 times, and do without."""
@@ -226,7 +226,7 @@ def lower_block(config: Config, swept: tuple[str, ...], block: Block, *, devices
 
     def abstract(tree, spec):
         """Shapes of `tree`, placed by one spec or a spec a leaf."""
-        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, _places(tree, mesh, spec))
+        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, places(tree, mesh, spec))
 
     example = {name: np.zeros(padded.points, _kind(shared, name)) for name in swept}
     point = {name: values for name, values in example.items() if not of_schedules(name)}
@@ -268,7 +268,7 @@ class Running(NamedTuple):
 def start(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarray) -> Running:
     """Draw and start the runs of some points, {dotted name: (points,) values}, and seeds (seeds,)."""
     def put(tree, spec):
-        return jax.device_put(tree, _places(tree, program.mesh, spec))
+        return jax.device_put(tree, places(tree, program.mesh, spec))
 
     def filled(value, length, kind):
         value = np.asarray(value, kind)
@@ -284,12 +284,6 @@ def start(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarray) 
     return Running(shared, placed, stages, setting, run)
 
 
-def _places(tree: Any, mesh: Mesh, spec: Any) -> Any:
-    """The sharding of each leaf, by one spec or a spec a leaf; an empty one (a group without examples) is never spread."""
-    specs = jax.tree.map(lambda _: spec, tree) if isinstance(spec, PartitionSpec) else spec
-    return jax.tree.map(lambda x, s: NamedSharding(mesh, s if x.size else PartitionSpec()), tree, specs)
-
-
 def advance(program: Program, running: Running, steps: np.ndarray) -> tuple[Running, Measured]:
     """Take the runs from step steps[0] through steps[-1]; what is measured at steps[1:]. `running` is used up.
 
@@ -300,13 +294,23 @@ def advance(program: Program, running: Running, steps: np.ndarray) -> tuple[Runn
     return running._replace(run=run), jax.device_get(records)
 
 
-def run_block(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarray,
-              progress: Progress | None = None) -> Measured:
-    """Every measurement of a block of runs, which may have fewer points and seeds than the program has room for."""
+def run_block(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarray, progress: Progress | None = None,
+              keep: Callable[[int, Any], None] | None = None) -> Measured:
+    """Every measurement of a block of runs, which may have fewer points and seeds than the program has room for.
+
+    `keep` is called with (step, the engine's state), on the host, at the start and at the end of each piece of `pieces`.
+    """
     points = len(next(iter(point.values()))) if point else 1
     running, taken, total = start(program, point, seeds), [], simulate.record_steps(program.config)
+
+    def hand_over(step: int) -> None:
+        if keep is not None:
+            keep(step, jax.tree.map(lambda x: x[:points, :, : len(seeds)], jax.device_get(running.run.network)))
+
+    hand_over(0)
     for steps in pieces(program.config):
         running, records = advance(program, running, steps)
+        hand_over(int(steps[-1]))
         taken.append({name: values[:points, :, : len(seeds)] for name, values in records.items()})
         if progress is not None:
             progress(int(steps[-1]), int(total[-1]), {n: v[..., -1] for n, v in taken[-1].items()})
@@ -316,15 +320,8 @@ def run_block(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarr
 
 
 def pieces(config: Config) -> list[np.ndarray]:
-    """Cut the record steps into calls of equal length: [previous end, ends ...] for each.
-
-    The first record is that of step 0, after no steps; the last call repeats the last end (no steps either).
-    """
-    steps = simulate.record_steps(config)
-    length = -(-len(steps) // SEGMENTS)
-    count = -(-len(steps) // length)
-    padded = np.pad(steps, (1, count * length - len(steps)), mode="edge").astype(np.int32)
-    return [padded[k * length : (k + 1) * length + 1] for k in range(count)]
+    """The record steps cut into calls (`stacking.pieces`)."""
+    return stacking.pieces(simulate.record_steps(config))
 
 
 def measured(config: Config) -> dict[str, tuple[np.dtype, bool]]:
@@ -423,12 +420,3 @@ def _depends(begin: Callable, config: Config, swept: tuple[str, ...]) -> Any:
             touched.update(equation.outvars)
     leaves, tree = jax.tree.flatten(setting)
     return jax.tree.unflatten(tree, [not isinstance(v, Literal) and v in touched for v in jaxpr.outvars[: len(leaves)]])
-
-
-def peak_bytes(compiled: jax.stages.Compiled) -> int:
-    """Bytes a compiled program takes on one device, arguments and results included; 0 where the backend does not say."""
-    found = compiled.memory_analysis()
-    if found is None:
-        return 0
-    return (found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
-            - found.alias_size_in_bytes)

@@ -1,7 +1,7 @@
 """What runs of one configuration say: the summary over seeds, the verdict, and the folder on disk.
 
 Lives here: the comparisons the theory predicts, and what is summarised. Lives elsewhere: computing (runs), means over
-seeds (labelled), files as such (files), drawing (figures), printing (cli.report).
+seeds (labelled), files as such (files), drawing (figures), printing (cli.report), how notebooks show it (html).
 """
 
 import math
@@ -13,10 +13,12 @@ import numpy as np
 import xarray as xr
 
 from lrtheory import files
+from lrtheory.fields import read_config
 from lrtheory.intervals import Level, Statistic, decide, mean, share
 from lrtheory.labelled import config_of, each_seed, estimate, finite, summary, undiverged
 from lrtheory.theory.config import Config
-from lrtheory.theory.timescales import conditions
+from lrtheory.theory.html import short
+from lrtheory.theory.timescales import conditions, p_time
 
 THEORY = "theory.zarr"
 """The prediction beside the results of `lrtheory run`."""
@@ -31,11 +33,19 @@ ERROR_RATE = 0.05
 """Chance that any part of the verdict is wrong; each part has an equal share (Bonferroni)."""
 
 
-def summarise(results: xr.Dataset, theory: xr.Dataset | None = None) -> dict[str, Any]:
+class Summary(dict[str, Any]):
+    """What `summarise` returns: a tree, which a notebook shows as a short table and the verdict."""
+
+    def _repr_html_(self) -> str:
+        return short(self)
+
+
+def summarise(results: xr.Dataset, theory: xr.Dataset | None = None) -> Summary:
     """Everything a reader wants in one tree: per algorithm and metric mean, sem and per_seed, and the verdict.
 
-    Diverged seeds are named, have null in per_seed, and enter no mean. With a prediction (`lrtheory.predict`), each
-    algorithm has the same numbers of it under "theory", at the time where its runs end.
+    In a notebook it shows itself as a table and the verdict in words. Diverged seeds are named, have null in per_seed, and
+    enter no mean. With a prediction (`lrtheory.predict`), each algorithm has the same numbers of it under "theory", at the
+    time where its runs end.
     """
     algorithms: dict[str, Any] = {}
     for name in results["algorithm"].values.tolist():
@@ -46,7 +56,7 @@ def summarise(results: xr.Dataset, theory: xr.Dataset | None = None) -> dict[str
             for metric in FINAL + TIMES if metric in runs} | {"fitted_first": _fitted_first(runs)}
         if theory is not None:
             algorithms[name]["theory"] = _prediction(runs, theory.sel(algorithm=name))
-    return summary(results, config_of(results, Config), algorithms, verdict(results))
+    return Summary(summary(results, config_of(results, Config), algorithms, verdict(results)))
 
 
 def _fitted_first(runs: xr.Dataset) -> dict[str, int]:
@@ -80,6 +90,7 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     the seeds of which neither run diverged, paired; "holds", "fails" or "not resolved", wrong in at most 5% over all of them
     together, as far as the intervals cover. Two seeds resolve nothing. Algorithms are compared at the latest time that they
     reach; where one is followed more than twice as long as the other, they are "not comparable", with the reason.
+    too_short: that nothing has been learned by the end, and how many steps it takes.
     expected: whether conditions A to D and G of `lrtheory.theory.timescales`, and F for the full network, hold, so that the
     theory predicts a gap at all. Source: theorems 3.4 and 3.5 of Li, Wei & Ma (2019); conditions derived here.
     """
@@ -99,8 +110,29 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     level = 1 - ERROR_RATE / max(len(judged), 1)
     tree: dict[str, Any] = {
         "expected": all(c.holds for c in found), "conditions": [c._asdict() for c in found], "level": level,
+        "too_short": too_short(results),
         "error_ratio": None, "matched_loss": None, "test_loss": None, "learning_order": None}
     return tree | {name: judge(level) for name, judge in judged.items()}
+
+
+P_HALF, WHOLE = 1.3, 1.6
+"""Time at which P's loss halves under L-S, in units of T_P (1.2 in quick, 1.35 in phase, 1.15 in full), and length of a
+run in units of that (quick: 1.6): enough to anneal and fit Q."""
+
+
+def too_short(results: xr.Dataset) -> dict[str, float] | None:
+    """That no seed of L-S halves P's or Q's loss, with when P's should and the steps that would show it; else None."""
+    config = config_of(results, Config)
+    if "L-S" not in results["algorithm"].values.tolist():
+        return None
+    runs = undiverged(results.sel(algorithm="L-S"))
+    halved = [np.isfinite(runs[f"time_{g}_half"].values).any() for g in "pq"]
+    expected = P_HALF * p_time(config.problem)
+    if any(halved) or not runs.sizes["seed"] or math.isinf(expected) or config.training.duration > expected:
+        return None
+    steps = WHOLE * expected / max(config.training.duration / config.training.steps, 1e-300)
+    return {"end": float(runs["time"].isel(record=-1).max()), "p_half_expected": expected,
+            "steps": float(f"{steps:.2g}")}
 
 
 def common_time(results: xr.Dataset, names: Sequence[str]) -> float | None:
@@ -249,8 +281,23 @@ def first_of(runs: xr.Dataset, first: str, second: str, until: float = math.inf)
     return (one < other) & (one <= until)
 
 
-def save(results: xr.Dataset, folder: Path, theory: xr.Dataset | None = None) -> dict[str, Any]:
-    """Write results.zarr, theory.zarr and summary.json into a folder that has its config.json; return the summary."""
+def save(results: xr.Dataset, folder: str | Path, theory: xr.Dataset | None = None) -> dict[str, Any]:
+    """Write results.zarr, theory.zarr, summary.json and config.json into a folder, as `lrtheory run` does; the summary.
+
+    `lrtheory.load` and `lrtheory.load_theory` read them back. Raises `ConfigError` if the folder is there and has anything
+    but this config.json.
+
+    >>> import tempfile, lrtheory as lt
+    >>> runs = lt.run(lt.preset("phase").replace(seeds=1, records=2, **{"training.steps": 4}))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     summary = lt.save(runs, folder)
+    ...     lt.load(folder).identical(runs)
+    True
+    """
+    folder, config = Path(folder), config_of(results, Config)
+    begun = (folder / "config.json").is_file() and not (folder / files.STORE).exists()
+    if not begun or read_config(folder / "config.json", Config) != config:
+        files.prepare_folder(folder, config)
     return files.write_results(folder, results, summarise(results, theory), theory=theory)
 
 

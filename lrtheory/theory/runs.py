@@ -1,11 +1,12 @@
 """Runs of one configuration: every algorithm from every seed, as a labelled dataset.
 
 Lives here: `run`, and `predict`, the same at infinite width. Lives elsewhere: the compiled program (programs), labels
-(labelled), what the numbers say (results), many configurations (sweeps).
+(labelled), weights as arrays (weights), what the numbers say (results), many configurations (sweeps).
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -13,27 +14,32 @@ import xarray as xr
 from lrtheory import labelled
 from lrtheory.algorithm import Algorithm, named
 from lrtheory.devices import require_working
+from lrtheory.progress import watching
 from lrtheory.theory import programs, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
 from lrtheory.theory.programs import Block, Progress, compile_block, must_fit, run_block
+from lrtheory.theory.weights import Keeper
 
 FEWER = "lower --seeds, --records, --n-test or sizes (network.m_v, problem.d, problem.N)"
 """What to do about a run that is too large."""
 
 
 def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
-        progress: Progress | None = None) -> xr.Dataset:
+        keep: Literal["weights", "final"] | None = None, progress: Progress | bool | None = None) -> xr.Dataset:
     """Train every algorithm from every seed and return all measurements, labelled.
 
     Args:
       config: what to run; checked first.
       algorithms: your own by name, instead of `config.algorithms`, where they may stand as well.
-      progress: called now and then.
+      keep: "weights": those of every run, too, at the start and at up to 40 records; "final": at the last alone. They are
+        signal_w, noise_w (algorithm, seed, kept, input_w, neuron_w) and the same of V, or of U for conv; U = signal + noise
+        (`lrtheory.neurons` reads them). V has the two coordinates along z and zeta unless the engine is dense.
+      progress: True for a bar, on a terminal or in a notebook; or a function that is called now and then.
 
     Returns:
-      A dataset with dimensions algorithm, seed and record; time is in units of the sum of rates (every variable
-      carries its units). Averaging over seeds is left to you. attrs hold the config and the environment.
+      A dataset with dimensions algorithm, seed and record; time, a coordinate, is in units of the sum of rates (every
+      variable carries its units). Averaging over seeds is left to you. attrs hold the config and the environment.
 
     Raises:
       ConfigError: a field is impossible; the message names it, its bound and a remedy.
@@ -44,14 +50,27 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
     require_working()
     require_room(config)
     started = time.perf_counter()
+    keeper = None if keep is None else Keeper(config, keep, len(config.algorithms) * config.seeds)
     program = compile_block(config, (), Block(1, config.seeds))
     must_fit(program, FEWER)
-    found = run_block(program, {}, config.first_seed + np.arange(config.seeds), progress=progress)
-    return labelled.dataset(
+    with watching(progress, "steps", lambda last: said(program.names, last)) as told:
+        found = run_block(program, {}, config.first_seed + np.arange(config.seeds), told, keeper)
+    results = labelled.dataset(
         {name: values[0] for name, values in found.items()}, described(config.problem), config, program.names,
         {"step": ("record", simulate.record_steps(config), STEP)},
         {"compile_seconds": round(program.compile_seconds, 3), "wall_seconds": round(time.perf_counter() - started, 3),
-         "devices_used": program.mesh.size})
+         "devices_used": program.mesh.size}).set_coords("time")
+    if keeper is None:
+        return results
+    weights, kept = keeper.variables()
+    return results.assign(weights).assign_coords(kept)
+
+
+def said(algorithms: Sequence[str], last: Mapping[str, np.ndarray]) -> str:
+    """Where runs stand, in words, from {name: (points, algorithms, seeds)} at a record."""
+    losses = (f"{name} P {last['loss_p'][0, k].mean():.2f} Q {last['loss_q'][0, k].mean():.2f}"
+              for k, name in enumerate(algorithms))
+    return f"time {last['time'].max():.4g}, losses: " + "; ".join(losses)
 
 
 def with_algorithms(config: Config, algorithms: Mapping[str, Algorithm] | None) -> Config:
@@ -65,7 +84,7 @@ def require_room(config: Config) -> None:
 
 
 def predict(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
-            progress: Progress | None = None) -> xr.Dataset:
+            progress: Progress | bool | None = None) -> xr.Dataset:
     """What the theory predicts for `run(config)`: the same seeds' data, schedules and clock at infinite width.
 
     A dataset like that of `run`, with records of its own; arguments as there. The limit is derived here

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lrtheory import keys, noise
+from lrtheory import keys, noise, stacking
 from lrtheory.algorithm import Algorithm
 from lrtheory.stages import StageState, Sum
 from lrtheory.theory.config import Config
@@ -21,6 +21,7 @@ from lrtheory.theory.engines import ENGINES
 from lrtheory.theory.engines.base import Perturbation
 from lrtheory.theory.measure import averages, floor, loss_gradient, losses, measurements
 from lrtheory.theory.problem import Data, sample, sample_test
+from lrtheory.theory.sharpness import sharpness
 
 DIVERGED_LOSS = 100.0
 """A training loss above this, or not finite, ends a run as diverged."""
@@ -244,12 +245,13 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run, be
         f_mean, _ = engine.forward(config, setting.inputs, run.average, None)
         mean_readout = engine.read(config, setting.inputs, run.average, setting.test)
         averaged = averages(config, setting.data, setting.test, f_mean, mean_readout)
+    sharp = sharpness(setting.data.y, f, lambda v: engine.tangent(config, setting.inputs, run.network, v))
     return measurements(config, setting.data, setting.test, f, readout, diagnostics) | averaged | {
         "time": run.time.value, "iterations": run.iterations.value, "steps": run.steps,
         "learning_rate": now.eta, "activation_noise": now.activation,
         "injected_noise": algorithm.schedules[2].value(run.injected_noise, run.time.value),
         "phase": run.rate.stage + run.activation_noise.stage + run.injected_noise.stage,
-        "noise_variance_theory": run.noise_variance}
+        "noise_variance_theory": run.noise_variance, "sharpness": sharp, "rate_sharpness": now.eta * sharp}
 
 
 def events(config: Config, run: Run) -> dict[str, Array]:
@@ -260,10 +262,8 @@ def events(config: Config, run: Run) -> dict[str, Array]:
 
 
 def record_steps(config: Config) -> np.ndarray:
-    """Number of steps done at each record: 0, then steps (k/records)^2, at least one step apart: (records + 1,)."""
-    k = np.arange(config.records + 1)
-    done = np.round(config.training.steps * (k / config.records) ** 2).astype(np.int64)
-    return np.maximum(done, k)
+    """Number of steps done at each record (`stacking.record_steps`): (records + 1,)."""
+    return stacking.record_steps(config.training.steps, config.records)
 
 
 def trajectory(config: Config, algorithm: Algorithm, setting: Setting, run: Run,

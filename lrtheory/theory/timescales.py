@@ -19,19 +19,24 @@ def q_time(problem: Problem) -> float:
     g(z +- zeta) stays. At f = 0, without blur; derived here. inf without Q.
     With further groups 1 - p0 is E[q], what an example says of Q on average (`Group`).
     """
-    rate = problem.carried()[1] * (1 + problem.alpha_min) / 2 * problem.z_norm**2 * problem.r
+    rate = problem.carried()[1] * problem.alpha_moment(1) * problem.z_norm**2 * problem.r
     return 8 * math.pi / rate if rate > 0 else math.inf
 
 
 def p_time(problem: Problem) -> float:
-    """Time in which margins on P grow by 1: 1/T_P = (1 - q0) gbar^2 / (8 d), gbar = gamma0 sqrt(d) + sqrt(2/pi).
+    """Time in which margins on P grow by 1: 1/T_P = (1 - q0) gbar^2 / (8 d), gbar as in `mean_margin`.
 
     inf without examples that carry x1. With further groups 1 - q0 is E[p], what an example says of P on average (`Group`).
     Derived here.
     """
-    gbar = problem.gamma0 * math.sqrt(problem.d) + math.sqrt(2 / math.pi)
+    gbar = mean_margin(problem)
     taught = problem.carried()[0]
     return 8 * problem.d / (taught * gbar**2) if taught > 1e-12 else math.inf
+
+
+def mean_margin(problem: Problem) -> float:
+    """The margin gbar = sqrt(d) E[y w*^T x1] = gamma0 sqrt(d) + sqrt(2/pi) exp(-p_tail^2/2) of P. Derived here."""
+    return problem.gamma0 * math.sqrt(problem.d) + math.sqrt(2 / math.pi) * math.exp(-problem.p_tail**2 / 2)
 
 
 def blur_time(problem: Problem, training: Training, rate: float) -> float:
@@ -54,10 +59,9 @@ def stability_bound(problem: Problem) -> float:
     lambda_P = (1 - q0) ((gbar^2 + (1 + sqrt(d/N_P))^2) / d) / 8, N_P = (1 - q0) N; the halves share the mixed examples,
     so lambda_max <= lambda_Q + lambda_P (derived here). With further groups 1 - p0 and 1 - q0 are E[q^2] and E[p^2].
     """
-    a = problem.alpha_min
     carry_p, carry_q = problem.carried(2)
-    lambda_q = carry_q * (1 + a + a * a) / 3 * problem.z_norm**2 / 8
-    gbar = problem.gamma0 * math.sqrt(problem.d) + math.sqrt(2 / math.pi)
+    lambda_q = carry_q * problem.alpha_moment(2) * problem.z_norm**2 / 8
+    gbar = mean_margin(problem)
     rows = max(carry_p * problem.n_train, 1)
     lambda_p = carry_p * (gbar**2 + (1 + math.sqrt(problem.d / rows)) ** 2) / problem.d / 8
     return 2 / (lambda_q + lambda_p)
@@ -85,8 +89,8 @@ def conditions(problem: Problem, training: Training, network: Network, full: boo
     The bounds lie where the effect was seen to be clear, not at its edge, at infinite width. A: at T_P/T_Q = 99.8
     (`lrtheory run --problem.gamma0 0.125 --problem.p0 0.05`) S's error on P was 0.0141 and L-S's 0.00006. D: along eta2/eta1
     S's error is 100%, 75%, 56%, 33% of its largest at t_blur(eta2)/T_Q = 777, 324, 217, 124 (preset phase), 100%, 83%, 66%,
-    45% at 2,920, 783, 398, 164 (preset quick). G: S's error is 26, 14, 6, 1.1 times L-S's at lambda t = 0.8, 1.2, 1.6, 2.4
-    (preset phase), 17, 8, 3.6, 1.5, 0.9 times at 0.24, 0.66, 1.06, 1.7, 2.5 (preset quick).
+    45% at 2,920, 783, 398, 164 (preset quick). G: S's error is 25, 15, 6, 1.1 times L-S's at lambda t = 0.8, 1.2, 1.6, 2.4
+    (preset phase), 17, 8, 3.5, 1.5, 0.9 times at 0.24, 0.66, 1.06, 1.7, 2.5 (preset quick).
     """
     t_q, t_p = q_time(problem), p_time(problem)
     blur_1 = blur_time(problem, training, training.eta1) / t_q

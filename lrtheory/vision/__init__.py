@@ -7,7 +7,7 @@ names (theory), and schedules (schedule), which both share.
 from lrtheory.lazy import on_demand
 
 _ROOMS = (
-    "checkpoints", "cifar", "config", "figures", "models", "patches", "presets", "programs", "results", "runs",
+    "checkpoints", "cifar", "config", "download", "figures", "models", "patches", "presets", "programs", "results", "runs",
     "simulate")
 __all__ = [*_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
 __getattr__ = on_demand(__name__, {room: room for room in _ROOMS})

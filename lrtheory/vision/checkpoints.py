@@ -4,7 +4,6 @@ Lives here: saving, restoring, whose they are. Lives elsewhere: what a state is 
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from lrtheory.fields import differences, parse, read_text, to_json
 from lrtheory.files import digest, digests, read_sealed, write_json, write_sealed
 from lrtheory.spec import ConfigError
 from lrtheory.vision import simulate
-from lrtheory.vision.cifar import Images
+from lrtheory.vision.cifar import Images, fingerprint
 from lrtheory.vision.config import Experiment
 from lrtheory.vision.programs import Job
 
@@ -33,11 +32,12 @@ def claim(folder: Path, config: Experiment, images: Images) -> str:
     """Say in the folder of checkpoints whose they are, and return a digest of it.
 
     Theirs are the experiment, its images, schedules of your own and how random numbers are made: all that decides the
-    numbers. Raises `ConfigError` if the folder holds those of others, or ones of which nothing says whose they are.
+    numbers. Raises `ConfigError` if the folder holds those of others, or ones of which nothing says whose they are. Those of
+    an earlier version lack fields that there were not yet: these had the values that they have by default.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, tree = folder / CLAIM, json.loads(to_json(config.replace(name="", note="")))
-    tree |= {"images": _images(images), "random": keys.described(), "algorithms": list(names_of(config.algorithms)),
+    tree |= {"images": fingerprint(images), "random": keys.described(), "algorithms": list(names_of(config.algorithms)),
              "schedules": {a.name: _schedule(a) for a in config.algorithms if isinstance(a, Algorithm)}}
     tree = json.loads(json.dumps(tree))
     try:
@@ -47,22 +47,21 @@ def claim(folder: Path, config: Experiment, images: Images) -> str:
     except (OSError, ValueError):
         raise ConfigError(f"{folder}: holds checkpoints of unknown origin ({CLAIM} is missing or damaged); must be of this "
                           "experiment; choose another folder") from None
-    if found is not None and found != tree:
+    if found is not None and _completed(found) != tree:
         differ = "; ".join(differences(found, tree)) if isinstance(found, dict) else f"{CLAIM} is damaged"
         raise ConfigError(f"{folder}: holds checkpoints of another experiment; must be of this one ({differ}); choose "
                           "another folder")
     if found is None:
         write_json(path, tree)
-    return digest(tree)
+    return digest(found or tree)
 
 
-def _images(images: Images) -> str:
-    """A digest of images and classes, wherever they come from."""
-    whole = hashlib.sha256()
-    for each in images[:4]:
-        whole.update(f"{each.shape}{each.dtype}".encode())
-        whole.update(np.ascontiguousarray(each).data)
-    return whole.hexdigest()
+def _completed(found: Any, whole: Any = None) -> Any:
+    """A claim with the fields that an earlier version did not have, at their defaults."""
+    whole = json.loads(to_json(Experiment())) if whole is None else whole
+    if not isinstance(found, dict):
+        return found
+    return whole | {k: _completed(v, whole[k]) if isinstance(whole.get(k), dict) else v for k, v in found.items()}
 
 
 def _schedule(algorithm: Algorithm) -> dict[str, Any]:

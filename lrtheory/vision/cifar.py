@@ -1,23 +1,20 @@
 """CIFAR-10 as arrays: found on disk in either standard layout, read without running what is in a file, or downloaded.
 
-Lives here: where images are looked for, how their files are read and checked. Lives elsewhere: what is done to an image
-(patches).
+Lives here: where images are looked for, how their files are read and checked. Lives elsewhere: receiving a file (download),
+what is done to an image (patches).
 
 Files are only ever read by name: nothing of an archive is extracted, and a pickle may build lists, dictionaries, numbers,
 strings and uint8 arrays, nothing else. Only regular files are read, and no more of them than CIFAR-10 has, whatever sizes
 they say they have.
 """
 
+import contextlib
 import gzip
 import hashlib
-import http.client
 import io
 import os
 import pickle
 import tarfile
-import time
-import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,7 +23,10 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import platformdirs
 
+from lrtheory.fields import parse, read_text
+from lrtheory.files import write_json
 from lrtheory.spec import ConfigError
+from lrtheory.vision.download import fetch
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """Names of the ten classes, in the order of their numbers."""
@@ -36,8 +36,16 @@ URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 """Where `load` downloads from."""
 MD5 = "c58f30108f718f92721af3b95e74349a"
 """Of the archive at `URL`, as published there."""
-LAYOUTS = {"cifar-10-batches-py": "cifar-10-python.tar.gz", "cifar-10-batches-bin": "cifar-10-binary.tar.gz"}
-"""Folder and archive of the Python and of the binary layout."""
+ARCHIVE = "cifar-10-python.tar.gz"
+"""What it is called in the cache."""
+STEMS = (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")
+"""The six files of the Python layout; those of the binary one end in .bin."""
+PUBLISHED = dict(zip(STEMS, ("c99cafc152244af753f735de768cd75f", "d4bba439e000b95fd0a9bffe97cbabec",
+                             "54ebc095f3ab1f0389bbae665268c751", "634d18415352ddfa80567beed471001a",
+                             "482c414d41f54cd18b22e5b47cb7c3cb", "40351d587109b95175f43aff81a1287e"), strict=True))
+"""MD5 of each file of the Python layout, as PyTorch's torchvision has them; none are published for the binary one."""
+REMEMBERED = "images.json"
+"""In the folder of trainings: where their images are."""
 PER_BATCH = 10_000
 """Images in each of the six files."""
 PIXELS = 3 * 32 * 32
@@ -54,7 +62,8 @@ class Images(NamedTuple):
     train_classes: np.ndarray
     test: np.ndarray
     test_classes: np.ndarray
-    source: str  # where they come from
+    source: str  # where they come from, and whether that is what was published
+    path: str = ""  # the folder or archive; empty: none
 
 
 def load(data_dir: Path | str | None = None, *, download: bool = False,
@@ -62,7 +71,10 @@ def load(data_dir: Path | str | None = None, *, download: bool = False,
     """Real CIFAR-10.
 
     Looked for in `data_dir`, else where the environment variable LRTHEORY_CIFAR10 says, else in the user's cache folder.
-    Each may be a folder that holds one of the two layouts, such a folder itself, or an archive (.tar.gz).
+    Each may be a folder with the six files of one of the two layouts, an archive of such a folder (.tar.gz or .tar), or a
+    folder that holds one of these, whatever their names.
+
+    Each file of the Python layout is compared with its published checksum (`PUBLISHED`); `Images.source` says which differ.
 
     Args:
       data_dir: folder or archive; None: the variable, then the cache.
@@ -72,18 +84,55 @@ def load(data_dir: Path | str | None = None, *, download: bool = False,
     Raises:
       ConfigError: nothing found, or a file that is truncated, of the wrong size, mislabelled or not what it says.
     """
-    named = data_dir or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    named = data_dir or os.environ.get(VARIABLE) or None
     where = Path(named or cache())
+    with contextlib.suppress(RuntimeError):  # nobody's home
+        where = where.expanduser()
     found = _find(where)
     if found is None and named is None and download:
         where.mkdir(parents=True, exist_ok=True)
-        found = where / LAYOUTS["cifar-10-batches-py"]
-        fetch(URL, found, MD5, tell)
+        found = where / ARCHIVE
+        fetch(URL, found, MD5, tell, most=_MOST)
     if found is None:
         said = {None: where, data_dir: f"--data-dir {data_dir}"}.get(named, f"{VARIABLE}={named}")
-        raise ConfigError(f"{said}: holds no CIFAR-10; must be cifar-10-batches-py, cifar-10-batches-bin, their .tar.gz, or "
-                          f"a folder with one of these; get {URL} and give it with --data-dir, or say --download")
-    return _images(_members(found), str(found), PER_BATCH)
+        raise ConfigError(f"{said}: holds no CIFAR-10; must be a folder with data_batch_1 to 5 and test_batch (or all six "
+                          f"as .bin), its .tar.gz or .tar, or a folder with one of these; get {URL} and give it with "
+                          "--data-dir, or say --download")
+    members = _members(found)
+    images = _images(members, str(found), PER_BATCH)
+    return images._replace(source=str(found) + _unpublished(members), path=str(found.absolute()))
+
+
+def _unpublished(members: Mapping[str, bytes]) -> str:
+    """What to say of files that differ from the published ones; of those that have no published checksum nothing."""
+    found = {name: hashlib.md5(contents, usedforsecurity=False).hexdigest() for name, contents in members.items()}
+    differ = [name for name, checksum in found.items() if PUBLISHED.get(name, checksum) != checksum]
+    return f"; not the published images: {', '.join(differ)} differ{'s' * (len(differ) == 1)} by checksum" if differ else ""
+
+
+def remember(folder: Path, images: Images) -> None:
+    """Write down in the folder of trainings where their images are, so that resuming need not be told."""
+    if images.path:
+        write_json(folder / REMEMBERED, {"path": images.path})
+
+
+def remembered(folder: Path) -> Path | None:
+    """Where the images of a folder's trainings were, if they are there yet."""
+    try:
+        found = parse(read_text(folder / REMEMBERED), REMEMBERED)
+        path = Path(found["path"])
+        return path if path.exists() else None
+    except (OSError, ValueError, TypeError, LookupError):  # nothing depends on it
+        return None
+
+
+def fingerprint(images: Images) -> str:
+    """A digest of images and classes, wherever they come from."""
+    whole = hashlib.sha256()
+    for each in images[:4]:
+        whole.update(f"{each.shape}{each.dtype}".encode())
+        whole.update(np.ascontiguousarray(each).data)
+    return whole.hexdigest()
 
 
 def cache() -> Path:
@@ -111,17 +160,27 @@ def synthetic(n_train: int = 512, n_test: int = 256, seed: int = 0) -> Images:
 
 
 def _find(where: Path) -> Path | None:
-    """The layout's folder or the archive at or in a path."""
-    if where.is_file() or (where.name in LAYOUTS and where.is_dir()):
+    """The folder with the six files, or the archive, at a path or directly below it, by what is in it; None: neither."""
+    if where.is_file():
         return where
-    folders, archives = [where / name for name in LAYOUTS], [where / archive for archive in LAYOUTS.values()]
-    return next((c for c in folders if c.is_dir()), None) or next((c for c in archives if c.is_file()), None)
+    with contextlib.suppress(OSError):
+        if _has_batches(where):
+            return where
+        below = sorted(where.iterdir()) if where.is_dir() else []
+        archives = [p for p in below if p.name.endswith((".tar.gz", ".tgz", ".tar")) and p.is_file()]
+        return next((p for p in below if _has_batches(p)), None) or next(
+            (p for p in archives if "cifar-10" in p.name), archives[0] if len(archives) == 1 else None)
+    return None
+
+
+def _has_batches(where: Path) -> bool:
+    """Whether a folder has one of the six files, by name: which are missing is said when they are read."""
+    return where.is_dir() and any((where / f"{stem}{end}").exists() for stem in STEMS for end in ("", ".bin"))
 
 
 def _members(found: Path) -> dict[str, bytes]:
     """The batch files by name, from a folder or an archive."""
-    stems = [f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]
-    wanted = set(stems) | {f"{stem}.bin" for stem in stems}
+    wanted = {f"{stem}{end}" for stem in STEMS for end in ("", ".bin")}
     members: dict[str, bytes] = {}
 
     def take(name: str, stream: IO[bytes]) -> None:
@@ -140,7 +199,7 @@ def _members(found: Path) -> dict[str, bytes]:
                     with file.open("rb") as stream:
                         take(name, stream)
         else:
-            with gzip.open(found) as unpacked, tarfile.open(  # pyright: ignore[reportCallIssue]
+            with _unpacked(found) as unpacked, tarfile.open(  # pyright: ignore[reportCallIssue]
                     None, "r|", _Bounded(unpacked), tarinfo=_Modest) as archive:  # pyright: ignore[reportArgumentType]
                 for count, member in enumerate(archive):
                     name = Path(member.name).name
@@ -154,21 +213,29 @@ def _members(found: Path) -> dict[str, bytes]:
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{found}: cannot be read as a .tar.gz ({error}); it may be truncated; get it again") from None
+        raise ConfigError(f"{found}: cannot be read as a .tar.gz or .tar ({error}); it may be truncated; get it "
+                          "again") from None
     except OSError as error:
         raise ConfigError(f"{found}: cannot be read ({error.strerror or error}); correct the path or its rights") from None
-    for kind in (stems, [f"{stem}.bin" for stem in stems]):
+    for kind in (STEMS, [f"{stem}.bin" for stem in STEMS]):
         if all(name in members for name in kind):
             return {name: members[name] for name in kind}
-    missing = [name for name in stems if name not in members and f"{name}.bin" not in members] or stems
+    missing = [name for name in STEMS if name not in members and f"{name}.bin" not in members] or STEMS
     raise ConfigError(f"{found}: {missing[0]} is missing; must hold data_batch_1 to 5 and test_batch, all as Python or all "
                       "as binary files; get the archive again")
+
+
+def _unpacked(archive: Path) -> IO[bytes]:
+    """An archive's contents, zipped or not."""
+    with archive.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(archive) if zipped else archive.open("rb")  # type: ignore[return-value]
 
 
 class _Bounded:
     """What an archive unpacks to, up to where no CIFAR-10 ends."""
 
-    def __init__(self, stream: io.BufferedIOBase) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self.stream, self.left = stream, _MOST
 
     def read(self, size: int) -> bytes:
@@ -294,71 +361,3 @@ class _Harmless(pickle.Unpickler):
         if f"{module}.{name}" not in allowed:
             raise _Refused(f"{module}.{name}")
         return allowed[f"{module}.{name}"]
-
-
-def fetch(url: str, to: Path, md5: str, tell: Callable[[str], None] = lambda text: None, *, attempts: int = 5) -> None:
-    """Download a file, going on where an earlier attempt ended, and verify it.
-
-    What has arrived is kept beside it as NAME.part; the file itself appears only whole and verified.
-
-    Args:
-      url: where from.
-      to: the file.
-      md5: its checksum.
-      tell: told of the course, every 10%.
-      attempts: connections made before giving up.
-
-    Raises:
-      ConfigError: not reachable, ended early, or not the file that the checksum names.
-    """
-    part = to.with_name(to.name + ".part")
-    for attempt in range(attempts):
-        try:
-            _receive(url, part, tell)
-            break
-        except (OSError, EOFError, http.client.HTTPException) as error:
-            refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
-            if refused or attempt + 1 == attempts:
-                size = part.stat().st_size if part.exists() else 0
-                kept = f"{size:,} bytes are kept, the next attempt goes on from there" if size else "nothing was received"
-                raise ConfigError(f"{url}: {error}; {kept}; or get the file by other means and give it with "
-                                  "--data-dir") from None
-            tell(f"{error}; trying again")
-            time.sleep(min(2**attempt * 0.1, 5))
-    with part.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found != md5:
-        part.unlink()
-        raise ConfigError(f"{url}: md5 {found}; must be {md5}; what was received is removed, try again or get the file by "
-                          "other means")
-    part.replace(to)
-
-
-def _receive(url: str, part: Path, tell: Callable[[str], None]) -> None:
-    """Append to a partial file what it lacks."""
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        answer = urllib.request.urlopen(request, timeout=60)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is lacking
-            return
-        raise
-    with answer:
-        resumed = answer.status == 206
-        start = have if resumed else 0
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length and length.isdecimal() else None
-        done, shown = start, 0
-        with part.open("ab" if resumed else "wb") as file:
-            while block := answer.read(1 << 18):
-                file.write(block)
-                done += len(block)
-                if done > _MOST:
-                    raise ConfigError(f"{answer.url}: sends more than {_MOST:,} bytes; must send CIFAR-10; get it by other "
-                                      "means")
-                if total and done * 10 // total > shown:
-                    shown = done * 10 // total
-                    tell(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB")
-        if total is not None and done < total:
-            raise EOFError(f"ended after {done:,} of {total:,} bytes")

@@ -190,10 +190,14 @@ class Experiment:
 
     def check(self) -> "Experiment":
         """Return self, its values as Python's own numbers and tuples, or raise `ConfigError` with the first thing wrong."""
-        own = settled_algorithms(self.algorithms, lambda: self.training.epochs)
-        config = settled(self if own is self.algorithms else dataclasses.replace(self, algorithms=own))
+        config = self.settled()
         config.judge()
         return config
+
+    def settled(self) -> "Experiment":
+        """The same, its values as Python's own numbers and tuples. Raises `ConfigError` for values of another type."""
+        own = settled_algorithms(self.algorithms, lambda: self.training.epochs)
+        return settled(self if own is self.algorithms else dataclasses.replace(self, algorithms=own))
 
     def judge(self) -> None:
         """Raise `ConfigError` with the first thing that is wrong, of a config whose values are of their fields' types."""

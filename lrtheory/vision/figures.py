@@ -3,6 +3,8 @@
 Lives here: one function a figure. Lives elsewhere: how figures look (style), the numbers (results).
 """
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from matplotlib.axes import Axes
 
 from lrtheory import keys
 from lrtheory.labelled import config_of, estimate, undiverged
-from lrtheory.style import GREY, Figure, algorithm_style, save_figures, styled
+from lrtheory.style import GREY, Figure, algorithm_style, canvas, save_figures, styled
 from lrtheory.vision import patches, simulate
 from lrtheory.vision.cifar import CLASSES, Images
 from lrtheory.vision.config import Experiment
@@ -28,7 +30,7 @@ TITLES = {"train_accuracy": "training images, as drawn", "accuracy_clean": "clea
 def accuracies(results: xr.Dataset) -> Figure:
     """Accuracy against epochs under each condition; lines are means, bands 2 standard errors over seeds."""
     shown = [m for m in TITLES if m in results]
-    figure = Figure(figsize=(3.3 * len(shown), 3.3), layout="constrained")
+    figure = canvas(3.3 * len(shown), 3.3)
     for axis, metric in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
         for name in results["algorithm"].values.tolist():
             runs = undiverged(results.sel(algorithm=name))
@@ -38,7 +40,7 @@ def accuracies(results: xr.Dataset) -> Figure:
             axis.axvline(epoch - 1, color="black", lw=0.7, alpha=0.6)
             if metric == "accuracy_clean":  # lines leave room at the top here
                 axis.annotate("annealed", (epoch - 1, 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0),
-                              textcoords="offset points", va="top", fontsize=8)
+                              textcoords="offset points", va="top", fontsize="small")
         if metric == "accuracy_patch_only":
             axis.axhline(CHANCE, color=GREY, lw=0.7, ls=":")
         axis.set_title(TITLES[metric])
@@ -69,7 +71,7 @@ def patch_before_and_after(results: xr.Dataset) -> Figure:
     shown = [m for m in ("accuracy_patch_only", "accuracy_clean") if m in results]
     moments = ([("before annealing", before)] if before is not None else []) + (
         [("at the end", last(results))] if last(results) >= 0 else [])
-    figure = Figure(figsize=(3.6 * len(shown), 3.1), layout="constrained")
+    figure = canvas(3.6 * len(shown), 3.1)
     for axis, metric in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
         names = results["algorithm"].values.tolist()
         for k, name in enumerate(names):
@@ -104,7 +106,7 @@ def samples(config: Experiment, images: Images) -> Figure:
         rows |= {"z + ζ": patches.stamp(data.patch, x, classes, one, one),
                  "z − ζ": patches.stamp(data.patch, x, classes, -one, one),
                  "patch only": patches.only(config.patch, data.patch, keys.key(0), x, classes)}
-    figure = Figure(figsize=(9, 1.0 * len(rows) + 0.3), layout="constrained")
+    figure = canvas(9, 1.0 * len(rows) + 0.3)
     axes = figure.subplots(len(rows), len(CLASSES), squeeze=False)
     for row, (label, shown) in zip(axes, rows.items(), strict=True):
         pixels = np.asarray(shown) * np.array(patches.STD) + np.array(patches.MEAN)
@@ -113,12 +115,16 @@ def samples(config: Experiment, images: Images) -> Figure:
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
             if label == "clean":
-                axis.set_title(name, fontsize=8)
-        row[0].set_ylabel(label, fontsize=8)
+                axis.set_title(name, fontsize="small")
+        row[0].set_ylabel(label, fontsize="small")
     return figure
+
+
+FIGURES: dict[str, Callable[..., Figure]] = {"accuracies": accuracies, "before_and_after": patch_before_and_after}
+"""The figures of an experiment's results, by name."""
 
 
 def save_all(results: xr.Dataset, config: Experiment, images: Images, folder: Path) -> list[Path]:
     """Write every figure as PNG into `folder`, made if needed, and return the paths."""
-    return save_figures({"accuracies": lambda: accuracies(results), "samples": lambda: samples(config, images),
-                         "before_and_after": lambda: patch_before_and_after(results)}, folder)
+    return save_figures({name: functools.partial(draw, results) for name, draw in FIGURES.items()}
+                        | {"samples": lambda: samples(config, images)}, folder)

@@ -21,7 +21,10 @@ FIRST, SIZE = 12, 7
 
 @spec
 class PatchLaw:
-    """The law of the patch: z + b zeta_c for class c, b = +-1 (section 6 of the paper; constants of its published code)."""
+    """The law of the patch: z + b zeta_c for class c, b = +-1 (section 6 of the paper; constants of its published code).
+
+    `negative` is derived here: with b = +1 always zeta_c is the mean of class c less z, and a linear classifier reads it.
+    """
 
     share: float = swept(default=0.8)
     """probability that a training image is one that is patched, fixed per data set"""
@@ -33,10 +36,12 @@ class PatchLaw:
     """zeta_c is uniform in (-offset, offset) at each pixel and channel"""
     scale: float = swept(default=1.75)
     """on zeros the offset is scale u b zeta_c with u uniform in (0, 1)"""
+    negative: float = swept(default=0.5)
+    """probability that b is -1: at 0.5 no linear reading of the patch tells the classes apart; at 0 one does, the control"""
 
     def check(self) -> None:
         """Raise `ConfigError` for numbers that no law has."""
-        for name in ("share", "alone"):
+        for name in ("share", "alone", "negative"):
             require(0 <= getattr(self, name) <= 1, f"patch.{name}", getattr(self, name), "in [0, 1]", "give a probability")
         for name in ("common", "offset", "scale"):
             require_nonnegative(f"patch.{name}", getattr(self, name))
@@ -105,9 +110,9 @@ def mixed(law: PatchLaw, patch: Patch, key: Array, images: Array, classes: Array
     return draw(law, patch, for_draw, images, classes, sample_flags(law, for_flags, len(classes)))
 
 
-def patched(patch: Patch, key: Array, images: Array, classes: Array) -> Array:
+def patched(law: PatchLaw, patch: Patch, key: Array, images: Array, classes: Array) -> Array:
     """Images for measuring image and patch together: every one of (N, 32, 32, 3) with the full patch; classes (N,)."""
-    signs = jax.random.rademacher(key, (len(classes),), jnp.float32)
+    signs = _signs(law, key, len(classes))
     return stamp(patch, images, classes, signs, jnp.ones_like(signs))
 
 
@@ -123,5 +128,10 @@ def only(law: PatchLaw, patch: Patch, key: Array, images: Array, classes: Array)
 def _variables(law: PatchLaw, key: Array, n: int) -> tuple[Array, Array, Array]:
     """Whether the patch stands alone, its sign b and its scale, for n images."""
     for_alone, for_sign, for_scale = jax.random.split(key, 3)
-    return (jax.random.bernoulli(for_alone, law.alone, (n,)), jax.random.rademacher(for_sign, (n,), jnp.float32),
+    return (jax.random.bernoulli(for_alone, law.alone, (n,)), _signs(law, for_sign, n),
             law.scale * jax.random.uniform(for_scale, (n,)))
+
+
+def _signs(law: PatchLaw, key: Array, n: int) -> Array:
+    """The signs b of n images."""
+    return jnp.where(jax.random.bernoulli(key, 1 - law.negative, (n,)), 1.0, -1.0)

@@ -96,6 +96,7 @@ class Course:
                 f"such that its last batch, of {config.n_train % size}, is a multiple of the {of} devices, too",
                 "spread batch splits each batch evenly")
         mesh = Mesh(np.array(device), ("batch",)) if many else None
+        self.devices = set(device if many else [device])
         self.device = NamedSharding(mesh, PartitionSpec()) if mesh is not None else device
         self.batches = NamedSharding(mesh, PartitionSpec(None, "batch")) if mesh is not None else device
         self.batch = NamedSharding(mesh, PartitionSpec("batch")) if mesh is not None else device

@@ -1,7 +1,7 @@
 """Every algorithm from every seed on patched CIFAR-10: which device trains which, and the labelled dataset.
 
-Lives here: the order of work, what is kept of an epoch. Lives elsewhere: a single run (simulate), what is compiled
-(programs), states on disk (checkpoints), what the numbers say (results).
+Lives here: the order of work over the devices, what is kept of an epoch. Lives elsewhere: a single run (simulate), what is
+compiled (programs), states on disk (checkpoints), what the numbers say (results), many experiments (sweeps.trainings).
 
 Two runs by vmap on a device train half as many images a second as one after another, on a CPU and, WideResNet-16-4, a third
 as many on an H200 (their convolutions become grouped ones; `benchmarks/README.md`). So each device trains a run of its own,
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -35,6 +35,9 @@ Progress = Callable[[int, int, str, int, int, dict[str, float]], None]
 """Called with (epochs done over all runs, in all, algorithm, seed, its epochs done, measurements of the last)."""
 EPOCH = {"units": "epoch", "long_name": "epochs done"}
 """Attributes of the coordinate time."""
+DESCRIBED = MEASURED | {"diverged_at": ("epoch", "first epoch whose training loss is not a number; inf: none"),
+                        "epochs_done": ("epoch", "epochs that the run has done")}
+"""All that results of an experiment have: {name: (units, meaning)}."""
 PRECISION = {"float32": "float32, products and convolutions at highest precision",
              "bfloat16": "bfloat16; parameters, statistics of batches and logits float32"}
 """What `Model.compute` means."""
@@ -57,12 +60,12 @@ def jobs(config: Experiment, names: Sequence[str]) -> list[list[Job]]:
     return [list(group) for _, group in itertools.groupby(each, key=lambda job: job.runs[0][1])]
 
 
-def require_room(config: Experiment, count: int | None = None) -> None:
-    """Raise `ConfigError` for trainings that the free memory cannot hold; `count` algorithms, None: the config's.
+def require_room(config: Experiment) -> None:
+    """Raise `ConfigError` for trainings that the free memory cannot hold.
 
     What is held at least: results of every run, weights, momentum and gradient of those under way.
     """
-    count, free = len(config.algorithms) if count is None else count, free_memory()
+    count, free = len(config.algorithms), free_memory()
     results = 4 * len(MEASURED) * count * config.seeds * config.training.epochs + 200 * count * config.seeds
     if results <= free:  # else there is no need to look at the network
         under_way = config.at_once * (count if config.interleave else 1)
@@ -74,7 +77,7 @@ def require_room(config: Experiment, count: int | None = None) -> None:
 def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorithm] | None = None,
         checkpoints: Path | None = None, progress: Progress | None = None, keep: Callable[[xr.Dataset], Any] | None = None,
         stop: Callable[[], bool] = lambda: False, until: float = math.inf) -> xr.Dataset:
-    """Train every algorithm from every seed and return what each epoch measured.
+    """Train every algorithm from every seed and return what each epoch measured. For many experiments: `lrtheory.sweep`.
 
     Args:
       config: what to train; checked first.
@@ -98,18 +101,49 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
     if algorithms is not None:
         config = config.replace(algorithms=named(algorithms))
     config = config.check()
-    for name, have, wanted in (("n_train", len(images.train), config.n_train), ("n_test", len(images.test), config.n_test)):
-        require(wanted <= have, name, wanted, f"at most the {have:,} images there are", "lower it")
+    require_images(config, images)
     names = names_of(config.algorithms)
     require_working()
-    require_room(config, len(names))
-    schedules = dict(zip(names, map(config.training.completed, config.algorithms), strict=True))
+    require_room(config)
     whose = claim(checkpoints, config, images) if checkpoints is not None else ""
-    devices: list[Any] = [jax.local_devices()] if config.spread == "batch" else list(jax.local_devices())
-    todo = jobs(config, names)
-    devices = devices[: len(todo)]
-    record = _Record(config, names, images.source, len(jax.local_devices()), progress, keep)
-    queue, free, ended = iter(todo), threading.Lock(), threading.Event()
+    record = Record(config, names, images.source, progress, keep)
+    work = [[Work(config, job, record, checkpoints, whose) for job in group] for group in jobs(config, names)]
+    try:
+        train_all(work, images, stop, until)
+    except Interrupted:
+        record.keep_now()
+        raise
+    return record.dataset()
+
+
+def require_images(config: Experiment, images: Images) -> None:
+    """Raise `ConfigError` for an experiment that wants more images than there are."""
+    for name, have, wanted in (("n_train", len(images.train), config.n_train), ("n_test", len(images.test), config.n_test)):
+        require(wanted <= have, name, wanted, f"at most the {have:,} images there are", "lower it")
+
+
+class Work(NamedTuple):
+    """Some runs there are to do, whoever asks for them."""
+
+    config: Experiment
+    job: Job
+    record: "Record"  # told of every epoch
+    checkpoints: Path | None  # folder of the states, and whose they are
+    whose: str
+
+
+def train_all(groups: Sequence[Sequence[Work]], images: Images, stop: Callable[[], bool] = lambda: False,
+              until: float = math.inf) -> None:
+    """Do all work, group after group, each on a device of its own; the runs of a group advance together, epoch by epoch.
+
+    With `spread` batch all devices share each group. `stop` and `until` as in `run`. Raises `Interrupted`, or the first
+    fault of any thread once the others have ended their epochs.
+    """
+    if not groups:
+        return
+    devices: list[Any] = list(jax.local_devices())
+    devices = [devices] if groups[0][0].config.spread == "batch" else devices[: len(groups)]
+    queue, free, ended, pace = iter(groups), threading.Lock(), threading.Event(), _Pace()
 
     def drain(device: Any) -> None:
         while True:
@@ -117,9 +151,8 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
                 group = next(queue, None)
             if group is None:
                 return
-            under_way = [_Training(Course(config, job, [schedules[name] for name, _ in job.runs], images, device),
-                                   checkpoints, whose, record) for job in group]
-            _together(under_way, record, lambda: stop() or ended.is_set(), until)
+            under_way = [_Training(work, images, device, pace) for work in group]
+            _together(under_way, pace, lambda: stop() or ended.is_set(), until)
 
     with ThreadPoolExecutor(len(devices)) as pool:
         futures = [pool.submit(drain, device) for device in devices]
@@ -129,38 +162,43 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
             ended.set()  # after a fault the other threads end after their epoch
     faults = [fault for future in futures if (fault := future.exception()) is not None]
     if faults:
-        if all(isinstance(fault, Interrupted) for fault in faults):
-            record.keep_now()
         raise next((fault for fault in faults if not isinstance(fault, Interrupted)), faults[0])
-    return record.dataset()
 
 
-class _Record:
-    """What all runs have measured so far; threads write to it."""
+class Record:
+    """What all runs of an experiment have measured so far; threads write to it."""
 
-    def __init__(self, config: Experiment, names: Sequence[str], source: str, devices: int, progress: Progress | None,
-                 keep: Callable[[xr.Dataset], Any] | None) -> None:
-        self.config, self.names, self.source, self.devices = config, names, source, devices
-        self.progress, self.keep = progress, keep
+    def __init__(self, config: Experiment, names: Sequence[str], source: str, progress: Progress | None = None,
+                 keep: Callable[[xr.Dataset], Any] | None = None,
+                 done: Callable[["Record"], Any] = lambda record: None) -> None:
+        """`source` of the images; `progress` and `keep` as in `run`; `done`: called once, when all runs have ended."""
+        self.config, self.names, self.source = config, tuple(names), source
+        self.progress, self.keep, self.done = progress, keep, done
+        self.devices: set[Any] = set()  # that have trained an epoch
         self.lock, self.started = threading.Lock(), time.perf_counter()
-        self.kept, self.done, self.slowest = self.started, 0, 0.0
+        self.kept, self.count = self.started, 0
         shape = (len(names), config.seeds)
         self.values = {name: np.full((*shape, config.training.epochs), np.nan, np.float32) for name in MEASURED}
         self.epochs_done = np.zeros(shape, int)
 
-    def take(self, job: Job, history: Mapping[str, np.ndarray], epochs: int, new: int, ended: bool) -> None:
-        """`new` more epochs of a job: its history {name: (runs, epochs)} has `epochs`; `ended`: there will be no more."""
+    def take(self, training: "_Training", new: int) -> None:
+        """`new` more epochs of a training."""
+        job, epochs = training.course.job, training.epoch
         with self.lock:
+            if training.begun:
+                self.devices |= training.course.devices
             for k, (name, seed) in enumerate(job.runs):
                 where = self.names.index(name), seed - self.config.first_seed
-                for what, values in history.items():
+                for what, values in training.history.items():
                     self.values[what][where] = values[k]
-                self.epochs_done[where] = self.config.training.epochs if ended else epochs
-                self.done += new
+                self.epochs_done[where] = self.config.training.epochs if training.ended else epochs
+                self.count += new
                 if self.progress is not None:
-                    self.progress(self.done, self.epochs_done.size * self.config.training.epochs, name, seed, epochs,
-                                  {what: float(values[k, epochs - 1]) for what, values in history.items()})
-            if self.keep is not None and not ended and time.perf_counter() - self.kept > KEEP_EVERY:
+                    self.progress(self.count, self.epochs_done.size * self.config.training.epochs, name, seed, epochs,
+                                  {what: float(values[k, epochs - 1]) for what, values in training.history.items()})
+            if (self.epochs_done == self.config.training.epochs).all():
+                self.done(self)
+            elif self.keep is not None and not training.ended and time.perf_counter() - self.kept > KEEP_EVERY:
                 self.keep_now()
 
     def keep_now(self) -> None:
@@ -169,37 +207,45 @@ class _Record:
             self.keep(self.dataset())
             self.kept = time.perf_counter()
 
+    def found(self) -> dict[str, np.ndarray]:
+        """Everything measured, and diverged_at and epochs_done: {name: (algorithms, seeds[, epochs])}."""
+        epochs, lost = 1 + np.arange(self.config.training.epochs), ~np.isfinite(self.values["train_loss"])
+        lost &= epochs <= self.epochs_done[..., None]
+        diverged = np.where(lost.any(-1), epochs[lost.argmax(-1)], np.inf)
+        return dict(self.values) | {"diverged_at": diverged, "epochs_done": self.epochs_done.copy()}
+
     def dataset(self) -> xr.Dataset:
         """Everything measured, with dimensions algorithm, seed, record; records that no run has are left out."""
-        config, done = self.config, self.epochs_done
-        there = slice(int(done.max()))
-        epochs = 1 + np.arange(config.training.epochs)[there]
-        values = {name: v[..., there] for name, v in self.values.items()}
-        lost = ~np.isfinite(values["train_loss"]) & (epochs <= done[..., None])
-        diverged = np.where(lost.any(-1), epochs[lost.argmax(-1)], np.inf)
+        config, there = self.config, slice(int(self.epochs_done.max()))
+        found = {name: v[..., there] if v.ndim == 3 else v for name, v in self.found().items()}
         facts = {"images": self.source, "precision": PRECISION[config.model.compute],
-                 "wall_seconds": round(time.perf_counter() - self.started, 3), "devices_used": self.devices}
+                 "wall_seconds": round(time.perf_counter() - self.started, 3), "devices_used": len(self.devices)}
         return labelled.dataset(
-            {name: v for name, v in values.items() if not np.isnan(v).all()}
-            | {"diverged_at": diverged, "epochs_done": done.copy()},
-            MEASURED | {"diverged_at": ("epoch", "first epoch whose training loss is not a number; inf: none"),
-                        "epochs_done": ("epoch", "epochs that the run has done")},
-            config, self.names, {"time": ("record", epochs, EPOCH)}, facts)
+            {name: v for name, v in found.items() if not np.isnan(v).all()}, DESCRIBED, config, self.names,
+            {"time": ("record", 1 + np.arange(config.training.epochs)[there], EPOCH)}, facts)
+
+
+class _Pace:
+    """How long an epoch takes; threads write to it."""
+
+    slowest = 0.0  # seconds, of epochs that compiled nothing
 
 
 class _Training:
     """A job under way: its state, how far it is, what it has measured. What a checkpoint has is not done again."""
 
-    def __init__(self, course: Course, checkpoints: Path | None, whose: str, record: _Record) -> None:
-        self.course, self.record = course, record
-        epochs, runs = course.config.training.epochs, course.job.runs
-        self.history = {name: np.full((len(runs), epochs), np.nan, np.float32) for name in MEASURED}
-        self.state, self.epoch, self.saved, self.begun = course.begin(), 0, 0, False
-        self.kept = Checkpoints(checkpoints, course.job, whose) if checkpoints is not None else None
+    def __init__(self, work: Work, images: Images, device: Any, pace: _Pace) -> None:
+        config, job = work.config, work.job
+        named_so = dict(zip(names_of(config.algorithms), map(config.training.completed, config.algorithms), strict=True))
+        schedules = [named_so[name] for name, _ in job.runs]
+        self.course, self.record, self.pace = Course(config, job, schedules, images, device), work.record, pace
+        self.history = {name: np.full((len(job.runs), config.training.epochs), np.nan, np.float32) for name in MEASURED}
+        self.state, self.epoch, self.saved, self.begun = self.course.begin(), 0, 0, False
+        self.kept = Checkpoints(work.checkpoints, job, work.whose) if work.checkpoints is not None else None
         if self.kept is not None and (found := self.kept.latest(self.state, self.history)) is not None:
             self.epoch, self.history, self.saved = found[0], found[2], found[0]
-            self.state = jax.device_put(found[1], course.device)
-            record.take(course.job, self.history, self.epoch, self.epoch, self.ended)
+            self.state = jax.device_put(found[1], self.course.device)
+            self.record.take(self, self.epoch)
 
     @property
     def ended(self) -> bool:
@@ -216,11 +262,11 @@ class _Training:
         for name, values in row.items():
             self.history[name][:, self.epoch] = values
         if self.begun:  # the first may have compiled
-            self.record.slowest = max(self.record.slowest, float(row["seconds"][0]))
+            self.pace.slowest = max(self.pace.slowest, float(row["seconds"][0]))
         self.begun, self.epoch = True, self.epoch + 1
         if self.epoch % self.course.config.checkpoint_epochs == 0 or self.ended:
             self.save()
-        self.record.take(self.course.job, self.history, self.epoch, 1, self.ended)
+        self.record.take(self, 1)
 
     def save(self) -> None:
         """A checkpoint, unless this epoch has one."""
@@ -229,11 +275,11 @@ class _Training:
             self.saved = self.epoch
 
 
-def _together(trainings: Sequence[_Training], record: _Record, stop: Callable[[], bool], until: float) -> None:
+def _together(trainings: Sequence[_Training], pace: _Pace, stop: Callable[[], bool], until: float) -> None:
     """Advance trainings, always one of those furthest back, to their ends. Raises `Interrupted`, after checkpoints."""
     try:
         while left := [training for training in trainings if not training.ended]:
-            if stop() or time.monotonic() + 1.25 * record.slowest + SAVING * len(trainings) > until:
+            if stop() or time.monotonic() + 1.25 * pace.slowest + SAVING * len(trainings) > until:
                 for training in trainings:
                     training.save()
                 raise Interrupted

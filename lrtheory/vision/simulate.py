@@ -193,7 +193,7 @@ def evaluate(names: tuple[str, ...], config: Experiment, seed: Array, data: Data
     for_mixed, for_patched, for_only = jax.random.split(jax.random.fold_in(keys(seed)["measure"], chunk), 3)
     law, patch = config.patch, data.patch
     shown = {"clean": x, "mixed": patches.mixed(law, patch, for_mixed, x, classes),
-             "patched": patches.patched(patch, for_patched, x, classes),
+             "patched": patches.patched(law, patch, for_patched, x, classes),
              "patch_only": patches.only(law, patch, for_only, x, classes)}
 
     def measure(images: Array) -> Tally:

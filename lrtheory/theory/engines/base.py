@@ -80,6 +80,7 @@ class Engine(NamedTuple):
     advance(config, inputs, state, gradient, move, normals) -> state after K micro-steps.
     read(config, inputs, state, test) -> Readout.
     diagnose(config, inputs, state, before) -> Diagnostics, `before` an earlier state of the same run.
+    tangent(config, inputs, state, v) -> K v (N,), K the tangent kernel <df(x_i)/dU, df(x_j)/dU> at the gates as they are.
     leap(config, inputs, state, slope, rate, K, level, tau_xi) -> Leap over K iterations at a rate, a level of activation
     noise and one of injected noise, all () or (3,), for the whole and its halves; None for engines that cannot tell how
     wrong a step is.
@@ -92,6 +93,7 @@ class Engine(NamedTuple):
     advance: Callable[[Config, Any, Any, Any, Move, Any], Any]
     read: Callable[[Config, Any, Any, Data], Readout]
     diagnose: Callable[[Config, Any, Any, Any], Diagnostics]
+    tangent: Callable[[Config, Any, Any, Array], Array]
     leap: Callable[..., Leap] | None = None
 
 

@@ -28,7 +28,7 @@ from lrtheory.theory.engines.base import (
     start,
 )
 from lrtheory.theory.network import Weights, apply
-from lrtheory.theory.problem import Data, directions, x2_of
+from lrtheory.theory.problem import Data
 
 
 class Inputs(NamedTuple):
@@ -41,7 +41,7 @@ class Inputs(NamedTuple):
 
 def prepare(config: Config, data: Data) -> Inputs:
     """Both halves of every example, in the ambient space."""
-    return Inputs(x1=data.x1, x2=x2_of(config.problem, data), directions=matmul(directions(config.problem), data.basis[1:]))
+    return Inputs(x1=data.x1, x2=data.x2, directions=data.points)
 
 
 def init(config: Config, inputs: Inputs, key: Array) -> State:
@@ -88,5 +88,12 @@ def diagnose(config: Config, inputs: Inputs, state: State, before: State) -> Dia
     return diagnostics(config, planar, planar_before, rows, matmul(inputs.directions, plane.T))
 
 
-DENSE = Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read, diagnose=diagnose)
+def tangent(config: Config, inputs: Inputs, state: State, v: Array) -> Array:
+    """K v (N,), K = J J^T and J the derivative of the outputs in the weights, by autodiff."""
+    _, vjp = jax.vjp(lambda weights: _outputs(config, inputs, weights, None), state.weights)
+    return jax.jvp(lambda weights: _outputs(config, inputs, weights, None), (state.weights,), vjp(v))[1]
+
+
+DENSE = Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read, diagnose=diagnose,
+               tangent=tangent)
 """The engine `dense`."""

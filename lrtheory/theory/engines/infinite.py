@@ -402,6 +402,14 @@ def diagnose(config: Config, inputs: Inputs, state: State, before: State) -> Dia
                        signal_norm=norms, noise_norm=jnp.full(2, jnp.inf), signal_moved=jnp.full(2, jnp.nan))
 
 
+def tangent(config: Config, inputs: Inputs, state: State, v: Array) -> Array:
+    """K v (N,): the outputs of a memory of v alone, at lag 0."""
+    del state
+    source, rates = _source(config, inputs, -v), terms(config).rates.size
+    p, q = (jnp.tile(part, (rates, 1)) for part in source)
+    return _examples(config, inputs, read_p(config, inputs, p, q), _directions_of(read_q(config, inputs, p, q)))
+
+
 INFINITE = Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read, diagnose=diagnose,
-                  leap=leap)
+                  tangent=tangent, leap=leap)
 """The engine `infinite`, the one that can choose its steps."""

@@ -103,12 +103,21 @@ def make(activity: Activity) -> Engine:
         active = [activity(state, k, x, e) for (k, x), e in zip(halves, extra, strict=True)]
         f1, f2 = (output(jnp.where(on, h, 0.0)) for on, h in active)
 
-        def pullback(df: Array) -> tuple[Array, ...]:
-            parts = [matmul(x.T, jnp.where(on, df_rows[:, None], 0.0)) * second_layer(on.shape[-1])[None]
-                     for (_, x), (on, _), df_rows in zip(halves, active, _to_rows(config, inputs, df), strict=True)]
-            return tuple(parts) if config.network.variant == "block" else (parts[0] + parts[1],)
+        return _to_examples(config, inputs, f1, f2), lambda df: gradient(config, inputs, [on for on, _ in active], df)
 
-        return _to_examples(config, inputs, f1, f2), pullback
+    def gradient(config: Config, inputs: Inputs, opened: list[Array], df: Array) -> tuple[Array, ...]:
+        """dL/dU of each first-layer matrix from dL/df (N,), under the gates of both halves."""
+        parts = [matmul(x.T, jnp.where(on, df_rows[:, None], 0.0)) * second_layer(on.shape[-1])[None]
+                 for (_, x), on, df_rows in zip(_halves(config, inputs), opened, _to_rows(config, inputs, df), strict=True)]
+        return tuple(parts) if config.network.variant == "block" else (parts[0] + parts[1],)
+
+    def tangent(config: Config, inputs: Inputs, state: State, v: Array) -> Array:
+        """K v (N,): the outputs, under the gates as they are, of weights that are v's gradient."""
+        halves = _halves(config, inputs)
+        opened = [activity(state, k, x, None)[0] for k, x in halves]
+        weights = gradient(config, inputs, opened, v)
+        f1, f2 = (output(jnp.where(on, matmul(x, weights[k]), 0.0)) for (k, x), on in zip(halves, opened, strict=True))
+        return _to_examples(config, inputs, f1, f2)
 
     def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
         """Outputs on test x1 alone and on the three directions of Q alone."""
@@ -125,4 +134,4 @@ def make(activity: Activity) -> Engine:
         return diagnostics(config, state, before, inputs.p_rows, inputs.directions)
 
     return Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read,
-                  diagnose=diagnose)
+                  diagnose=diagnose, tangent=tangent)

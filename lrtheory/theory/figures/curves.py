@@ -1,13 +1,11 @@
-"""Figures of a run, made from stored results and nothing else.
+"""Figures of a run over time, made from stored results and nothing else.
 
 Lives here: one function a figure, each taking a dataset and returning a matplotlib figure. Lives elsewhere: how figures look
-(style), numbers (results), tables at the terminal (cli).
+(style), pictures of the mechanism (figures.mechanism), numbers (results), tables at the terminal (cli).
 """
 
-import functools
 import itertools
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
@@ -15,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from lrtheory.labelled import config_of, undiverged
+from lrtheory.spec import ConfigError
 from lrtheory.style import (
     BLUE,
     DASHED,
@@ -26,7 +25,7 @@ from lrtheory.style import (
     VERMILION,
     Figure,
     algorithm_style,
-    save_figures,
+    canvas,
     styled,
     wrapped,
 )
@@ -36,8 +35,6 @@ GROUP_STYLE = {"p": (BLUE, "P only"), "mixed": (GREY, "both halves"), "q": (ORAN
 """{group: (colour, label)} of the paper's groups."""
 DIRECTION_STYLE = {"g_z": (BLUE, "g(z)"), "g_plus": (ORANGE, "g(z + ζ)"), "g_minus": (PURPLE, "g(z − ζ)")}
 """{measurement: (colour, label)} of the outputs on Q's directions."""
-Draw = Callable[..., Figure]
-"""(results, its prediction or None) -> figure."""
 
 
 @styled
@@ -54,7 +51,7 @@ def learning_order(results: xr.Dataset, theory: xr.Dataset | None = None) -> Fig
         axis.set_title(name)
         axis.set_ylim(0, 0.85)
     axes[0].set_ylabel("training loss (nat)")
-    axes[0].text(0.02, np.log(2) + 0.012, "log 2", color=GREY, fontsize=8, transform=axes[0].get_yaxis_transform())
+    axes[0].text(0.02, np.log(2) + 0.012, "log 2", color=GREY, fontsize="small", transform=axes[0].get_yaxis_transform())
     _legend_above(figure, axes[0], theory)
     return figure
 
@@ -119,7 +116,7 @@ def noise_and_signal(results: xr.Dataset, theory: xr.Dataset | None = None) -> F
         axis.set_ylabel("Frobenius norm")
     if theory is not None:
         axes[0].plot([], [], **DASHED, color="0.2", label="infinite width")
-    axes[0].legend(fontsize=7, loc="lower right")
+    axes[0].legend(fontsize="small", loc="lower right")
     for name in results["algorithm"].values.tolist():
         colour, _ = algorithm_style(results["algorithm"].values.tolist(), name)
         runs = results.sel(algorithm=name)
@@ -130,10 +127,10 @@ def noise_and_signal(results: xr.Dataset, theory: xr.Dataset | None = None) -> F
     axes[2].plot([], [], color="black", ls="--", lw=1.0, label="its recursion, for each")
     axes[2].set_title("variance of the noise part")
     axes[2].set_ylabel("mean square / τ₀²")
-    axes[2].legend(fontsize=7, loc="lower left")
+    axes[2].legend(fontsize="small", loc="lower left")
     axes[3].set_title("gates: U against its noise part")
     axes[3].set_ylabel("share of gates")
-    axes[3].legend(fontsize=7, loc="lower left")
+    axes[3].legend(fontsize="small", loc="lower left")
     return figure
 
 
@@ -160,7 +157,7 @@ def gap(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
     What tells the algorithms apart decays as exp(-lambda t), so beyond lambda t = 1 (condition G, dotted) the gap closes.
     Empty where results lack L-S or S.
     """
-    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+    figure = canvas(7.2, 3.2)
     axes = figure.subplots(1, 2)
     decay = config_of(results, Config).training.weight_decay
     for axis, metric in zip(axes, ("test_error_p", "test_loss_p"), strict=True):
@@ -176,7 +173,7 @@ def gap(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
         axis.axvline(1, color=GREY, lw=0.8, ls=":")
         axis.set(xlabel="λ × time", ylabel=f"{results[metric].attrs['long_name']}: S less L-S")
     if axes[0].get_legend_handles_labels()[0]:
-        axes[0].legend(fontsize=7)
+        axes[0].legend(fontsize="small")
     return figure
 
 
@@ -195,20 +192,32 @@ def _difference(runs: xr.Dataset, metric: str) -> tuple[np.ndarray, np.ndarray, 
     return time, apart.mean(0), error
 
 
-FIGURES: dict[str, Draw] = {f.__name__: f for f in (learning_order, test_error_on_p, directions, noise_and_signal, gap)}
-"""The figures of a run, by name."""
-
-
-def save_all(results: xr.Dataset, folder: Path, theory: xr.Dataset | None = None) -> list[Path]:
-    """Write every figure as PNG into `folder` (made if needed), with the prediction if given, and return the paths."""
-    return save_figures({name: functools.partial(draw, results, theory) for name, draw in FIGURES.items()}, folder)
+@styled
+def over_time(results: xr.Dataset, theory: xr.Dataset | None = None, metric: str = "train_loss") -> Figure:
+    """One measurement of every algorithm against time, bands of 2 standard errors over seeds. Raises `ConfigError`."""
+    names = sorted(str(name) for name, values in results.data_vars.items() if "record" in values.dims and name != "time")
+    if metric not in names:
+        raise ConfigError(f"{metric}: no measurement over time; must be one of {', '.join(names)}; choose one of these")
+    figure, (axis,) = _panels(1)
+    for name in results["algorithm"].values.tolist():
+        colour, line = algorithm_style(results["algorithm"].values.tolist(), name)
+        runs = results.sel(algorithm=name)
+        curve(axis, runs, metric, colour, name, band="error", line=line, theory=_one(theory, name))
+        if "annealed_at" in runs:
+            mark_annealing(axis, runs, colour)
+    if results["time"].attrs["units"] == "epochs":
+        axis.set_xscale("linear")
+        axis.set_xlabel("epochs")
+    axis.set_ylabel(wrapped(f"{results[metric].attrs.get('long_name', metric)}", 2.4))
+    _legend_above(figure, axis, theory)
+    return figure
 
 
 def _panels(count: int, columns: int | None = None, sharey: bool = False) -> tuple[Figure, list[Axes]]:
     """A figure with `count` panels over time."""
     columns = columns or count
     rows = -(-count // columns)
-    figure = Figure(figsize=(max(3.6 * columns, 4.8), 3.1 * rows + 0.3), layout="constrained")
+    figure = canvas(max(3.6 * columns, 4.8), 3.1 * rows + 0.3)
     axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False).ravel().tolist()
     for axis in axes:
         time_axis(axis)
@@ -271,7 +280,7 @@ def mark_annealing(axis: Axes, runs: xr.Dataset, colour: str = "black") -> None:
         axis.axvline(time, color=colour, lw=0.6, alpha=0.5)
     if times.size:
         axis.annotate("annealed", (times[0], 0.98), xycoords=("data", "axes fraction"), xytext=(-3, 0),
-                      textcoords="offset points", ha="right", va="top", fontsize=8, color=colour)
+                      textcoords="offset points", ha="right", va="top", fontsize="small", color=colour)
 
 
 def _legend_above(figure: Figure, axis: Axes, theory: xr.Dataset | None = None) -> None:

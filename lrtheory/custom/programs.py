@@ -1,0 +1,144 @@
+"""Many runs of your own model in one compiled program: algorithms x seeds, vmapped and spread over the local devices.
+
+Lives here: the program, how many seeds fit into memory at once, running it. Lives elsewhere: a single run (simulate), what
+any program of stacked runs needs (stacking), labels and folders (runs).
+"""
+
+import functools
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lrtheory.algorithm import Algorithm
+from lrtheory.custom import simulate
+from lrtheory.custom.simulate import Numbers, Task
+from lrtheory.devices import RUNS, free_memory, run_mesh
+from lrtheory.spec import ConfigError
+from lrtheory.stacking import peak_bytes, pieces, places
+
+KEPT = 32
+"""Tasks of which a process keeps the compiled program."""
+SHARE = 0.6
+"""Of the free memory that a program may take."""
+PRECISION = "highest"
+"""Of products: float32 means float32 on every backend, as in the theory."""
+EVERYWHERE, SEEDS, RUNS_OF_SEEDS = PartitionSpec(), PartitionSpec(RUNS), PartitionSpec(None, RUNS)
+
+
+class Program(NamedTuple):
+    """A compiled block of runs, for any numbers."""
+
+    seeds: int  # at once, a multiple of the devices
+    mesh: Mesh
+    begin: Any  # (numbers, algorithms, seeds) -> setting (seeds, ...), run (algorithms, seeds, ...)
+    follow: Any  # (numbers, algorithms, setting, run, steps) -> run, records (algorithms, seeds, records, ...)
+    memory: int  # bytes: on the fullest device, or in all on CPU devices, which share theirs
+    compile_seconds: float
+
+
+@functools.lru_cache(maxsize=KEPT)
+def functions(task: Task, mesh: Mesh) -> tuple[Any, Any]:
+    """The functions of a task, made once for all numbers and any number of seeds."""
+    def begin(numbers, algorithms, seeds):
+        each_seed = jax.vmap(functools.partial(simulate.begin, task, numbers), in_axes=(None, 0))
+        return jax.vmap(each_seed, in_axes=(0, None), out_axes=(None, 0))(algorithms, seeds)
+
+    def follow(numbers, algorithms, setting, run, steps):
+        def one(algorithm, setting, run):
+            run, records = simulate.trajectory(task, numbers, algorithm, setting, run, steps)
+            return run, records
+
+        each_seed = jax.vmap(one, in_axes=(None, 0, 0))
+        return jax.vmap(each_seed, in_axes=(0, None, 0))(algorithms, setting, run)
+
+    def spread(f, in_specs, out_specs, **options):
+        return jax.jit(jax.shard_map(f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False), **options)
+
+    return (spread(begin, (EVERYWHERE, EVERYWHERE, SEEDS), (SEEDS, RUNS_OF_SEEDS)),
+            spread(follow, (EVERYWHERE, EVERYWHERE, SEEDS, RUNS_OF_SEEDS, EVERYWHERE), (RUNS_OF_SEEDS, RUNS_OF_SEEDS),
+                   donate_argnums=3))
+
+
+def compile_runs(task: Task, numbers: Numbers, algorithms: Algorithm, seeds: int, marks: np.ndarray) -> Program:
+    """The program for `seeds` seeds at once, filled up to a multiple of the devices; `marks`: the steps of the records."""
+    started = time.perf_counter()
+    mesh = run_mesh(jax.local_devices(), seeds)
+    seeds = -(-seeds // mesh.size) * mesh.size
+
+    def abstract(tree, spec):
+        tree = jax.tree.map(jnp.asarray, tree)
+        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, places(tree, mesh, spec))
+
+    known = abstract(numbers, EVERYWHERE), abstract(algorithms, EVERYWHERE)
+    begin, follow = functions(task, mesh)
+    with jax.default_matmul_precision(PRECISION):
+        begun = begin.trace(*known, abstract(np.zeros(seeds, jnp.asarray(0).dtype), SEEDS))
+        setting, run = (jax.tree.map(lambda x, spec=spec: jax.ShapeDtypeStruct(
+            x.shape, x.dtype, sharding=NamedSharding(mesh, spec)), part)
+            for part, spec in zip(begun.out_info, (SEEDS, RUNS_OF_SEEDS), strict=True))
+        followed = follow.trace(*known, setting, run, abstract(pieces(marks)[0], EVERYWHERE))
+        compiled = begun.lower().compile(), followed.lower().compile()
+    shared_memory = mesh.devices.flat[0].platform == "cpu"
+    memory = max(map(peak_bytes, compiled)) * (mesh.size if shared_memory else 1)
+    return Program(seeds, mesh, *compiled, memory, time.perf_counter() - started)
+
+
+def compile_what_fits(task: Task, numbers: Numbers, algorithms: Algorithm, seeds: int, marks: np.ndarray,
+                      at_once: int | None) -> Program:
+    """The program for as many of `seeds` seeds at once as the memory holds, or for `at_once`; `ConfigError` if for none."""
+    free, wanted = free_memory(), seeds if at_once is None else min(at_once, seeds)
+    while True:
+        program = compile_runs(task, numbers, algorithms, wanted, marks)
+        if program.memory <= SHARE * free:
+            return program
+        if wanted == 1 or at_once is not None:
+            raise ConfigError(f"memory: {program.seeds} seed(s) at once need {program.memory / 2**30:.3g} GiB; must be at "
+                              f"most {SHARE:.0%} of the {free / 2**30:.3g} GiB that are free; lower at_once, the model's "
+                              "size, the data or what is measured")
+        wanted = max(1, min(wanted // 2, int(wanted * SHARE * free / program.memory)))
+
+
+def run_seeds(program: Program, numbers: Numbers, algorithms: Algorithm, seeds: np.ndarray, marks: np.ndarray,
+              tell: Callable[[int, dict[str, np.ndarray]], None]) -> dict[str, np.ndarray]:
+    """All measurements of up to `program.seeds` seeds: {name: (algorithms, seeds, records, ...)}; events have no records.
+
+    `tell` is called with (steps done, {name: (algorithms, seeds, ...)} at the last record).
+    """
+    def put(tree, spec):
+        tree = jax.tree.map(jnp.asarray, tree)
+        return jax.device_put(tree, places(tree, program.mesh, spec))
+
+    filled = np.pad(np.asarray(seeds), (0, program.seeds - len(seeds)), mode="edge").astype(jnp.asarray(0).dtype)
+    known, taken = (put(numbers, EVERYWHERE), put(algorithms, EVERYWHERE)), []
+    setting, run = program.begin(*known, put(filled, SEEDS))
+    for steps in pieces(marks):
+        run, records = program.follow(*known, setting, run, put(steps, EVERYWHERE))
+        taken.append({name: values[:, : len(seeds)] for name, values in jax.device_get(records).items()})
+        tell(int(steps[-1]), {name: values[:, :, -1] for name, values in taken[-1].items()})
+    over_time = {name: np.concatenate([t[name] for t in taken], axis=2)[:, :, : len(marks)] for name in taken[0]}
+    events = jax.device_get({"annealed_at": run.annealed_at, "diverged_at": run.diverged_at})
+    return over_time | {name: values[:, : len(seeds)] for name, values in events.items()}
+
+
+def digest(task: Task, numbers: Numbers, algorithm: Algorithm) -> str:
+    """What the functions of a task compute, as a digest: of the traced program of one run, constants included.
+
+    Equal for equal computations of one version of JAX, whatever they are called and however runs are put together.
+    """
+    def whole(numbers: Numbers, algorithm: Algorithm, seed: jax.Array) -> Any:
+        setting, run = simulate.begin(task, numbers, algorithm, seed)
+        return simulate.trajectory(task, numbers, algorithm, setting, run, jnp.zeros(2, int))
+
+    with jax.default_matmul_precision(PRECISION):
+        closed = jax.make_jaxpr(whole)(numbers, algorithm, jnp.asarray(0))
+    found = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
+    for array in [*closed.consts, *jax.tree.leaves(numbers)]:
+        found.update(np.asarray(array).tobytes())
+    return found.hexdigest()

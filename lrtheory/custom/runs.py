@@ -1,0 +1,271 @@
+"""Your own model under every algorithm from every seed, as a labelled dataset: `train`.
+
+Lives here: the call, its check, the folder with what is done. Lives elsewhere: the compiled program (programs), labels
+(labelled), files as such (files).
+"""
+
+import functools
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+
+from lrtheory import fields, files, keys, labelled
+from lrtheory.algorithm import Algorithm, named, packed, stacked
+from lrtheory.custom import programs
+from lrtheory.custom.config import Balanced, Settings
+from lrtheory.custom.models import Model, logistic
+from lrtheory.custom.simulate import Numbers, Task
+from lrtheory.devices import require_working
+from lrtheory.progress import watching
+from lrtheory.schedule import Schedule, constant
+from lrtheory.spec import ConfigError, require, require_count
+from lrtheory.stacking import record_steps
+
+MEANINGS = {
+    "time": ("sum of rates", "training time, sum over iterations of the learning rate"),
+    "iterations": ("1", "iterations of the algorithm, K for a step of K micro-steps"),
+    "learning_rate": ("sum of rates an iteration", "rate of the next step unless the loss changes it"),
+    "injected_noise": ("tau_xi", "standard deviation of the injected noise"),
+    "train_loss": ("loss", "training loss over all examples, without weight decay"),
+    "annealed_at": ("sum of rates", "time of annealing, of the rate or of a noise; inf: never"),
+    "diverged_at": ("sum of rates", "time at which the loss ceased to be finite or passed largest_loss; inf: never"),
+}
+"""{name: (units, meaning)} of what is always recorded."""
+QUESTION, PARTS = "question.json", "parts"
+"""Files in the folder of a training beside those of every run: what it answers, and the seeds that are done."""
+
+
+SGD = optax.with_extra_args_support(optax.identity())
+"""The optimiser that leaves the gradient as it is."""
+_extended = functools.lru_cache(maxsize=programs.KEPT)(optax.with_extra_args_support)  # equal for equal ones: compiled once
+
+
+def train(model: Model | tuple[Callable, Callable], data: Callable[[jax.Array], Any] | tuple,
+          algorithms: Mapping[str, Any], *, loss: Callable[[Any, Any], jax.Array] = logistic,
+          optimiser: optax.GradientTransformation | None = None, tau_xi: Any = 0.0,
+          measure: Callable[[Any, Any], dict[str, jax.Array]] | None = None,
+          meanings: Mapping[str, tuple[str, str]] | None = None, at_once: int | None = None,
+          folder: str | Path | None = None, progress: Callable[[int, int, dict[str, np.ndarray]], None] | bool | None = None,
+          **settings: Any) -> xr.Dataset:
+    """Train any model under every algorithm from every seed, in one jitted, vmapped call, and return all measurements.
+
+    U <- U - eta_t (direction_t + lambda U + xi_t), xi ~ N(0, (level_t tau_xi)^2): the direction is the gradient (SGD), or
+    what an optax chain without a rate makes of it; the algorithm's rate is its last link. Source: section 3 of Li, Wei & Ma
+    (2019) for SGD.
+
+    Args:
+      model: `Model(init, apply)`, or the pair: init(key) -> params, apply(params, x) -> outputs. `lrtheory.custom.models`
+        has linen, nnx and equinox for modules of theirs.
+      data: sample(key) -> (x, y, ...), pure; or (x, y, ...), the same for all seeds. x is what `apply` reads and y what the
+        loss compares with, pytrees with the examples along the first axis; whatever follows is for `measure`.
+      algorithms: {name: `Algorithm`, or its rate as a schedule or a number}. Loss triggers read the loss of the step's
+        examples; injected noise is in units of tau_xi (None: 1), activation noise needs `Model.noisy`.
+      loss: (outputs, y) -> a loss an example (n,), or their mean.
+      optimiser: such as optax.scale_by_adam() or optax.trace(0.9), or a chain of these; its memory counts steps.
+      tau_xi: standard deviation of xi in units of the gradient: a number, a tree of numbers that params extend, or
+        `Balanced(rate, weight_decay)`, which keeps the random part of each array at its size. 0: none.
+      measure: (params, (x, y, ...)) -> {name: array}, recorded over time.
+      meanings: {name: (units, meaning)} of these.
+      at_once: seeds at once; None: as many as the memory holds. The numbers do not depend on it.
+      folder: where finished seeds are kept; called again with the same question it goes on, or reads what is there.
+      progress: True for a bar, or a function, as for `lrtheory.run`.
+      **settings: fields of `lrtheory.custom.config.Settings`: seeds, steps, records, weight_decay, batch_size, ...
+
+    Returns:
+      A dataset with dimensions algorithm, seed and record, and NAME_0, NAME_1, ... for what a measurement has beside; time,
+      a coordinate, is the sum of rates. Diverged runs have a finite `diverged_at`, stand still from there, and disturb no
+      other.
+
+    Raises:
+      ConfigError: something is impossible; the message names it, its bound and a remedy.
+
+    All algorithms of a seed share its data, initial parameters, minibatches and noise, which depend on the seed alone.
+
+    >>> import jax, jax.numpy as jnp, lrtheory as lt
+    >>> def sample(key):
+    ...     x = jax.random.normal(key, (64, 3))
+    ...     return x, jnp.sign(x[:, 0])
+    >>> runs = lt.train((lambda key: jax.random.normal(key, (3,)), lambda w, x: x @ w), sample,
+    ...                 {"large": 0.5, "annealed": lt.anneal_at_loss(0.5, 0.05, 0.3)}, seeds=2, steps=50, records=5,
+    ...                 measure=lambda w, data: {"weights": w})
+    >>> runs["weights"].dims, bool((runs["train_loss"].isel(record=-1) < 0.4).all())
+    (('algorithm', 'seed', 'record', 'weights_0'), True)
+    """
+    given = named({name: _algorithm(name, a) for name, a in algorithms.items()})
+    config = _settings(settings, given).check()
+    require_working()
+    task, numbers = _task(model, data, loss, optimiser, tau_xi, measure, config)
+    if at_once is not None:
+        require_count("at_once", at_once, 1, "or None for as many as fit")
+    place = None if folder is None else Path(folder)
+    complete = [a.replace(activation_noise=a.activation_noise or constant(0.0),
+                          injected_noise=a.injected_noise or constant(1.0)) for a in config.algorithms]
+    started, marks = time.perf_counter(), record_steps(config.steps, config.records)
+    _check_functions(task, numbers)
+    if place is None:
+        return _computed(task, numbers, config, complete, marks, at_once, progress, meanings or {}, started, None)
+    question = {"program": programs.digest(task, numbers, packed(complete[0])), "settings": fields.parse(
+        fields.to_json(config), "settings"), "random numbers": keys.described(), "precision": str(jnp.result_type(float))}
+    _take(place, config, question)
+    with files.locked(place):
+        if (place / files.STORE).is_dir():
+            return files.read_dataset(place)
+        found = _computed(task, numbers, config, complete, marks, at_once, progress, meanings or {}, started, place / PARTS)
+        each = {name: {metric: labelled.each_seed(_last(found[metric].sel(algorithm=name)), np.isinf(
+            found["diverged_at"].sel(algorithm=name).values)) for metric in ("train_loss", "annealed_at")}
+            for name in found["algorithm"].values.tolist()}
+        files.write_results(place, found, labelled.summary(found, config, each, None))
+    return found
+
+
+def _algorithm(name: str, given: Any) -> Algorithm:
+    """An algorithm from what stands for one."""
+    if isinstance(given, Algorithm):
+        return given
+    if not isinstance(given, Schedule):
+        try:
+            given = constant(float(given))
+        except (TypeError, ValueError):
+            raise ConfigError(f"algorithms[{name!r}] = {given!r}: must be an Algorithm, a schedule or a number; give "
+                              "lrtheory.Algorithm(rate=...)") from None
+    return Algorithm(rate=given, name=name)
+
+
+def _settings(given: dict[str, Any], algorithms: tuple[Algorithm, ...]) -> Settings:
+    """The settings, or `ConfigError` for one that is none."""
+    return fields.changed(Settings(), given | {"algorithms": algorithms})
+
+
+def _task(model: Any, data: Any, loss: Any, optimiser: Any, tau_xi: Any, measure: Any,
+          config: Settings) -> tuple[Task, Numbers]:
+    """What shapes the program and what does not."""
+    model = model if isinstance(model, Model) else Model(*model)
+    sample = data if callable(data) else None
+    require(sample is not None or (isinstance(data, tuple) and len(data) >= 2), "data", type(data).__name__,
+            "sample(key) -> (x, y, ...), or a tuple (x, y, ...)", "x is what the model reads, y what the loss compares with")
+    if isinstance(tau_xi, Balanced):
+        tau_xi.check()
+    noisy = any(a.noisy for a in config.algorithms)
+    require(not noisy or model.noisy is not None, "algorithms", "activation noise", "of a model with `noisy`",
+            "give Model(init, apply, noisy), or leave it out")
+    injects = isinstance(tau_xi, Balanced) or any(np.any(np.asarray(tau)) for tau in jax.tree.leaves(tau_xi))
+    task = Task(model, sample, loss, SGD if optimiser is None else _extended(optimiser), measure or _nothing,
+                config.batch_size, config.clock, injects, noisy)
+    fixed = None if sample is not None else jax.tree.map(jnp.asarray, data)
+    return task, Numbers(config.weight_decay, config.step_time, config.largest_loss, tau_xi, fixed)
+
+
+def _nothing(params: Any, data: Any) -> dict[str, jax.Array]:
+    """What is measured where nothing was asked for."""
+    del params, data
+    return {}
+
+
+def _check_functions(task: Task, numbers: Numbers) -> None:
+    """Raise `ConfigError` for functions that do not fit together, before runs are compiled."""
+    seed = jax.random.key(0)
+    params = jax.eval_shape(task.model.init, seed)
+    data: Any = numbers.data if task.sample is None else jax.eval_shape(task.sample, seed)
+    paired = isinstance(data, tuple) and len(data) >= 2
+    require(paired, "data", type(data).__name__, "(x, y, ...), a tuple",
+            "x is what the model reads, y what the loss compares with")
+    n = jax.tree.leaves(data[1])[0].shape[:1]
+    wrong = [x.dtype.name for x in jax.tree.leaves(params) if not jnp.issubdtype(x.dtype, jnp.inexact)]
+    require(not wrong, "params", ", ".join(wrong), "arrays of real numbers", "all are trained; close over the others")
+    out = jax.eval_shape(lambda p, d: task.loss(task.model.apply(p, d[0]), d[1]), params, data)
+    require(out.shape in ((), n), "loss", f"an array of shape {out.shape}", f"a loss an example, {n}, or their mean, ()",
+            "sum or average it over what an example has")
+    if task.batch_size is not None:
+        require(task.batch_size <= n[0], "batch_size", task.batch_size, f"at most the {n[0]} examples", "or None for all")
+    measured = jax.eval_shape(task.measure, params, data)
+    taken = set(measured) & set(MEANINGS) if isinstance(measured, dict) else {"a dict"}
+    require(isinstance(measured, dict) and not taken, "measure", ", ".join(sorted(taken)),
+            "{name: array} with names beside " + ", ".join(MEANINGS), "choose others")
+    ones, zeros = (jax.tree.map(lambda x, v=v: jnp.full(x.shape, v, x.dtype), params) for v in (1.0, 0.0))
+    updates, _ = task.optimiser.update(ones, task.optimiser.init(zeros), zeros, value=jnp.ones(()))
+    require(sum(float(jnp.sum(u)) for u in jax.tree.leaves(updates)) >= 0, "optimiser", "a chain that points downhill",
+            "without a rate of its own, such as optax.scale_by_adam() for optax.adam(rate)",
+            "the rate of each algorithm is its last link")
+
+
+def _take(folder: Path, config: Settings, question: dict[str, Any]) -> None:
+    """Make the folder this question's, or raise `ConfigError` if it is another's."""
+    if (folder / QUESTION).is_file():
+        try:
+            there = files.read_sealed(folder / QUESTION)
+        except (OSError, files.Damaged) as error:
+            raise ConfigError(f"{folder}: {QUESTION} is damaged ({files.reason(error)}); choose another folder") from None
+        if differ := fields.differences(there, question):
+            raise ConfigError(f"{folder}: holds the answer to another question; must be the same; {'; '.join(differ)}")
+        return
+    files.prepare_folder(folder, config)
+    files.write_sealed(folder / QUESTION, question)
+
+
+def _computed(task: Task, numbers: Numbers, config: Settings, algorithms: list[Algorithm], marks: np.ndarray,
+              at_once: int | None, progress: Any, meanings: Mapping[str, tuple[str, str]], started: float,
+              parts: Path | None) -> xr.Dataset:
+    """Every seed, those that are kept in `parts` read and the others computed and, if there are parts, kept."""
+    seeds = (config.first_seed + np.arange(config.seeds)).tolist()
+    kept = {} if parts is None else _kept(parts)
+    missing = [seed for seed in seeds if seed not in kept]
+    names, facts = [a.name for a in algorithms], {}
+    stack = stacked(algorithms)
+    if missing:
+        program = programs.compile_what_fits(task, numbers, stack, len(missing), marks, at_once)
+        facts = {"compile_seconds": round(program.compile_seconds, 3), "devices_used": program.mesh.size,
+                 "seeds_at_once": program.seeds}
+        chunks = [missing[k : k + program.seeds] for k in range(0, len(missing), program.seeds)]
+        with watching(progress, "steps", lambda last: _said(names, last)) as told:
+            for k, chunk in enumerate(chunks):
+                def tell(done: int, last: dict[str, np.ndarray], k: int = k) -> None:
+                    if told is not None:
+                        told(k * config.steps + done, len(chunks) * config.steps, last)
+
+                found = programs.run_seeds(program, numbers, stack, np.array(chunk), marks, tell)
+                for place, seed in enumerate(chunk):
+                    kept[seed] = {name: values[:, place : place + 1] for name, values in found.items()}
+                if parts is not None:
+                    _keep(parts, chunk, found)
+    whole = {name: np.concatenate([kept[seed][name] for seed in seeds], axis=1) for name in kept[seeds[0]]}
+    said = MEANINGS | dict.fromkeys(set(whole) - set(MEANINGS), ("", "")) | dict(meanings)
+    return labelled.dataset(whole, said, config, names,
+                            {"step": ("record", marks, {"units": "1", "long_name": "steps done"})},
+                            facts | {"wall_seconds": round(time.perf_counter() - started, 3)}).set_coords("time")
+
+
+def _keep(parts: Path, seeds: list[int], found: dict[str, np.ndarray]) -> None:
+    """Write the measurements of some seeds, whole or not at all."""
+    parts.mkdir(exist_ok=True)
+    variables = {name: ([f"{name}_{k}" for k in range(values.ndim)], values) for name, values in found.items()}
+    files.write_store(parts / f"{seeds[0]}-{seeds[-1]}.zarr", xr.Dataset(variables, attrs={"seeds": seeds}))
+
+
+def _kept(parts: Path) -> dict[int, dict[str, np.ndarray]]:
+    """{seed: {name: (algorithms, 1, ...)}} of what was written; what is damaged is computed again."""
+    found: dict[int, dict[str, np.ndarray]] = {}
+    for path in sorted(parts.glob("*.zarr*")) if parts.is_dir() else []:
+        try:
+            part = files.read_dataset(parts, path.name.removesuffix(".whole"))
+        except ConfigError:
+            continue
+        for place, seed in enumerate(np.atleast_1d(part.attrs["seeds"]).tolist()):
+            found[int(seed)] = {str(name): values.values[:, place : place + 1] for name, values in part.items()}
+    return found
+
+
+def _last(values: xr.DataArray) -> np.ndarray:
+    """A measurement at its last record, or an event: (seeds,)."""
+    return (values.isel(record=-1) if "record" in values.dims else values).values
+
+
+def _said(names: list[str], last: dict[str, np.ndarray]) -> str:
+    """Where runs stand, in words."""
+    return ", ".join(f"{name} loss {last['train_loss'][k].mean():.3g}" for k, name in enumerate(names))

@@ -1,0 +1,139 @@
+"""The folder of a sweep, whatever is swept: new, taken up again or made larger; by one process, which it knows.
+
+Lives here: whether a folder may be taken, its lock, the list of sessions, what a caller may hear meanwhile. Lives elsewhere:
+what is in it (store), what is computed (course, trainings).
+"""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from lrtheory.algorithm import names_of
+from lrtheory.fields import parse, read_text
+from lrtheory.files import STORE, locked, require_free, write_whole
+from lrtheory.provenance import environment
+from lrtheory.spec import ConfigError
+from lrtheory.sweeps import manifest
+from lrtheory.sweeps import plan as planning
+from lrtheory.sweeps import store as storing
+from lrtheory.sweeps.grid import Grid
+from lrtheory.sweeps.plan import Chunk, Cut, Plan
+from lrtheory.sweeps.store import Store
+
+SESSIONS = "sessions.json"
+"""A list with the environment of every process that worked on a sweep, in order."""
+
+
+class Interrupted(Exception):
+    """A sweep was asked to stop; what was begun is kept."""
+
+
+class Watch(NamedTuple):
+    """What a caller wants to hear while a sweep runs, and how it asks for an end."""
+
+    tell: Callable[[str], None] = lambda text: None  # what is being done, in words
+    planned: Callable[[Plan | None, int], None] = lambda plan, runs: None  # the plan, if any, and runs still missing
+    progress: Callable[[float, str], None] = lambda runs, group: None  # runs done here, parts included
+    stop: Callable[[], bool] = lambda: False  # asked between chunks, or epochs
+
+
+def take_up(grid: Grid, folder: Path, cut_for: Callable[[], Cut], watch: Watch, held: contextlib.ExitStack, *,
+            resume: bool = False, extend: bool = False) -> tuple[Store, list[Chunk]]:
+    """Own a folder for as long as `held`, new, to be finished or to be made larger: its store, and the chunks it lacks.
+
+    `cut_for` chooses the shape of chunks where the folder has not fixed it. Raises `ConfigError` for a folder that is taken,
+    holds another sweep, or cannot be written.
+    """
+    def must_fit() -> Cut | None:
+        if extend:
+            return _must_be_part_of(folder, grid)
+        return _must_be_the_same(folder, grid) if resume else _must_be_free(folder)
+
+    must_fit()
+    try:
+        held.enter_context(locked(folder))
+        cut = must_fit()  # as it is now that it is ours
+        if extend:
+            storing.extend(folder, grid)
+        elif not resume:
+            manifest.write_manifest(folder, grid, None)
+        for mark in folder.glob("stopped-*"):
+            mark.unlink()
+        _remember(folder, watch)
+        if cut is None:
+            cut = cut_for()
+            manifest.write_manifest(folder, grid, cut)
+        store = Store(folder / STORE, grid, cut, names_of(grid.config.algorithms))
+        store.prepare()
+        if resume or extend:
+            watch.tell("checking what is there")
+        missing = [c for c in every_chunk(grid, cut) if not store.holds(c)]
+        for damaged in missing:  # no process may take what is left of it for a chunk of another process
+            if store.kept(damaged) is None:
+                store.unmark(damaged)
+        return store, missing
+    except OSError as error:
+        raise disk_trouble(folder, error) from None
+
+
+def every_chunk(grid: Grid, cut: Cut) -> list[Chunk]:
+    """All chunks of a grid, in the order in which they are computed."""
+    return [c for group in grid.groups() for c in planning.chunks(grid, cut, group)]
+
+
+def _must_be_free(folder: Path) -> None:
+    """Raise `ConfigError` for a folder in which anything could be overwritten."""
+    known = (folder / manifest.MANIFEST).is_file()
+    require_free(folder, *[f"--resume {folder} goes on with it"] * known)
+
+
+def _must_be_the_same(folder: Path, grid: Grid, word: str = "--resume") -> Cut | None:
+    """How a folder's sweep is cut. Raises `ConfigError` unless it is this sweep."""
+    there, cut = manifest.read_manifest(folder)
+    if not manifest.is_sealed(folder):
+        raise ConfigError(f"{word} {folder}: an earlier version wrote it, its chunks cannot be checked; load it as it is, "
+                          "or start anew in another folder")
+    differ = manifest.differences(there, grid) + manifest.random_differences(folder)
+    if differ:
+        raise ConfigError(f"{word} {folder}: holds another sweep; must be the same; {'; '.join(differ)}")
+    return cut
+
+
+def _must_be_part_of(folder: Path, grid: Grid) -> Cut | None:
+    """How a folder's sweep is cut. Raises `ConfigError` unless `grid` is this sweep made larger."""
+    there, _ = manifest.read_manifest(folder)
+    larger = there.extended(grid)
+    larger = dataclasses.replace(larger, config=there.config.replace(seeds=grid.config.seeds))
+    if differ := manifest.differences(larger, grid):
+        raise ConfigError(f"--extend {folder}: holds another sweep; must be part of the new one; {'; '.join(differ)}")
+    return _must_be_the_same(folder, there, "--extend")
+
+
+def _remember(folder: Path, watch: Watch) -> None:
+    """Add this process's environment to the sweep's list, and say what differs from the first."""
+    now, before = environment() | {"processes": jax.process_count(), "devices": jax.device_count()}, sessions(folder)
+    write_whole(folder / SESSIONS, json.dumps([*before, now], indent=1) + "\n")
+    for name in ("lrtheory", "jax", "jaxlib", "device", "precision", "settings", "git_revision"):
+        if before and before[0].get(name) != now[name]:
+            watch.tell(f"note: {name} was {before[0].get(name)} when this sweep began and is {now[name]} now; "
+                       "numbers may differ from an uninterrupted sweep's")
+
+
+def sessions(folder: Path) -> list[dict[str, Any]]:
+    """The environments of the processes that worked on a sweep; of those known, for no number depends on this file."""
+    try:
+        found = parse(read_text(folder / SESSIONS), SESSIONS)
+    except (OSError, ValueError):
+        return []
+    return [s for s in found if isinstance(s, dict)] if isinstance(found, list) else []
+
+
+def disk_trouble(folder: Path, error: OSError) -> ConfigError:
+    """The complaint about a disk that takes no more."""
+    return ConfigError(f"{folder}: cannot be written ({error.strerror or error}); every finished chunk is kept; make room, "
+                       f"then --resume {folder}")

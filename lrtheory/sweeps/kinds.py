@@ -1,0 +1,82 @@
+"""What a sweep has to know of each kind of configuration: of the two-layer network's, and of the CIFAR-10 experiment's.
+
+Lives here: which fields cannot be an axis, what is measured of a run, on which clock, which labels a point has. Lives
+elsewhere: axes and points (grid), what a kind's numbers mean (theory, vision).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lrtheory.fields import parse
+from lrtheory.theory.config import Config
+from lrtheory.theory.measure import STEP, described
+from lrtheory.theory.programs import measured
+from lrtheory.theory.simulate import record_steps
+from lrtheory.theory.timescales import blur_time, p_time, q_time
+from lrtheory.vision.config import Experiment
+from lrtheory.vision.runs import DESCRIBED, EPOCH
+from lrtheory.vision.simulate import CONDITIONS, conditions
+
+
+class Kind(NamedTuple):
+    """What tells one kind of configuration from another, to a sweep."""
+
+    config: type
+    fixed: tuple[str, ...]  # fields that cannot be an axis: parts, labels, what gives the results their shape
+    may_be: str  # what can be one, in words
+    labels: Mapping[str, tuple[str, str, Callable[[Any], Any]]]  # closed-form numbers: {name: (meaning, units, of a config)}
+    largest: tuple[str, ...]  # fields whose largest value decides the results' shape, where they are an axis
+    measured: Callable[[Any], Mapping[str, tuple[np.dtype, bool]]]  # {name: (type, whether over time)}
+    described: Callable[[Any], Mapping[str, tuple[str, str]]]  # {name: (units, meaning)}
+    clock: tuple[str, Callable[[Any], np.ndarray], Mapping[str, str]]  # of the records: name, values (records,), attributes
+
+
+TIME_SCALES = {
+    "T_Q": ("T_Q, time to fit Q", "sum of rates", lambda c: q_time(c.problem)),
+    "T_P": ("T_P, time in which margins on P grow by 1", "sum of rates", lambda c: p_time(c.problem)),
+    "blur_ratio": ("t_blur(eta1)/T_Q, blur to learning under the large rate", "1",
+                   lambda c: blur_time(c.problem, c.training, c.training.eta1) / q_time(c.problem)),
+    "blur_ratio_small": ("t_blur(eta2)/T_Q, blur to learning under the small rate", "1",
+                         lambda c: blur_time(c.problem, c.training, c.training.eta1 * c.training.eta_ratio)
+                         / q_time(c.problem)),
+}
+"""Closed-form numbers of the theory that figures can use as axes: {name: (meaning, units, of a config)}."""
+
+THEORY = Kind(
+    config=Config, labels=TIME_SCALES, largest=(),
+    fixed=("name", "note", "problem", "network", "training", "algorithms", "seeds", "first_seed", "records", "n_test",
+           "required_ratio", "problem.extra_groups"),
+    may_be="a number or choice of problem, network or training, or engine",
+    measured=measured, described=lambda config: described(config.problem), clock=("step", record_steps, STEP))
+
+
+def _trained(config: Experiment) -> dict[str, tuple[np.dtype, bool]]:
+    """What an experiment measures."""
+    hidden = {f"{kind}_{name}" for name in set(CONDITIONS) - set(conditions(config)) for kind in ("accuracy", "loss")}
+    once = {"diverged_at": (np.dtype(float), False), "epochs_done": (np.dtype(np.int64), False)}
+    return {name: once.get(name, (np.dtype(np.float32), True)) for name in DESCRIBED if name not in hidden}
+
+
+TRAININGS = Kind(
+    config=Experiment, labels={}, largest=("training.epochs", "patch.share"),
+    fixed=("name", "note", "model", "patch", "training", "algorithms", "seeds", "first_seed", "at_once", "spread", "margin",
+           "interleave", "checkpoint_epochs"),
+    may_be="a number or choice of model, patch or training, n_train or n_test",
+    measured=_trained, described=lambda config: DESCRIBED,
+    clock=("time", lambda config: 1 + np.arange(config.training.epochs), EPOCH))
+
+KINDS = {kind.config: kind for kind in (THEORY, TRAININGS)}
+"""Both, by the type of the configuration."""
+
+
+def kind_of(config: Any) -> Kind:
+    """The kind of a configuration."""
+    return KINDS[type(config)]
+
+
+def kind_in(text: str, source: str = "config") -> Kind:
+    """The kind of the configuration that JSON text holds. Raises `ConfigError` for what is no JSON."""
+    tree = parse(text, source)
+    return TRAININGS if isinstance(tree, dict) and "model" in tree else THEORY

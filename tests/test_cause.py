@@ -1,0 +1,82 @@
+"""Claim 13, noise decides: runs as the theory has them hold, and each statistic has a violation that turns it red."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import lrtheory as lt
+from lrtheory.intervals import decide
+from lrtheory.predictions import cause
+
+SEEDS = 24
+
+
+def side(errors, p_half, q_half, sharp, rate_sharp, names):
+    """Runs of some algorithms: final errors on P, times at which losses halve, sharpness at the end and at most."""
+    jitter = 1 + 0.05 * np.random.default_rng(3).normal(size=SEEDS)
+    once, over = ("algorithm", "seed"), ("algorithm", "seed", "record")
+    column = {k: np.array(v)[:, None] * jitter for k, v in (("e", errors), ("p", p_half), ("q", q_half), ("s", sharp),
+                                                            ("r", rate_sharp))}
+    times = np.array([1.0, 1.0, 1.0])
+    return xr.Dataset({"test_error_p": (over, column["e"][..., None] * times),
+                       "sharpness": (over, column["s"][..., None] * times),
+                       "rate_sharpness": (over, column["r"][..., None] * np.array([1.0, 0.5, 0.1])),
+                       "time_p_half": (once, column["p"]), "time_q_half": (once, column["q"])},
+                      coords={"algorithm": list(names), "seed": np.arange(SEEDS)})
+
+
+def honest(**changes):
+    """{part: runs}; a change replaces one argument of `side`: part__argument=values."""
+    never = np.inf
+    parts = {"base": {"errors": [0.0007, 0.019], "p_half": [180, never], "q_half": [280, 6.0], "sharp": [9.2, 3.6],
+                      "rate_sharp": [1.27, 1e-4], "names": ["L-S", "S"]},
+             "quiet": {"errors": [0.026, 0.026], "p_half": [never, never], "q_half": [6.0, 6.0], "sharp": [2.1, 2.1],
+                       "rate_sharp": [1.27, 1e-4], "names": ["L-S", "S"]},
+             "noisy": {"errors": [0.0007], "p_half": [180], "q_half": [280], "sharp": [8.8], "rate_sharp": [1e-4],
+                       "names": [cause.NOISY]}}
+    for name, values in changes.items():
+        part, _, argument = name.partition("__")
+        parts[part][argument] = values
+    return {part: side(**arguments) for part, arguments in parts.items()}
+
+
+def judged(runs):
+    return decide(lambda level: list(cause.PREDICTION.judge(runs, level)), 0.995)
+
+
+def test_runs_as_the_theory_has_them_hold():
+    assert judged(honest()).verdict == "holds"
+
+
+@pytest.mark.parametrize(("change", "statistic"), [
+    ({"quiet__errors": [0.0005, 0.026]}, "L-S without noise less L-S"),
+    ({"quiet__errors": [0.026, 0.060]}, "without noise: L-S over S"),
+    ({"noisy__errors": [0.019]}, "over S less L-S"),
+    ({"quiet__p_half": [5.0, np.inf], "quiet__q_half": [30.0, 6.0]}, "Q halved before P"),
+    ({"noisy__p_half": [300], "noisy__q_half": [6.0]}, "P halved before Q"),
+    ({"base__rate_sharp": [2.3, 1e-4]}, "largest eta lambda_max"),
+    ({"base__sharp": [1.5, 3.6]}, "sharpness at the end")])
+def test_each_statistic_turns_red_alone(change, statistic):
+    found = judged(honest(**change))
+    assert found.verdict == "fails"
+    red = [s.name for s, v in zip(found.statistics, found.verdicts, strict=True) if v == "fails"]
+    assert any(statistic in name for name in red), red
+
+
+def test_exchanged_names_turn_it_red():
+    runs = honest()
+    runs["base"] = runs["base"].assign_coords(algorithm=["S", "L-S"])
+    assert judged(runs).verdict == "fails"
+
+
+def test_the_noise_of_the_small_rate_is_that_of_the_large_one():
+    """Variance per unit of time, eta tau_xi^2, is equal; after annealing it is that of S."""
+    base = lt.preset("phase")
+    (noisy,) = cause.needs(base)["noisy"].config.algorithms
+    training, level = base.training, noisy.injected_noise
+    before, after = (float(level.value(state, 0.0)) for state in (level.init(), level.update(level.init(), 0.0, -1.0)[1]))
+    eta2 = training.eta1 * training.eta_ratio
+    assert eta2 * before**2 == pytest.approx(training.eta1)
+    assert after == pytest.approx(1.0)
+    assert float(noisy.rate(0.0)) == pytest.approx(eta2)
+    assert cause.needs(base)["quiet"].config.training.noise_level == 0.0

@@ -1,0 +1,216 @@
+"""Any model under the paper's schedules: the paper's network comes out as `lt.run` has it, and what a user may do wrong."""
+
+import flax.linen as linen
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import papers
+import pytest
+from conftest import same, vary
+from flax import nnx
+
+import lrtheory as lt
+from lrtheory.custom import models, programs
+from lrtheory.custom import runs as training
+from lrtheory.spec import ConfigError
+
+pytestmark = pytest.mark.xdist_group("train")
+ALGORITHMS = {"large": lt.constant(0.5), "annealed": lt.anneal_at_loss(0.5, 0.05, 0.3)}
+SHORT = {"steps": 12, "records": 3, "seeds": 3}
+
+
+def sample(key):
+    x = jax.random.normal(key, (64, 3))
+    return x, jnp.sign(x[:, 0])
+
+
+def init(key):
+    return jax.random.normal(key, (3,))
+
+
+def apply(w, x):
+    return x @ w
+
+
+def measure(w, data):
+    return {"weights": w}
+
+
+MODEL = lt.Model(init, apply)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return lt.train(MODEL, sample, ALGORITHMS, measure=measure, **SHORT)
+
+
+def test_the_papers_network_is_followed_as_by_the_dense_engine(small):
+    """The same draws, so the same path: data, initial weights and noise of a seed, decay, micro-steps, the trigger."""
+    config = vary(small, engine="dense")
+    runs = lt.run(config)
+    mine = lt.train(papers.model(config), papers.sample(config), papers.algorithms(config), tau_xi=papers.noise(config),
+                    measure=papers.measure(config), seeds=config.seeds, steps=config.training.steps, records=config.records,
+                    weight_decay=config.training.weight_decay, step_time=config.training.step_time)
+    assert np.isfinite(runs["annealed_at"].sel(algorithm="L-S")).any()
+    np.testing.assert_allclose(mine["annealed_at"], runs["annealed_at"], rtol=1e-6)
+    for name in ("time", "iterations", "learning_rate", "train_loss", "loss_p", "loss_q", "contrast"):
+        np.testing.assert_allclose(mine[name], runs[name], rtol=2e-4, atol=5e-5, err_msg=name)
+
+
+def flavours():
+    """{name: (model, plain apply on its params)} of a linear layer without bias."""
+    equinox = pytest.importorskip("equinox")
+    return {"linen": (models.linen(linen.Dense(1, use_bias=False), jnp.ones((1, 3))), lambda p, x: x @ p["kernel"]),
+            "nnx": (models.nnx(lambda rngs: nnx.Linear(3, 1, use_bias=False, rngs=rngs)),
+                    lambda p, x: x @ jax.tree.leaves(p)[0]),
+            "equinox": (models.equinox(lambda key: equinox.nn.Linear(3, 1, use_bias=False, key=key)),
+                        lambda p, x: x @ p[0].T)}
+
+
+@pytest.mark.parametrize("name", ["linen", "nnx", "equinox"])
+def test_flax_and_equinox_are_trained_as_plain_pytrees_are(name):
+    model, by_hand = flavours()[name]
+    found = [lt.train(m, sample, {"S": 0.1}, steps=5, records=2, seeds=1, optimiser=optax.trace(0.9))["train_loss"]
+             for m in (model, lt.Model(model.init, by_hand))]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+    assert found[0][0, 0, -1] < found[0][0, 0, 0]
+
+
+def test_models_with_statistics_are_refused():
+    with pytest.raises(ConfigError, match="batch_stats, which change while it trains"):
+        models.linen(linen.BatchNorm(use_running_average=False), jnp.ones((2, 3)))
+    with pytest.raises(ConfigError, match="BatchStat, which change"):
+        models.nnx(lambda rngs: nnx.BatchNorm(3, rngs=rngs))
+
+
+def test_a_dataset_has_the_usual_dimensions_and_units(plain):
+    assert plain["train_loss"].dims == ("algorithm", "seed", "record")
+    assert plain["weights"].dims == ("algorithm", "seed", "record", "weights_0")
+    assert plain["time"].attrs["units"] == "sum of rates"
+    assert plain["algorithm"].values.tolist() == ["large", "annealed"]
+    assert np.isinf(plain["annealed_at"].sel(algorithm="large")).all()
+    assert np.isfinite(plain["annealed_at"].sel(algorithm="annealed")).any()
+
+
+def test_runs_depend_on_their_seed_alone_and_new_numbers_compile_nothing(plain, monkeypatch):
+    alone = lt.train(MODEL, sample, {"annealed": ALGORITHMS["annealed"]}, measure=measure, first_seed=1,
+                     **(SHORT | {"seeds": 1}))
+    np.testing.assert_allclose(alone["weights"][0, 0], plain["weights"].sel(algorithm="annealed", seed=1), rtol=1e-5)
+    one_by_one = lt.train(MODEL, sample, ALGORITHMS, measure=measure, at_once=1, **SHORT)
+    same(one_by_one, plain)
+    traced = []
+    monkeypatch.setattr("lrtheory.custom.simulate.trajectory", lambda *a: traced.append(a))
+    other = lt.train(MODEL, sample, {"large": lt.constant(0.4), "annealed": lt.anneal_at_loss(0.6, 0.1, 0.2)},
+                     measure=measure, **SHORT)
+    assert not traced
+    assert not np.allclose(other["train_loss"], plain["train_loss"])
+
+
+def test_a_diverged_run_is_named_and_harmless(plain):
+    wild = lt.train(MODEL, sample, {"wild": 1e9, "annealed": ALGORITHMS["annealed"]}, measure=measure, largest_loss=100.0,
+                    **SHORT)
+    assert np.isfinite(wild["diverged_at"].sel(algorithm="wild")).all()
+    assert np.isfinite(wild["weights"]).all()  # it stands still
+    calm = (runs["weights"].sel(algorithm="annealed") for runs in (wild, plain))
+    np.testing.assert_allclose(*calm, rtol=1e-5)
+
+
+def test_what_is_done_is_kept_and_gone_on_with(plain, tmp_path, monkeypatch):
+    ask = {"measure": measure, "at_once": 1, "folder": tmp_path / "kept"} | SHORT
+    run_seeds, done = programs.run_seeds, []
+
+    def until_the_second(program, numbers, algorithms, seeds, *rest):
+        done.extend(seeds.tolist())
+        if done == [0, 1]:
+            raise KeyboardInterrupt
+        return run_seeds(program, numbers, algorithms, seeds, *rest)
+
+    monkeypatch.setattr(programs, "run_seeds", until_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        lt.train(MODEL, sample, ALGORITHMS, **ask)
+    found = lt.train(MODEL, sample, ALGORITHMS, **ask)
+    assert done == [0, 1, 1, 2]
+    same(found.drop_vars("annealed_at"), plain.drop_vars("annealed_at"))
+    assert lt.train(MODEL, sample, ALGORITHMS, **ask).identical(found)
+    assert lt.load(tmp_path / "kept").identical(found)
+    assert done == [0, 1, 1, 2]
+    with pytest.raises(ConfigError, match=r"settings\.steps: 12 in the folder, 13 asked for"):
+        lt.train(MODEL, sample, ALGORITHMS, **(ask | {"steps": 13}))
+    with pytest.raises(ConfigError, match=r"another question.*program"):
+        lt.train(lt.Model(init, lambda w, x: x @ (2 * w)), sample, ALGORITHMS, **ask)
+
+
+def test_as_many_seeds_run_at_once_as_fit(plain, monkeypatch):
+    monkeypatch.setattr(programs, "compile_runs", lambda task, numbers, algorithms, seeds, marks, f=programs.compile_runs: f(
+        task, numbers, algorithms, seeds, marks)._replace(memory=seeds * 10))
+    monkeypatch.setattr(programs, "free_memory", lambda: 35)
+    found = lt.train(MODEL, sample, ALGORITHMS, measure=measure, **SHORT)
+    assert found.attrs["seeds_at_once"] <= 2
+    np.testing.assert_allclose(found["train_loss"], plain["train_loss"], rtol=1e-5)
+    monkeypatch.setattr(programs, "free_memory", lambda: 5)
+    with pytest.raises(ConfigError, match="memory: 1 seed"):
+        lt.train(MODEL, sample, ALGORITHMS, measure=measure, **SHORT)
+
+
+def flat(outputs, y):
+    return 0.0 * outputs
+
+
+def test_balanced_noise_keeps_every_array_at_its_size():
+    """Of 40,000 numbers without a gradient the mean square stays that of the start; zeros stay zeros."""
+    model = lt.Model(lambda key: {"w": 3.0 * jax.random.normal(key, (200, 200)), "bias": jnp.zeros(7)},
+                     lambda params, x: jnp.sum(params["w"]) + jnp.sum(params["bias"]) + 0 * x[:, 0])
+    runs = lt.train(model, (jnp.zeros((2, 1)), jnp.ones(2)), {"large": 0.5, "quiet": lt.Algorithm(
+        rate=lt.constant(0.5), injected_noise=lt.constant(0.0))}, loss=flat, steps=40, records=2, seeds=1, weight_decay=0.1,
+        tau_xi=lt.Balanced(rate=0.5, weight_decay=0.1),
+        measure=lambda params, data: {"size": jnp.mean(params["w"] ** 2), "bias": jnp.max(jnp.abs(params["bias"]))})
+    size = runs["size"].isel(seed=0, record=-1)
+    assert float(size[0]) / 9 == pytest.approx(1.0, abs=4.5 * np.sqrt(2 / 40_000) + 0.01)
+    assert float(size[1]) / 9 == pytest.approx(0.95**80, rel=0.02)
+    assert not runs["bias"].any()
+
+
+def test_optimisers_minibatches_and_steps_as_the_clock(plain):
+    """A chain that doubles the gradient is twice the rate; a batch of all is no batch; steps end a stage of steps."""
+    doubled = lt.train(MODEL, sample, {"large": 0.25}, optimiser=optax.chain(optax.scale(2.0)), batch_size=64,
+                       measure=measure, **SHORT)
+    np.testing.assert_allclose(doubled["weights"].sel(algorithm="large"), plain["weights"].sel(algorithm="large"), rtol=1e-4)
+    half = lt.train(MODEL, sample, {"decay": lt.step_decay([0.5, 0.0], [6])}, clock="steps", batch_size=16, measure=measure,
+                    **(SHORT | {"records": 12, "seeds": 1}))
+    moved = np.abs(np.diff(half["weights"].values[0, 0], axis=0)).sum(-1) > 0
+    assert moved.tolist() == [True] * 6 + [False] * 6
+    assert not np.allclose(half["weights"][0, 0, 1], plain["weights"][0, 0, 1])
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"optimiser": optax.adam(0.1)}, "optimiser = a chain that points downhill"),
+    ({"measure": lambda w, data: {"time": w}}, "measure = time"),
+    ({"measure": lambda w, data: w}, "measure = a dict"),
+    ({"loss": lambda f, y: jnp.ones((3, 3))}, r"loss = an array of shape \(3, 3\)"),
+    ({"batch_size": 65}, "batch_size = 65: must be at most the 64"),
+    ({"batch_size": 8, "step_time": 0.5}, "step_time = 0.5: must be 0 with minibatches"),
+    ({"seed": 3}, "unknown config field seed"),
+    ({"records": 13}, "records = 13: must be between 1 and steps"),
+    ({"steps": 1.5}, "steps"),
+    ({"tau_xi": lt.Balanced(rate=0.5, weight_decay=0.0)}, "noise balances decay"),
+    ({"algorithms": {"a": "fast"}}, "algorithms"),
+    ({"algorithms": {"a": lt.Algorithm(rate=lt.constant(0.1), activation_noise=lt.constant(0.3))}}, "of a model with"),
+    ({"data": jnp.ones((3, 2))}, "data = ArrayImpl"),
+    ({"at_once": 0}, "at_once = 0"),
+], ids=str)
+def test_what_cannot_be_is_said_before_anything_is_compiled(change, said, monkeypatch):
+    monkeypatch.setattr(programs, "compile_runs", None)
+    ask = {"algorithms": ALGORITHMS, "data": sample} | SHORT | change
+    with pytest.raises(ConfigError, match=said):
+        lt.train(MODEL, ask.pop("data"), ask.pop("algorithms"), **ask)
+
+
+def test_activation_noise_acts_where_the_model_has_it():
+    def noisy(w, x, level, key):
+        return x @ w + level * jax.random.normal(key, x.shape[:1])
+
+    algorithms = {"S": 0.1, "S+noise": lt.Algorithm(rate=lt.constant(0.1), activation_noise=lt.constant(3.0))}
+    runs = lt.train(lt.Model(init, apply, noisy), sample, algorithms, steps=3, records=3, seeds=1)
+    assert not np.allclose(runs["train_loss"][0, 0, 1:], runs["train_loss"][1, 0, 1:])
+    assert training.MEANINGS.keys() - {"annealed_at", "diverged_at"} <= set(runs.variables)
