@@ -96,7 +96,7 @@ def test_the_shell_takes_algorithms_and_groups_in_words(capsys):
     assert arguments.cifar_arguments(["--algorithm", "drop: 0.1 until 3, 0.01"])[0].options.algorithms[-1].name == "drop"
     with pytest.raises(SystemExit):
         arguments.run_arguments(["--help-all"])
-    assert capsys.readouterr().out.count("--algorithm '") == 3
+    assert capsys.readouterr().out.count("--algorithm '") == 4  # the option and three examples
     for wrong in (["--algorithm", "mine"], ["--problem.extra-groups", "lies 0.1"]):
         with pytest.raises(ConfigError):
             arguments.run_arguments(wrong)
