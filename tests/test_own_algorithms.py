@@ -107,8 +107,9 @@ def test_averaged_weights_are_the_last_ones_or_the_first_ones(tiny):
     short, long = (lt.run(vary(tiny, seeds=2, training__average_time=tau)) for tau in (1e-4, 1e9))
     for name in ("contrast", "test_error_p", "train_loss"):
         np.testing.assert_allclose(short[f"averaged_{name}"], short[name], rtol=1e-4, atol=1e-4)
-        start = long[f"averaged_{name}"].isel(record=[0])
-        np.testing.assert_allclose(long[f"averaged_{name}"], np.broadcast_to(start, long[name].shape), atol=1e-4)
+        if name != "test_error_p":  # a first output of 0 has no sign
+            start = long[f"averaged_{name}"].isel(record=[0])
+            np.testing.assert_allclose(long[f"averaged_{name}"], np.broadcast_to(start, long[name].shape), atol=1e-4)
     with pytest.raises(ConfigError, match="no weights to average"):
         vary(tiny, engine="infinite", training__average_time=1.0).check()
     with pytest.raises(ConfigError, match="must be set in the configuration, too"):
