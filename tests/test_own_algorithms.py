@@ -19,19 +19,21 @@ MINE = lt.Algorithm.from_text("mine: warmup 5 to 0.4, hold until loss 0.35 until
                               "activation noise 0.3 until 10, 0; injected noise linear 20 to 0.5 from 1")
 
 
-def test_the_exact_reduction_is_the_dense_network_under_a_moving_rate(small):
-    """Path by path, all three schedules moving; the rate, the noises and what is annealed are what was asked for."""
-    config = vary(small, training__steps=60, seeds=2, n_test=32, network__init="plain").replace(algorithms=(MINE,))
-    dense, reduced = (lt.run(config.replace(engine=engine)) for engine in ("dense", "reduced"))
-    for metric in ("train_loss", "contrast", "test_error_p", "learning_rate", "time", "annealed_at"):
-        np.testing.assert_allclose(dense[metric], reduced[metric], rtol=2e-3, atol=2e-3, err_msg=metric)
+def test_all_three_schedules_act_alike_in_every_engine(small):
+    """Clock, rate, injected noise and the recursion of its variance are the schedules' own, whatever the network."""
+    own = lt.Algorithm.from_text(MINE.in_words().replace("until loss 0.35 until 12", "for 7").replace("until 12 ", ""))
+    own = own.replace(rate=lt.wsd(0.4, 0.01, warm=5.0, hold=7.0, decay=10.0, shape="cosine"))
+    config = vary(small, training__steps=60, seeds=2, n_test=32).replace(algorithms=(own,))
+    dense, decoupled = (lt.run(config.replace(engine=engine)) for engine in ("dense", "decoupled"))
+    for metric in ("learning_rate", "injected_noise", "activation_noise", "time", "annealed_at", "noise_variance_theory"):
+        np.testing.assert_allclose(dense[metric], decoupled[metric], rtol=1e-5, err_msg=metric)
     clock, rate = (dense[m].values[0, 0] for m in ("time", "learning_rate"))
     assert clock[-1] > 22
     early = clock < 5
     np.testing.assert_allclose(rate[early], 0.08 * clock[early], rtol=1e-4, atol=1e-6)
     assert rate[-1] == pytest.approx(0.01)
     np.testing.assert_allclose(dense["injected_noise"].values[0, 0], np.maximum(1 - clock / 40, 0.5), rtol=1e-4)
-    assert 5 < dense["annealed_at"].values[0, 0] <= 12.6
+    assert 10 <= dense["annealed_at"].values[0, 0] <= 10.6  # the activation noise is the first to go
     theory, found = (float(dense[m][0, :, -1].mean()) for m in ("noise_variance_theory", "noise_variance_w"))
     assert theory == pytest.approx(found, rel=0.2)
 
@@ -93,8 +95,8 @@ def test_the_shell_takes_algorithms_and_groups_in_words(capsys):
     assert config.name == "quick-changed"
     assert arguments.cifar_arguments(["--algorithm", "drop: 0.1 until 3, 0.01"])[0].options.algorithms[-1].name == "drop"
     with pytest.raises(SystemExit):
-        arguments.run_arguments(["--help"])
-    assert capsys.readouterr().out.count("--algorithm '") == 3
+        arguments.run_arguments(["--help-all"])
+    assert capsys.readouterr().out.count("--algorithm '") == 4  # the option and three examples
     for wrong in (["--algorithm", "mine"], ["--problem.extra-groups", "lies 0.1"]):
         with pytest.raises(ConfigError):
             arguments.run_arguments(wrong)
@@ -105,8 +107,9 @@ def test_averaged_weights_are_the_last_ones_or_the_first_ones(tiny):
     short, long = (lt.run(vary(tiny, seeds=2, training__average_time=tau)) for tau in (1e-4, 1e9))
     for name in ("contrast", "test_error_p", "train_loss"):
         np.testing.assert_allclose(short[f"averaged_{name}"], short[name], rtol=1e-4, atol=1e-4)
-        start = long[f"averaged_{name}"].isel(record=[0])
-        np.testing.assert_allclose(long[f"averaged_{name}"], np.broadcast_to(start, long[name].shape), atol=1e-4)
+        if name != "test_error_p":  # a first output of 0 has no sign
+            start = long[f"averaged_{name}"].isel(record=[0])
+            np.testing.assert_allclose(long[f"averaged_{name}"], np.broadcast_to(start, long[name].shape), atol=1e-4)
     with pytest.raises(ConfigError, match="no weights to average"):
         vary(tiny, engine="infinite", training__average_time=1.0).check()
     with pytest.raises(ConfigError, match="must be set in the configuration, too"):

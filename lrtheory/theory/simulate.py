@@ -246,6 +246,7 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run, be
         f_mean, _ = engine.forward(config, setting.inputs, run.average, None)
         mean_readout = engine.read(config, setting.inputs, run.average, setting.test)
         averaged = averages(config, setting.data, setting.test, f_mean, mean_readout)
+    sharp = sharpness(setting.data.y, f, lambda v: engine.tangent(config, setting.inputs, run.network, v))
     return measurements(config, setting.data, setting.test, f, readout, diagnostics) | averaged | {
         "time": run.time.value, "iterations": run.iterations.value, "steps": run.steps,
         "learning_rate": now.eta, "activation_noise": now.activation,

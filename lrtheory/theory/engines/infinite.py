@@ -347,7 +347,8 @@ def _implicit(config: Config, inputs: Inputs, state: State, slope: Slope, start:
         scale = jnp.max(jnp.abs(jacobian), axis=-1)
         change = _solve(jacobian / scale[:, None], value / scale)
         size = jnp.max(jnp.abs(change))
-        return modes - change * jnp.minimum(1.0, 4.0 / jnp.maximum(size, 1e-30)), size
+        damping = jnp.minimum(1.0, 4.0 / jnp.maximum(jax.lax.stop_gradient(size), 1e-30))
+        return modes - change * damping, size
 
     first = jnp.stack([state.g[0], state.g[1] + state.g[2] - 2 * state.g[0], state.g[1] - state.g[2]])
     modes, left = jax.lax.fori_loop(0, NEWTON_STEPS, newton, (first, jnp.zeros(())))
