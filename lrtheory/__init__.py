@@ -36,13 +36,14 @@ if TYPE_CHECKING:
     from lrtheory.theory.results import summarise as summarise
     from lrtheory.theory.runs import predict as predict
     from lrtheory.theory.runs import run as run
+    from lrtheory.theory.theorem import theorem as theorem
     from lrtheory.theory.training import Training as Training
     from lrtheory.update import noisy_sgd as noisy_sgd
 
 _HOMES = {
     "run": "theory.runs", "predict": "theory.runs", "summarise": "theory.results", "load_theory": "theory.results",
     "Config": "theory.config", "preset": "theory.presets", "Problem": "theory.problem", "Group": "theory.problem",
-    "sample": "theory.problem", "Network": "theory.network", "Training": "theory.training",
+    "sample": "theory.problem", "theorem": "theory.theorem", "Network": "theory.network", "Training": "theory.training",
     "Algorithm": "algorithm", "Schedule": "schedule", "constant": "schedule", "step_decay": "schedule",
     "anneal_at_loss": "schedule", "scale_by_rate": "schedule", "noisy_sgd": "update", "ConfigError": "spec",
     "use_all_cores": "devices", "sweep": "sweeps.course", "load": "sweeps.results", "verify": "predictions.verify",

@@ -35,6 +35,10 @@ from lrtheory.theory.problem import Data, directions
 
 TEST_ROWS = 64
 """Test points evaluated at a time; the numbers do not depend on it."""
+LARGE = 20.0
+"""Size of Q's outputs g above which a leap's error counts relative to them: what still learns there has alpha g near 1."""
+STIFF = 1e3
+"""Response of g(z) to a residual of 1 above which the residual is read from it, and not the other way round."""
 NEWTON_STEPS = 12
 """Newton steps for the three outputs of Q; what they leave is part of a leap's error."""
 
@@ -260,7 +264,8 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     the sum over single iterations. Holding the end value errs by K (K + 1)/2 R' in that sum, halves by K (K + 2)/4 R', so
     S = S_halves + (1 + 2/K) (S_halves - S_whole). Q is solved for the end implicitly, three unknowns by Newton, for its
     common mode is stiff; P is predicted. At K = 1 this is the algorithm itself. The error is the largest difference in
-    any output between whole and halves: of the first order, while what is kept is of the second. Derived here.
+    any output between whole and halves, relative to g/`LARGE` where g is larger: of the first order, while what is kept is of the
+    second. Derived here.
 
     `rate` is eta, `count` K and `level` that of the activation noise (tau0 |x|), all (); `slope` gives dL/df (N,) of f (N,).
     """
@@ -291,9 +296,9 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     square = _square(config, inputs, start, f1 - a * state.f1, move.drift)
     squares = a**2 * state.squares + rate * square + jnp.where(
         literal, 2 * a * took * pulls[0], took / 3 * (a**2 * pulls[0] + 4 * a * pulls[1] + pulls[2]))
+    of_q = jnp.max(jnp.abs(halves.state.g - whole.state.g)) + whole.left + half.left + halves.left
     error = jnp.maximum(jnp.max(jnp.abs(halves.state.f1 - whole.state.f1), initial=0.0),
-                        jnp.max(jnp.abs(halves.state.g - whole.state.g)))
-    error = error + whole.left + half.left + halves.left
+                        of_q / jnp.maximum(1.0, jnp.max(jnp.abs(halves.state.g)) / LARGE))
     return Leap(State(p, q, f1, g, whole.state.variance, squares), jnp.where(literal, 0.0, error))
 
 
@@ -341,9 +346,22 @@ def _implicit(config: Config, inputs: Inputs, state: State, slope: Slope, start:
     first = jnp.stack([state.g[0], state.g[1] + state.g[2] - 2 * state.g[0], state.g[1] - state.g[2]])
     modes, left = jax.lax.fori_loop(0, NEWTON_STEPS, newton, (first, jnp.zeros(())))
     g = _directions_of(modes)
-    source = _source(config, inputs, slope(_examples(config, inputs, f1, g)))
+    source = _stiff(_source(config, inputs, slope(_examples(config, inputs, f1, g))), modes - base, response)
     p, q = _remember(state, decay, source, blur)
     return _Try(State(p, q, f1, g, variance, state.squares), source, literal, left)
+
+
+def _stiff(source: Source, change: Array, response: Array) -> Source:
+    """The source with Q's total taken from what it must have done, change (3,) of the modes, where the mode is stiff.
+
+    g(z) = base + response_00 rho + response_01 rho_s, and both it and rho = sum_i alpha_i R_i are known; but as a sum over
+    examples rho has lost what is below 1e-17, and response_00 ~ |z|^2 dt multiplies that: at |z|^2 dt above 1e16 g(z) would
+    be noise, whatever the step. Read from the change of g(z), rho keeps all its digits. Where response_00 is below
+    `STIFF` the sum is the more precise one. Derived here.
+    """
+    total, both, apart = source.q
+    exact = (change[0] - response[0, 1] * both) / response[0, 0]
+    return source._replace(q=jnp.stack([jnp.where(response[0, 0] > STIFF, exact, total), both, apart]))
 
 
 def _solve(matrix: Array, value: Array) -> Array:
@@ -362,7 +380,10 @@ def draw(key: Array, state: State) -> None:
 
 
 def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
-    """Outputs on test x1 alone (n_test,), from the kernel with the training rows, and on Q's directions (3,)."""
+    """Outputs on test x1 alone (n_test,), from the kernel with the training rows, and on Q's directions (3,).
+
+    The linear part of f1 is that of the rate 0, sum_i S_0i x_i/4 (block).
+    """
     count = off_diagonal_rates(config, TEST_ERROR)
 
     def at(x: Array) -> Array:
@@ -377,7 +398,8 @@ def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
 
     n = test.x1.shape[0]
     blocks = jnp.pad(test.x1, ((0, -n % TEST_ROWS), (0, 0))).reshape(-1, TEST_ROWS, test.x1.shape[-1])
-    return Readout(f1=jax.lax.map(at, blocks).reshape(-1)[:n], g=state.g)
+    linear = None if inputs.cross is not None else terms(config).weights[0] * matmul(state.p[0], inputs.p_rows)
+    return Readout(f1=jax.lax.map(at, blocks).reshape(-1)[:n], g=state.g, linear=linear)
 
 
 def diagnose(config: Config, inputs: Inputs, state: State, before: State) -> Diagnostics:
