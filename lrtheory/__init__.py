@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from lrtheory.spec import ConfigError as ConfigError
     from lrtheory.sweeps import tables as tables
     from lrtheory.sweeps.course import sweep as sweep
+    from lrtheory.sweeps.examples import effective_examples as effective_examples
     from lrtheory.sweeps.results import load as load
     from lrtheory.theory import figures as figures
     from lrtheory.theory.config import Config as Config
+    from lrtheory.theory.examples import learning_curve as learning_curve
     from lrtheory.theory.network import Network as Network
     from lrtheory.theory.presets import preset as preset
     from lrtheory.theory.problem import Group as Group
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "run": "theory.runs", "predict": "theory.runs", "summarise": "theory.results", "load_theory": "theory.results",
     "Config": "theory.config", "preset": "theory.presets", "Problem": "theory.problem", "Group": "theory.problem",
-    "sample": "theory.problem", "theorem": "theory.theorem", "Network": "theory.network", "Training": "theory.training",
+    "sample": "theory.problem", "theorem": "theory.theorem",
+    "learning_curve": "theory.examples", "effective_examples": "sweeps.examples", "Network": "theory.network", "Training": "theory.training",
     "Algorithm": "algorithm", "Schedule": "schedule", "constant": "schedule", "step_decay": "schedule",
     "anneal_at_loss": "schedule", "scale_by_rate": "schedule", "noisy_sgd": "update", "ConfigError": "spec",
     "use_all_cores": "devices", "sweep": "sweeps.course", "load": "sweeps.results", "verify": "predictions.verify",

@@ -7,7 +7,6 @@ inversion with intervals over seeds. Lives elsewhere: the kernel and its memory 
 (sweeps.tables), what is printed (cli.report).
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,16 +16,18 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from lrtheory.fields import to_json
 from lrtheory.intervals import Level, Statistic, bootstrap
-from lrtheory.labelled import config_of
+from lrtheory.labelled import config_of, finite
 from lrtheory.spec import require
 from lrtheory.theory import kernel, linear, programs, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines import infinite
+from lrtheory.theory.engines.gram import own_rates
 from lrtheory.theory.problem import MIXED, P_ONLY
 from lrtheory.theory.results import at_time, common_time
 
-STEPS = 400
+STEPS = 200
 """Steps of a learning curve: of Heun's method, at times (k/STEPS)^2 of its length."""
 SIZES = 12
 """Points of a learning curve between a quarter of the P-only examples and all that carry x1."""
@@ -71,20 +72,14 @@ def learning_curve(config: Config, counts: Sequence[int] | np.ndarray | None = N
                    jnp.asarray(config.training.duration, jnp.result_type(float)))
     return xr.Dataset({name: (("seed", "examples"), np.asarray(values)) for name, values in found.items()},
                       coords={"seed": config.first_seed + np.arange(config.seeds), "examples": counts},
-                      attrs={"config": programs_config(config)})
-
-
-def programs_config(config: Config) -> str:
-    """The configuration as attributes of datasets have it."""
-    from lrtheory.fields import to_json
-
-    return to_json(config)
+                      attrs={"config": to_json(config)})
 
 
 @jax.jit
 def _curve(config: Config, seeds: Array, counts: Array, time: Array) -> dict[str, Array]:
     """Measurements (seeds, counts) at the end of a learning curve."""
     training, rates = config.training, infinite.terms(config).rates
+    own = own_rates(config)
     eta = training.eta1 * jnp.asarray(training.eta_ratio)
 
     def of_seed(seed: Array) -> dict[str, Array]:
@@ -106,12 +101,12 @@ def _curve(config: Config, seeds: Array, counts: Array, time: Array) -> dict[str
             p, variance, first = carry
             count = time * (2 * k + 1) / STEPS**2 / eta
             decay, after = kernel.refreshed_steps(rates, variance, eta, count, training.weight_decay, training.tau_xi)
-            keep, gain = decay.keep[:, None], decay.gain[:, None]
+            keep, gain = decay.keep[:own, None], decay.gain[:own, None]
             guess = residual(outputs(keep * p + gain * first[:, None]))
             p = keep * p + gain * ((first + guess) / 2)[:, None]
             return p, after, residual(outputs(p))
 
-        start = jnp.zeros((counts.shape[0], rates.size, n))
+        start = jnp.zeros((counts.shape[0], own, n))
         p, variance, _ = jax.lax.fori_loop(0, STEPS, step, (start, jnp.ones(()), residual(jnp.zeros_like(start[:, 0]))))
 
         def measured(p: Array) -> dict[str, Array]:
@@ -148,7 +143,8 @@ def inverted(errors: np.ndarray, curve: np.ndarray, counts: np.ndarray) -> np.nd
     return np.exp([np.interp(-w, -f, np.log(counts)) for w, f in zip(wanted, falling, strict=True)])
 
 
-def effective_examples(run: xr.Dataset, curve: xr.Dataset | None = None, *, level: Level = 0.95) -> dict[str, Statistic]:
+def effective_examples(run: xr.Dataset, curve: xr.Dataset, *, config: Config | None = None,
+                       level: Level = 0.95) -> dict[str, Statistic]:
     """From how many examples each algorithm of a run has learned P: {algorithm: number with its interval over seeds}.
 
     n such that the learning curve's mean error at n is the run's mean error, at the time that all algorithms reach, with the
@@ -158,11 +154,11 @@ def effective_examples(run: xr.Dataset, curve: xr.Dataset | None = None, *, leve
 
     Args:
       run: of `lrtheory.run` or `lrtheory.predict`.
-      curve: of `learning_curve` for the same configuration; None: computed.
+      curve: of `learning_curve` for the same configuration.
+      config: that configuration; None: the run's.
       level: of the intervals.
     """
-    config = config_of(run, Config)
-    curve = learning_curve(config) if curve is None else curve
+    config = config_of(run, Config) if config is None else config
     exact = "p_along" in run
     counts, by_size = curve["examples"].values, error_on_p(config, curve, exact)
     few, mixed = config.problem.group_sizes[:2]
@@ -185,7 +181,18 @@ def final_errors(config: Config, run: xr.Dataset, time: float, exact: bool) -> n
 
 
 def told(statistic: Statistic, counts: np.ndarray) -> dict[str, Any]:
-    """A number of examples for tables: value, low and high, and whether it is a bound at an end of the curve."""
+    """A number of examples for tables: value, low and high (None where there is none), and "at most" or "at least".
+
+    The latter at an end of the curve (counts,).
+    """
     ends = {"at most": counts[0], "at least": counts[-1]}
     bound = next((word for word, end in ends.items() if np.isclose(statistic.value, end, rtol=1e-6)), None)
-    return {"value": statistic.value, "low": statistic.low, "high": statistic.high, "bound": bound}
+    return {"value": finite(statistic.value), "low": finite(statistic.low), "high": finite(statistic.high), "bound": bound}
+
+
+def learned(config: Config, results: xr.Dataset) -> dict[str, dict[str, Any]] | None:
+    """{algorithm: `told`} for the summary of a run; None where no example carries x1 and P is not learned at all."""
+    if not sum(config.problem.group_sizes[:2]):
+        return None
+    curve = learning_curve(config)
+    return {name: told(s, curve["examples"].values) for name, s in effective_examples(results, curve).items()}

@@ -14,6 +14,7 @@ on drawn test points (measure).
 import functools
 
 import numpy as np
+import xarray as xr
 from scipy import special
 
 from lrtheory.theory.problem import Problem
@@ -94,3 +95,14 @@ def test_errors(problem: Problem, along: float, across: float, g: np.ndarray) ->
         found |= {f"{name}_{group}": value for group, value in each.items()}
         found[name] = sum(part * each[group] for group, part in zip(("p", "mixed", "q"), problem.shares, strict=True))
     return found
+
+
+def at_end(problem: Problem, runs: xr.Dataset) -> xr.Dataset:
+    """`test_errors` at the last record of runs at infinite width, variables as `measure` names them, without the record axis."""
+    last = runs[["p_along", "p_across", "g_z", "g_plus", "g_minus"]].isel(record=-1, drop=True)
+    dims = last["g_z"].dims
+    values = [last[name].transpose(*dims).values for name in ("p_along", "p_across", "g_z", "g_plus", "g_minus")]
+    flat = np.stack(values, -1).reshape(-1, 5)
+    found = [test_errors(problem, float(row[0]), float(row[1]), row[2:]) for row in flat]
+    return xr.Dataset({name: (dims, np.reshape([each[name] for each in found], values[0].shape)) for name in found[0]},
+                      coords=last.coords)

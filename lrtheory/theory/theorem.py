@@ -4,7 +4,10 @@ Lives here: that configuration, and how d is read from one. Lives elsewhere: the
 networks at the same exponents (preset literal).
 """
 
+import contextlib
 import math
+
+import jax
 
 from lrtheory.spec import require, require_count
 from lrtheory.theory.config import Config
@@ -85,3 +88,8 @@ def dimension(config: Config) -> float | None:
     same = all(math.isclose(here, there, rel_tol=1e-2 if name == "p0" else 1e-6) for name, (here, there) in asked.items())
     whole = config.engine == "infinite" and problem.alpha_min == 0 and training.noise_level == 1
     return d if same and whole else None
+
+
+def precision(config: Config) -> contextlib.AbstractContextManager[None]:
+    """Double precision for a configuration that is the theorem's, as r and eta2/eta1 need it; else what is in use."""
+    return jax.enable_x64(True) if dimension(config) is not None else contextlib.nullcontext()

@@ -29,7 +29,7 @@ from lrtheory.noise import Move
 from lrtheory.theory import kernel
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines.base import Diagnostics, Engine, Leap, Perturbation, Pullback, Readout, Slope
-from lrtheory.theory.engines.gram import TEST_ERROR, off_diagonal, off_diagonal_rates, terms
+from lrtheory.theory.engines.gram import TEST_ERROR, off_diagonal, off_diagonal_rates, own_rates, terms
 from lrtheory.theory.kernel import Decay
 from lrtheory.theory.problem import Data, directions
 
@@ -75,7 +75,7 @@ class Gradient(NamedTuple):
 class State(NamedTuple):
     """Decayed sums of past residuals, the outputs they make, and the noise's variance."""
 
-    p: Array  # (rates, n_P)
+    p: Array  # (leading rates, n_P)
     q: Array  # (rates, 3)
     f1: Array  # (n_P,) outputs of the P rows
     g: Array  # (3,) outputs of Q's directions
@@ -106,7 +106,7 @@ def init(config: Config, inputs: Inputs, key: Array) -> State:
     """No residual has been seen: all outputs are 0."""
     del key
     rates, n = terms(config).rates.size, inputs.p_rows.shape[0]
-    return State(p=jnp.zeros((rates, n)), q=jnp.zeros((rates, 3)), f1=jnp.zeros(n), g=jnp.zeros(3), variance=jnp.ones(()),
+    return State(p=jnp.zeros((own_rates(config), n)), q=jnp.zeros((rates, 3)), f1=jnp.zeros(n), g=jnp.zeros(3), variance=jnp.ones(()),
                  squares=jnp.zeros(2))
 
 
@@ -114,13 +114,13 @@ def init(config: Config, inputs: Inputs, key: Array) -> State:
 
 
 def read_p(config: Config, inputs: Inputs, p: Array, q: Array) -> Array:
-    """Outputs f1 (n_P,) of the P rows from the memory of P (rates, n_P) and, where weights are shared, of Q."""
+    """Outputs f1 (n_P,) of the P rows from the memory of P (its rates, n_P) and, where weights are shared, of Q."""
     found, count = terms(config), off_diagonal_rates(config)
     if inputs.pairs is None:
         others = _features(config, inputs, p, inputs.p_rows, own=True)
     else:
         others = matmul(inputs.pairs, p[:count].reshape(-1))
-    f1 = others + inputs.squares * matmul(jnp.asarray(found.weights), p)
+    f1 = others + inputs.squares * matmul(jnp.asarray(found.weights[: p.shape[0]]), p)
     if inputs.cross is not None:
         cross = inputs.cross.reshape(3, count, inputs.p_rows.shape[0])
         f1 = f1 + jnp.einsum("bkn,kb->n", cross, _each(q)[:count], precision=jax.lax.Precision.HIGHEST)
@@ -215,15 +215,15 @@ def forward(config: Config, inputs: Inputs, state: State, perturbation: Perturba
     if perturbation is not None:
         shift = kernel.gate_noise_shift(perturbation.level, state.variance)
         blurred = jnp.exp(-jnp.asarray(terms(config).rates) * shift)[:, None]
-        f1 = read_p(config, inputs, blurred * state.p, blurred * state.q)
-        g = _directions_of(read_q(config, inputs, blurred * state.p, blurred * state.q))
+        f1 = read_p(config, inputs, blurred[: state.p.shape[0]] * state.p, blurred * state.q)
+        g = _directions_of(read_q(config, inputs, blurred[: state.p.shape[0]] * state.p, blurred * state.q))
     return _examples(config, inputs, f1, g), lambda df: Gradient(_source(config, inputs, df), f1, g, shift)
 
 
 def _remember(state: State, decay: Decay, source: Source, blur: Array) -> tuple[Array, Array]:
     """Memories after a move: S_k <- keep_k S_k + gain_k exp(-mu_k shift) R."""
-    keep, gain = decay.keep[:, None], (decay.gain * blur)[:, None]
-    return keep * state.p + gain * source.p[None], keep * state.q + gain * source.q[None]
+    keep, gain, own = decay.keep[:, None], (decay.gain * blur)[:, None], state.p.shape[0]
+    return keep[:own] * state.p + gain[:own] * source.p[None], keep * state.q + gain * source.q[None]
 
 
 def advance(config: Config, inputs: Inputs, state: State, gradient: Gradient, move: Move, normals: None) -> State:
@@ -320,16 +320,16 @@ def _implicit(config: Config, inputs: Inputs, state: State, slope: Slope, start:
     shift = kernel.gate_noise_shift(level, variance) if noisy else jnp.zeros(())
     blur = jnp.exp(-rates * shift)
     p, q = literal = _remember(state, decay, start, blur)
-    p, q = (blur[:, None] * part for part in (p, q)) if noisy else (p, q)
+    p, q = (blur[: part.shape[0], None] * part for part in (p, q)) if noisy else (p, q)
     f1 = read_p(config, inputs, p, q)
     kept, added = decay.keep * blur, decay.gain * blur**2
     base = read_q(config, inputs, p, kept[:, None] * state.q)
     response = inputs.z_square * jax.vmap(lambda unit: _q_modes(config, inputs.r, added[:, None] * unit[None]),
                                           out_axes=-1)(jnp.eye(3))
 
-    def newton(_: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def newton(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         """Towards modes = base + response rho(modes), rho the residuals' sums."""
-        modes, _ = carry
+        k, modes, _ = carry
         f = _examples(config, inputs, f1, _directions_of(modes))
         df, curvature = jax.jvp(slope, (f,), (jnp.ones_like(f),))
         value = modes - base - matmul(response, _source(config, inputs, df).q)
@@ -341,10 +341,14 @@ def _implicit(config: Config, inputs: Inputs, state: State, slope: Slope, start:
         scale = jnp.max(jnp.abs(jacobian), axis=-1)
         change = _solve(jacobian / scale[:, None], value / scale)
         size = jnp.max(jnp.abs(change))
-        return modes - change * jnp.minimum(1.0, 4.0 / jnp.maximum(size, 1e-30)), size
+        return k + 1, modes - change * jnp.minimum(1.0, 4.0 / jnp.maximum(size, 1e-30)), size
+
+    def unsolved(carry: tuple[Array, Array, Array]) -> Array:
+        k, modes, size = carry
+        return (k < NEWTON_STEPS) & (size > jnp.finfo(size.dtype).eps * jnp.maximum(1.0, jnp.max(jnp.abs(modes))))
 
     first = jnp.stack([state.g[0], state.g[1] + state.g[2] - 2 * state.g[0], state.g[1] - state.g[2]])
-    modes, left = jax.lax.fori_loop(0, NEWTON_STEPS, newton, (first, jnp.zeros(())))
+    _, modes, left = jax.lax.while_loop(unsolved, newton, (jnp.array(0), first, jnp.array(jnp.inf)))
     g = _directions_of(modes)
     source = _stiff(_source(config, inputs, slope(_examples(config, inputs, f1, g))), modes - base, response)
     p, q = _remember(state, decay, source, blur)
