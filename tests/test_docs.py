@@ -17,6 +17,7 @@ from lrtheory import predictions
 from lrtheory.cli import arguments
 from lrtheory.cli import main as cli
 from lrtheory.fields import to_json
+from lrtheory.predictions import series
 from lrtheory.predictions import verify as verifying
 from lrtheory.theory import presets
 from lrtheory.theory.presets import preset
@@ -25,7 +26,8 @@ from lrtheory.vision import presets as vision
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = {page: (ROOT / page).read_text() for page in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")}
+PAGES = {page: (ROOT / page).read_text() for page in (
+    "README.md", "CONTRIBUTING.md", "benchmarks/README.md", "notebooks/pages/theorem.md")}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
 SMALL = {"training.steps": 200, "network.m_v": 64, "network.m_w": 16}
 TOOLS = ("pytest", "ruff", "pyright", "jupytext")
@@ -68,6 +70,10 @@ def fast(monkeypatch, tmp_path):
     two = {"order": order, "error": order._replace(name="error")}
     for module in (predictions, verifying):
         monkeypatch.setattr(module, "PREDICTIONS", two)
+        monkeypatch.setattr(module, "THEOREM", {"bound": order._replace(name="bound")})
+    for name, few in (("DIMENSIONS", (1e3, 1e18)), ("SIZES", {8: 2, 16: 2}), ("EXPONENTS", (-0.75,)), ("FAR", (1e18,)),
+                      ("BLURS", (1e3,))):
+        monkeypatch.setattr(series, name, few)
     return tmp_path
 
 

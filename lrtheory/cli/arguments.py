@@ -206,7 +206,8 @@ class CompletionArguments:
 
 
 COMMANDS: dict[str, type] = {
-    "run": RunArguments, "sweep": SweepArguments, "verify": VerifyArguments, "theorem": TheoremArguments, "cifar": CifarArguments, "plot": PlotArguments,
+    "run": RunArguments, "sweep": SweepArguments, "verify": VerifyArguments, "theorem": TheoremArguments,
+    "cifar": CifarArguments, "plot": PlotArguments,
     "export": ExportArguments, "completion": CompletionArguments}
 """What each command understands."""
 

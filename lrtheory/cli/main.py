@@ -72,8 +72,8 @@ def _called(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    commands = {"run": run, "sweep": sweep, "verify": verify, "theorem": theorem, "cifar": cifar, "plot": plot, "export": export,
-                "completion": completion, "--version": version}
+    commands = {"run": run, "sweep": sweep, "verify": verify, "theorem": theorem, "cifar": cifar, "plot": plot,
+                "export": export, "completion": completion, "--version": version}
     command, name = commands.get(argv[0]), argv[0]
     if command is None:
         known = ", ".join(list(commands)[:-1])

@@ -197,8 +197,8 @@ def theorem_closing(summary: dict[str, Any]) -> Group:
     tables_ = []
     for name in (a for a in ("L-S", "S") if a in rows[0]):
         table = Table(title=f"{name}: mean ± standard error over seeds; times in T_P", box=SIMPLE_HEAD, pad_edge=False)
-        for label in (*keys, "T_P/T_Q", "P halved", "Q halved", *(["annealed"] if name == "L-S" else []), "first", "error on P",
-                      "P alone", "test loss", "contrast", "P from n"):
+        for label in (*keys, "T_P/T_Q", "P halved", "Q halved", *(["annealed"] if name == "L-S" else []), "first",
+                      "error on P", "P alone", "test loss", "contrast", "P from n"):
             table.add_column(label, justify="right")
         for row in rows:
             one, t_p = row[name], row["T_P"]
@@ -210,8 +210,8 @@ def theorem_closing(summary: dict[str, Any]) -> Group:
                           _examples(one["examples"]))
         tables_.append(Unbroken(table))
     lines = [f"{f['name']}: {words.interval(f)} (expected: {f['theory']})" for f in summary["findings"]]
-    return Group(*tables_, f"P alone: the same network trained on the {'/'.join(('(1-q)N', 'pN'))} examples of P and nothing "
-                 "else, the limit d = infinity of L-S and S. P from n: from how many examples P was learned.", *lines)
+    return Group(*tables_, "P alone: the same network trained on (1-q)N (L-S) or pN (S) of its examples of P and nothing "
+                 "else, the limit d = infinity. P from n: from how many such examples P was learned.", *lines)
 
 
 def _in_units(found: dict[str, Any], unit: float) -> str:

@@ -26,6 +26,6 @@ PREDICTIONS: dict[str, Prediction] = {
     for m in (variance, widths, plateau, annealing, order, error, transition, mitigation, microsteps, limit)}
 """By name, in the order in which they are reported."""
 THEOREM: dict[str, Prediction] = {m.PREDICTION.name: m.PREDICTION for m in (bound, floor)}
-"""The claims at the theorems' own exponents, judged of a configuration of `lrtheory.theorem`; they count on from the others."""
+"""The claims at the theorems' own exponents, of configurations of `lrtheory.theorem`; they count on from the others."""
 
 __all__ = ["PREDICTIONS", "THEOREM", "Need", "Prediction", "Statistic", "at_end", "bootstrap", "mean", "share", "slope"]

@@ -1,4 +1,4 @@
-"""Prediction 11: L-S's test error and loss are at most of order p kappa log(1/eps1), after annealing within O~(d/(eta1 eps1))."""
+"""Prediction 11: L-S anneals within O~(d/(eta1 eps1)); its test error and loss are at most of order p kappa log(1/eps1)."""
 
 import math
 
@@ -35,7 +35,8 @@ def judge(runs, level):
                     "-1 or above, up to logarithms")
     d = np.array([c.problem.d * float(z) ** 2 for (c, _), z in zip(regime.points(runs["d"]), runs["d"]["z_norm"].values,
                                                                   strict=True)])
-    yield bootstrap("exponent in d of the time to anneal, in the paper's unit", [times["d"] * d], slope(d), level, (0.9, 1.1), "1")
+    yield bootstrap("exponent in d of the time to anneal, in the paper's unit", [times["d"] * d], slope(d), level,
+                    (0.9, 1.1), "1")
 
 
 def draw(runs, figure):
@@ -55,9 +56,10 @@ PREDICTION = Prediction(
     "bound", "L-S's test error and loss are at most of order p kappa log(1/eps1); it anneals within O~(d/(eta1 eps1))",
     "theorem 3.4",
     "Infinite width at the theorem's own exponents (`lrtheory.theorem`), kappa from 1/2 to 1/4 with p0 = kappa^2/2, N/d = "
-    "1/kappa^2 and eps1 = kappa/4; eps1 from 0.2 to 0.05 and q0 from 0.15 to 0.4 at kappa = 0.35. Errors and losses over the "
-    "distribution in closed form, where the training loss has come down to 2 p eps1. A bounded ratio cannot grow as kappa falls.",
+    "1/kappa^2 and eps1 = kappa/4; eps1 from 0.2 to 0.05 and q0 from 0.15 to 0.4 at kappa = 0.35. Errors and losses over "
+    "the distribution in closed form, where the training loss has come down to 2 p eps1. A bounded ratio cannot grow as "
+    "kappa falls.",
     regime.needs, judge, draw, needs_gap=True,
-    fails="an error, or a loss, over p kappa log(1/eps1) that grows as kappa falls, or is above 10; a time to anneal that grows "
-          "faster than 1/eps1, or otherwise than d.")
+    fails="an error, or a loss, over p kappa log(1/eps1) that grows as kappa falls, or is above 10; a time to anneal that "
+          "grows faster than 1/eps1, or otherwise than d.")
 """The claim and its source."""

@@ -29,7 +29,7 @@ def judge(runs, level):
         large, _ = regime.numbers(runs["kappa"], "L-S", name)
         small, _ = regime.numbers(runs["kappa"], "S", name)
         yield bootstrap(f"S's {word} over L-S's, over kappa", [small, large],
-                        lambda s, b, kappas=kappas: slope(kappas)(np.where(b > 0, s / np.where(b > 0, b, 1.0), np.nan)), level,
+                        lambda s, b: slope(kappas)(np.where(b > 0, s / np.where(b > 0, b, 1.0), np.nan)), level,
                         (-math.inf, 0.0), "grows as kappa falls")
 
 
@@ -48,8 +48,8 @@ def draw(runs, figure):
 
 PREDICTION = Prediction(
     "floor", "S reaches a small training loss with a test error and loss of at least order p", "theorem 3.5",
-    "The runs of claim 11. S is followed to the same training loss, 2 p eps1; a run that does not reach it leaves the claim not "
-    "resolved. What tends to a constant over p has exponent 0 in kappa, and L-S's falls below it without end.",
+    "The runs of claim 11. S is followed to the same training loss, 2 p eps1; a run that does not reach it leaves the claim "
+    "not resolved. What tends to a constant over p has exponent 0 in kappa, and L-S's falls below it without end.",
     regime.needs, judge, draw, needs_gap=True,
     fails="an error, or a loss, over p that falls with kappa, or is 0; one that does not part from L-S's as kappa falls.")
 """The claim and its source."""

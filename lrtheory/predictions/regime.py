@@ -1,4 +1,4 @@
-"""The regime of theorems 3.4 and 3.5, kappa -> 0 at their own exponents: the runs by which both are judged, and their numbers.
+"""The regime of theorems 3.4 and 3.5, kappa -> 0 at their own exponents: the runs by which both are judged.
 
 Lives here: what claims 11 and 12 share. Lives elsewhere: each claim (bound, floor), the configuration (theory.theorem).
 """
@@ -12,6 +12,7 @@ import xarray as xr
 from lrtheory.labelled import config_of
 from lrtheory.predictions.base import Need
 from lrtheory.spec import ConfigError
+from lrtheory.sweeps.tables import axes_of
 from lrtheory.theory import linear
 from lrtheory.theory.config import Config
 from lrtheory.theory.theorem import dimension
@@ -32,7 +33,8 @@ PATIENCE = 20.0
 def at(base: Config, kappa: float, eps1: float, q0: float) -> Config:
     """The base at other numbers: both algorithms stop at a training loss of 2 p eps1, which asks for Q and for P-only.
 
-    L-S anneals where P's loss is eps1/(1-q), so that once Q is fitted its loss is p eps1/(1-q); S is followed to the same loss.
+    L-S anneals where P's loss is eps1/(1-q), so that once Q is fitted its loss is p eps1/(1-q); S is followed to the same
+    loss.
     """
     p0 = kappa**2 / 2
     changed = base.replace(records=10, **{"problem.kappa": kappa, "problem.p0": p0, "problem.q0": q0, "training.eps1": eps1,
@@ -45,8 +47,8 @@ def needs(base: Config) -> Mapping[str, Need]:
     """L-S and S over kappa, over eps1, over q0 and over d. Raises `ConfigError` for a base that is not the theorems'."""
     d = dimension(base)
     if d is None:
-        raise ConfigError(f"{base.name}: must be a configuration of lrtheory.theorem to be judged by the theorems' own regime; "
-                          "say --setting theorem")
+        raise ConfigError(f"{base.name}: must be a configuration of lrtheory.theorem to be judged in the theorems' own "
+                          "regime; say --setting theorem")
     middle, q0 = KAPPAS[1], base.problem.q0
     main = at(base, middle, middle / 4, q0)
 
@@ -74,12 +76,12 @@ def _value(config: Config, field: str) -> float:
 
 def points(runs: xr.Dataset) -> Iterator[tuple[Config, xr.Dataset]]:
     """Each point of a need's axis: its configuration (as far as p, kappa, q and eps1 go) and its runs."""
-    base, axis = config_of(runs, Config), next(str(d) for d in runs["p_along"].dims if d not in ("algorithm", "seed", "record"))
+    base, [axis] = config_of(runs, Config), axes_of(runs)
     for k in range(runs.sizes[axis]):
         here = runs.isel({axis: k})
         fields = {"problem": ("kappa", "p0", "q0"), "training": ("eps1",)}
-        known = {f"{part}.{name}": float(here[name]) for part, names in fields.items() for name in names if name in here.coords}
-        yield base.replace(**known), here
+        yield base.replace(**{f"{part}.{name}": float(here[name]) for part, names in fields.items() for name in names
+                              if name in here.coords}), here
 
 
 def numbers(runs: xr.Dataset, algorithm: str, name: str) -> tuple[np.ndarray, list[Config]]:
@@ -97,5 +99,5 @@ def numbers(runs: xr.Dataset, algorithm: str, name: str) -> tuple[np.ndarray, li
 
 
 def bound(config: Config) -> float:
-    """p kappa log(1/eps1), L-S's bound without its constant."""
+    """P kappa log(1/eps1), L-S's bound without its constant."""
     return config.problem.p0 * math.sqrt(config.problem.d / config.problem.n_train) * math.log(1 / config.training.eps1)

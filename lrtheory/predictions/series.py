@@ -1,8 +1,9 @@
 """The theorems at their own exponents, followed over d and what else they depend on: the studies of `lrtheory theorem`.
 
-Each row of a study is a configuration of `lrtheory.theorem`, run in double precision; its errors are those of the readout that
-is linear in x1, in closed form (`theory.linear`), so nothing is lost below 1/n_test. Beside it the learning curve of P alone:
-at n = pN it is S's limit for d -> infinity (Q costs S every example that carries it), at n = (1-q)N L-S's (Q teaches nothing).
+Each row of a study is a configuration of `lrtheory.theorem`, run in double precision; its errors are those of the readout
+that is linear in x1, in closed form (`theory.linear`), so nothing is lost below 1/n_test. Beside it the learning curve of P
+alone: at n = pN it is S's limit for d -> infinity (Q costs S every example that carries it), at n = (1-q)N L-S's (Q teaches
+nothing).
 
 Lives here: which rows a study has, running them, what is said of them. Lives elsewhere: the configuration (theory.theorem),
 figures (series_figures), verdicts (bound, floor).
@@ -16,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from lrtheory.intervals import Level, Statistic, bootstrap, slope
-from lrtheory.labelled import estimate, finite
+from lrtheory.labelled import estimate, finite, names_of
 from lrtheory.spec import ConfigError, choose
 from lrtheory.theory import linear
 from lrtheory.theory.config import Config
@@ -26,6 +27,8 @@ from lrtheory.theory.theorem import dimension, precision, theorem
 from lrtheory.theory.timescales import blur_time, p_time, q_time
 
 EVENTS = ("time_p_half", "time_q_half", "annealed_at", "diverged_at")
+MEANS = ("test_error_p", "test_error", "test_loss_p", "test_loss", "contrast")
+"""Measurements at the end of a run that tables have."""
 DIMENSIONS = (1e2, 1e3, *(10.0**k for k in range(6, 37, 3)), 1e40)
 """d of the series."""
 SIZES = {64: 16, 128: 16, 256: 8, 512: 6, 1024: 4}
@@ -125,7 +128,8 @@ def plan(name: str, **settings: Any) -> Mapping[tuple[float, ...], Config]:
     return rows
 
 
-def study(name: str, *, tell: Callable[[str], None] = lambda text: None, **settings: Any) -> tuple[xr.Dataset, dict[str, Any]]:
+def study(name: str, *, tell: Callable[[str], None] = lambda text: None,
+          **settings: Any) -> tuple[xr.Dataset, dict[str, Any]]:
     """Run a study: its numbers with the rows along the dimension `row`, and what is said of them.
 
     Args:
@@ -146,10 +150,12 @@ def study(name: str, *, tell: Callable[[str], None] = lambda text: None, **setti
             "T_P": t_p, "T_Q": t_q, "P_only": config.problem.group_sizes[0], "with_x1": sum(config.problem.group_sizes[:2]),
             "t_blur_small": blur_time(config.problem, config.training, config.training.eta1 * config.training.eta_ratio)}
         found.append(here.assign_coords(coords))
-    runs = xr.concat(found, "row", join="outer", combine_attrs="override")
-    return runs, {"study": name, "about": chosen.about, "rows": [row(runs.isel(row=k), chosen.over) for k in range(len(rows))],
-                  "findings": [{"name": s.name, "theory": s.theory} | {k: finite(getattr(s, k)) for k in ("value", "low", "high")}
-                               for s in findings(name, runs, LEVEL)]}
+    runs: Any = xr.concat(found, "row", join="outer", combine_attrs="override")
+    runs = runs.assign_coords(algorithm=names_of(runs["algorithm"].values.tolist()))
+    numbers = [{"name": s.name, "theory": s.theory} | {k: finite(getattr(s, k)) for k in ("value", "low", "high")}
+               for s in findings(name, runs, LEVEL)]
+    return runs, {"study": name, "about": chosen.about, "findings": numbers,
+                  "rows": [row(runs.isel(row=k), chosen.over) for k in range(len(rows))]}
 
 
 def row(here: xr.Dataset, over: Sequence[str]) -> dict[str, Any]:
@@ -158,7 +164,7 @@ def row(here: xr.Dataset, over: Sequence[str]) -> dict[str, Any]:
     for name in here["algorithm"].values.tolist():
         one = here.sel(algorithm=name).dropna("seed", subset=["p_along"])
         times = {m: one[m].values for m in EVENTS[:3]}
-        told_[name] = {m: estimate(one[m].values) for m in ("test_error_p", "test_error", "test_loss_p", "test_loss", "contrast")}
+        told_[name] = {m: estimate(one[m].values) for m in MEANS}
         told_[name] |= {m: estimate(v) | {"reached": int(np.isfinite(v).sum()), "of": len(v)} for m, v in times.items()}
         told_[name] |= {"diverged": int(np.isfinite(one["diverged_at"].values).sum()),
                         "P first": int((times["time_p_half"] < times["time_q_half"]).sum()),
@@ -178,8 +184,8 @@ def findings(name: str, runs: xr.Dataset, level: Level) -> list[Statistic]:
         limit, error = (far[m].sel(algorithm="S").transpose("seed", "row").values for m in ("limit_error", "test_error_p"))
         contrast = -far["contrast"].sel(algorithm="S").transpose("seed", "row").values
         d = far["d"].values
-        return [bootstrap("exponent in d of the distance of S's error on P from its limit, d >= 1e15", [limit - error], slope(d),
-                          level, anywhere, "-1/12 = -0.083 far out"),
+        return [bootstrap("exponent in d of the distance of S's error on P from its limit, d >= 1e15", [limit - error],
+                          slope(d), level, anywhere, "-1/12 = -0.083 far out"),
                 bootstrap("exponent in d of S's contrast, d >= 1e15", [contrast], slope(d), level, anywhere, "1/12 = 0.083")]
     if name == "size":
         size = runs["size"].values

@@ -23,11 +23,11 @@ def _series(summary: dict[str, Any], algorithm: str, metric: str) -> tuple[np.nd
     return tuple(np.array([math.nan if c.get(k) is None else c[k] for c in cells]) for k in ("mean", "sem"))  # type: ignore
 
 
-def _curves(axis: Axes, x: np.ndarray, summary: dict[str, Any], metric: str, label: str, scale: np.ndarray | float = 1.0) -> None:
+def _curves(axis: Axes, x: np.ndarray, summary: dict[str, Any], metric: str, label: str) -> None:
     """A metric of both algorithms with 2 standard errors."""
     for name, colour in COLOURS.items():
         mean, sem = _series(summary, name, metric)
-        axis.errorbar(x, mean / scale, 2 * np.nan_to_num(sem) / scale, fmt="o-", ms=3, lw=1.2, color=colour, label=name)
+        axis.errorbar(x, mean, 2 * np.nan_to_num(sem), fmt="o-", ms=3, lw=1.2, color=colour, label=name)
     axis.set(xlabel=axis.get_xlabel() or "d", ylabel=label)
 
 
@@ -39,8 +39,8 @@ def dimension(runs: xr.Dataset, summary: dict[str, Any]) -> Figure:
     d, t_p = (np.array([row[k] for row in summary["rows"]]) for k in ("d", "T_P"))
     for name, colour in COLOURS.items():
         for metric, mark, label in (("time_p_half", "s", "P"), ("time_q_half", "o", "Q")):
-            order.plot(d, _series(summary, name, metric)[0] / t_p, mark + "-", ms=3.5, lw=1, color=colour, label=f"{name}: {label}",
-                       mfc=colour if label == "Q" else "white")
+            order.plot(d, _series(summary, name, metric)[0] / t_p, mark + "-", ms=3.5, lw=1, color=colour,
+                       label=f"{name}: {label}", mfc=colour if label == "Q" else "white")
     order.plot(d, _series(summary, "L-S", "annealed_at")[0] / t_p, "k:", lw=1, label="L-S anneals")
     order.set(yscale="log", ylabel="loss halved at, in T_P")
     _curves(error, d, summary, "test_error_p", "test error on P")
@@ -78,7 +78,7 @@ def dimension(runs: xr.Dataset, summary: dict[str, Any]) -> Figure:
     for axis in (order, error, examples, loss, contrast, approach):
         axis.set(xscale="log", xlabel="d")
     order.legend(fontsize=7)
-    error.legend(fontsize=7)
+    error.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, 0.9))
     return figure
 
 

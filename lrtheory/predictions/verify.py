@@ -57,6 +57,8 @@ t_blur(eta2)/T_Q is 8: enough for S's order, far from the 200 at which its error
 """
 LITERAL = "theorem"
 """The setting of claims 11 and 12: the theorems' own exponents at infinite width, in double precision."""
+LITERAL_SEEDS = 8
+"""Of its budget quick."""
 LITERAL_AT = 1e36
 """Its d: at 1e30 and below, what small alpha leaves of Q's loss would outweigh p kappa log(1/eps1) at the least kappa."""
 
@@ -66,7 +68,8 @@ def base_config(budget: str, setting: str = "block") -> Config:
     changes = choose(SETTINGS | {LITERAL: {}}, setting, "--setting")
     name, more = choose(BUDGETS, budget, "--budget")
     if setting == LITERAL:
-        return theorem(LITERAL_AT, seeds=more["seeds"] // 3 if budget == "quick" else more["seeds"], name=f"verify-{budget}-{setting}")
+        seeds = LITERAL_SEEDS if budget == "quick" else more["seeds"]
+        return theorem(LITERAL_AT, seeds=seeds, name=f"verify-{budget}-{setting}")
     base = preset(name).replace(**more)
     time = base.training.duration * (2 if setting == "conv" else 1)
     name = f"verify-{budget}" + (f"-{setting}" if setting != "block" else "")
@@ -79,7 +82,7 @@ def family(base: Config) -> Mapping[str, Prediction]:
 
 
 def chosen(names: Sequence[str], base: Config | None = None) -> list[str]:
-    """Names of predictions in order; if none is given, all that are about the base or, without one, all. Raises `ConfigError`."""
+    """Names of predictions in order; none given: all that are about the base or, without one, all. Raises `ConfigError`."""
     known = PREDICTIONS | THEOREM
     for name in names:
         choose(known, name, "--only")
@@ -98,7 +101,8 @@ def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str
 
     Args:
       base: the configuration; predictions change of it what they need.
-      claims: names of the theory's predictions, and predictions of your own; none: all of the theory's that are about the base,
+      claims: names of the theory's predictions, and predictions of your own; none: all of the theory's that are about the
+      base,
         the ten at finite size or, of a configuration of `lrtheory.theorem`, the two at the theorems' own exponents.
       folder: where verify.json, report.md and figures/NAME.png go, new or empty; None: nothing is written.
       tell: told what is being done.
@@ -106,9 +110,10 @@ def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str
     Returns:
       A tree: claims with statistics, intervals and verdicts, whether each should hold at this configuration (never with
       minibatches, of which the theorems say nothing), and the level of an interval: 1 - 0.05/10 for the theory's ten
-      predictions (1 - 0.05/2 for the two), whether or not all are judged, a part more for each of your own. A claim holds by these; of its k
-      statistics one fails by an interval at 1 - 0.05/(10 k). Seeds of which a run diverged enter no statistic. A claim
-      whose runs cannot be made of this configuration, or which cannot be judged, is "not judged", with the reason.
+      predictions (1 - 0.05/2 for the two), whether or not all are judged, a part more for each of your own. A claim holds
+      by these; of its k statistics one fails by an interval at 1 - 0.05/(10 k). Seeds of which a run diverged enter no
+      statistic. A claim whose runs cannot be made of this configuration, or which cannot be judged, is "not judged", with
+      the reason.
 
     Raises:
       ConfigError: an unknown name, two claims of one name, a configuration that cannot run, or a folder that is not free.

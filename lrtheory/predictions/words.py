@@ -93,7 +93,8 @@ def no_gap(report: dict[str, Any]) -> str:
 def at_which_size(report: dict[str, Any]) -> str:
     """At which d the theorem's exponents would make Q fast against P, in a sentence."""
     sizes = ", ".join(f"{where} at d = {d:.2g}" for where, d in report["separation"].items())
-    return (f"With this configuration's constants and the theorem's exponents in d (here d = {report['config']['problem']['d']}), "
+    here = report["config"]["problem"]["d"]
+    return (f"With this configuration's constants and the theorem's exponents in d (here d = {here}), "
             f"{sizes}: `lrtheory theorem` follows both algorithms there.")
 
 

@@ -17,9 +17,9 @@ from lrtheory.theory.config import Config
 def effective_examples(runs: xr.Dataset, *, level: Level = 0.95) -> xr.Dataset:
     """From how many examples of P alone each algorithm would have learned P as well, of a run or of every point of a sweep.
 
-    n such that the same network, trained for the same time on n of the run's own examples that carry x1 and on nothing else, has
-    the mean error on P that the run has (`lrtheory.theory.examples.learning_curve`): pN for S and (1-q)N for L-S in the
-    theorems' limit.
+    n such that the same network, trained for the same time on n of the run's own examples that carry x1 and on nothing
+    else, has the mean error on P that the run has (`lrtheory.theory.examples.learning_curve`): pN for S and (1-q)N for L-S
+    in the theorems' limit.
 
     Args:
       runs: of `lrtheory.run`, `predict`, `sweep` or `load`.

@@ -3,8 +3,8 @@
 The theorems in one number: S has learned P from the pN examples that carry x1 alone, L-S from all (1-q)N that carry x1.
 
 Lives here: the learning curve at infinite width (the first n of a run's own examples that carry x1, and nothing else), its
-inversion with intervals over seeds. Lives elsewhere: the kernel and its memory (kernel, engines.infinite), many configurations
-(sweeps.tables), what is printed (cli.report).
+inversion with intervals over seeds. Lives elsewhere: the kernel and its memory (kernel, engines.infinite), many
+configurations (sweeps.tables), what is printed (cli.report).
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,8 @@ def learning_curve(config: Config, counts: Sequence[int] | np.ndarray | None = N
 
     over the first n of the seed's own examples that carry x1, the P-only ones first, for the time of the configuration and
     under the small rate: the very run of algorithm S from which x2 and all other examples have been taken away. So at n = pN
-    it is what S would do if Q cost it all others, and at n = (1-q)N what the network does where Q teaches nothing. Derived here.
+    it is what S would do if Q cost it all others, and at n = (1-q)N what the network does where Q teaches nothing. Derived
+    here.
 
     Args:
       config: of the run that it is compared with; its engine does not matter.
@@ -148,9 +149,9 @@ def effective_examples(run: xr.Dataset, curve: xr.Dataset, *, config: Config | N
     """From how many examples each algorithm of a run has learned P: {algorithm: number with its interval over seeds}.
 
     n such that the learning curve's mean error at n is the run's mean error, at the time that all algorithms reach, with the
-    studentised bootstrap over seeds, of which run and curve share data. Where the runs have f1's linear part (infinite width),
-    errors are those of the linear parts, in closed form; else those on the test points. At the ends of the curve a number means
-    "at most" or "at least", and has no interval. Derived here.
+    studentised bootstrap over seeds, of which run and curve share data. Where the runs have f1's linear part (infinite
+    width), errors are those of the linear parts, in closed form; else those on the test points. At the ends of the curve a
+    number means "at most" or "at least", and has no interval. Derived here.
 
     Args:
       run: of `lrtheory.run` or `lrtheory.predict`.

@@ -1,14 +1,14 @@
 """Errors and losses of a readout that is linear in x1, in closed form: what the network's is as d grows.
 
-Inputs of P are at right angles up to O(d^-1/2), and there the kernel of infinite width is linear: f1(x) = <w, x> up to parts of
-standard deviation O(d^-1/2) of it. With x1's law (section 3) and a = <w, w*>/sqrt(d), s = |w - <w, w*> w*|/sqrt(d),
+Inputs of P are at right angles up to O(d^-1/2), and there the kernel of infinite width is linear: f1(x) = <w, x> up to
+parts of standard deviation O(d^-1/2) of it. With x1's law (section 3) and a = <w, w*>/sqrt(d), s = |w - <w, w*> w*|/sqrt(d),
 
     y f1 = (gamma0 sqrt(d) + |g|) a + s xi,   g, xi ~ N(0, 1) independent,
 
 so every error on test points is an integral over two or three numbers. Derived here.
 
-Lives here: those integrals, by Gauss-Legendre quadrature in NumPy, to ten digits. Lives elsewhere: w (engines.infinite), errors
-on drawn test points (measure).
+Lives here: those integrals, by Gauss-Legendre quadrature in NumPy, to ten digits. Lives elsewhere: w (engines.infinite),
+errors on drawn test points (measure).
 """
 
 import functools
@@ -37,7 +37,7 @@ def _half_normal(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _alphas(problem: Problem, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of alpha ~ U[alpha_min, 1], close together near alpha_min, where margins are small: (count,) each."""
+    """Nodes and weights of alpha ~ U[alpha_min, 1], dense where margins are small: (count,) each."""
     t, w = _nodes(count, 0.0, 1.0)
     return problem.alpha_min + (1 - problem.alpha_min) * t**4, 4 * t**3 * w
 
@@ -76,7 +76,7 @@ def _losses(problem: Problem, along: float, across: float, more: np.ndarray) -> 
 
 
 def test_errors(problem: Problem, along: float, across: float, g: np.ndarray) -> dict[str, float]:
-    """Test errors and losses (nat) on P, Q and mixed examples and over the distribution, as `measure` has them on test points.
+    """Test errors and losses (nat) on P, Q and mixed examples and over the distribution, named as by `measure`.
 
     Of a, s and the outputs g (3,) on Q's directions; for the paper's three groups. An output of exactly 0 is an error.
     """
@@ -98,7 +98,7 @@ def test_errors(problem: Problem, along: float, across: float, g: np.ndarray) ->
 
 
 def at_end(problem: Problem, runs: xr.Dataset) -> xr.Dataset:
-    """`test_errors` at the last record of runs at infinite width, variables as `measure` names them, without the record axis."""
+    """`test_errors` at the last record of runs at infinite width, in the runs' dimensions but the last."""
     last = runs[["p_along", "p_across", "g_z", "g_plus", "g_minus"]].isel(record=-1, drop=True)
     dims = last["g_z"].dims
     values = [last[name].transpose(*dims).values for name in ("p_along", "p_across", "g_z", "g_plus", "g_minus")]

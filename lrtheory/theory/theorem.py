@@ -22,15 +22,16 @@ def theorem(d: float, kappa: float = 0.5, *, size: int = 64, q0: float = 0.25, e
     """Theorems 3.4 and 3.5 at their own exponents and dimension d, as a run of the infinite-width engine.
 
     In the paper's unit of time: |z| = 1, alpha ~ U[0, 1], gamma0 = d^-1/2, r = d^-3/4, lambda = d^-5/4, eta1 = 1/2,
-    eta2 = eta1 d^-2, N = d/kappa^2, p0 = kappa^2/2. Written in a unit b = d/d' times as long, at a dimension d' = `size` of x1:
+    eta2 = eta1 d^-2, N = d/kappa^2, p0 = kappa^2/2. Written in a unit b = d/d' times as long, at a dimension d' = `size` of
+    x1:
 
         |z| = b^(1/2),  lambda -> b lambda,  eta -> eta/b,  d -> d' in P alone (gamma0 = d'^-1/2, N = d'/kappa^2).
 
     Why this is the same run. Outputs at infinite width are f_t(x) = sum_s eta a^(t-s-1) sum_i R_i(s) <x, x_i> P(gates open),
     R_i = O(1/N), and gates see angles and a = 1 - eta lambda alone. So (1) for both halves multiplied by b^(1/2) and eta by
-    1/b, lambda by b, every iteration is what it was: exact, whatever d is. (2) P's part, b^(1/2) x1, is then to be the one of
-    dimension d'. Its Gram matrix (b/N) <x_i, x_j> is b kappa^2/d (noise of a Marchenko-Pastur law that depends on N/d alone
-    + signal (gamma0 sqrt(d) + |g_i|)(gamma0 sqrt(d) + |g_j|)), and b/d = 1/d' whatever d is; angles between different
+    1/b, lambda by b, every iteration is what it was: exact, whatever d is. (2) P's part, b^(1/2) x1, is then to be the one
+    of dimension d'. Its Gram matrix (b/N) <x_i, x_j> is b kappa^2/d (noise of a Marchenko-Pastur law that depends on N/d
+    alone + signal (gamma0 sqrt(d) + |g_i|)(gamma0 sqrt(d) + |g_j|)), and b/d = 1/d' whatever d is; angles between different
     inputs are pi/2 + O(d^-1/2), so that P = 1/4 off the diagonal. So in the new unit P's law has a limit for d -> infinity,
     of which d' is an approximation of order 1/d' in the mean (`lrtheory theorem --study size`), and b multiplies Q alone:
     T_P stays, T_Q = 8 pi/((1-p0) E[alpha] b r) falls as d^(-1/4). Times times b are the paper's. Derived here.
@@ -69,17 +70,17 @@ def theorem(d: float, kappa: float = 0.5, *, size: int = 64, q0: float = 0.25, e
     time, steps = length * p_time(problem), 5000
     config = Config(
         name="theorem",
-        note=f"Theorems 3.4 and 3.5 at their own exponents and d = {d:g}, with P simulated at d' = {size} and time in units of "
-             f"d/d' = {b:g} of the paper's. Constants are 1 (the paper's are unknown).",
+        note=f"Theorems 3.4 and 3.5 at their own exponents and d = {d:g}, with P simulated at d' = {size} and time in "
+             f"units of d/d' = {b:g} of the paper's. Constants are 1 (the paper's are unknown).",
         problem=problem, network=Network(kernel="features", shortest_lag=min(1e-12, problem.r**2 / 1000)),
-        training=Training(eta1=0.5 / b, eta_ratio=d**rate_exponent, weight_decay=d**-1.25 * b, eps1=eps1, step_time=time / steps,
-                          steps=steps),
+        training=Training(eta1=0.5 / b, eta_ratio=d**rate_exponent, weight_decay=d**-1.25 * b, eps1=eps1,
+                          step_time=time / steps, steps=steps),
         engine="infinite", seeds=seeds, records=40, n_test=64)
     return config.replace(**changes)
 
 
 def dimension(config: Config) -> float | None:
-    """The d at which a configuration is the theorem's, whatever its exponents of r and eta2, times and kappa; None if at none."""
+    """The d at which a configuration is the theorem's, whatever its r, eta2, times and kappa; None if at none."""
     problem, training = config.problem, config.training
     d = problem.d * problem.z_norm**2
     b = d / problem.d

@@ -17,7 +17,7 @@ run (gram), which steps are taken (simulate).
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -106,8 +106,8 @@ def init(config: Config, inputs: Inputs, key: Array) -> State:
     """No residual has been seen: all outputs are 0."""
     del key
     rates, n = terms(config).rates.size, inputs.p_rows.shape[0]
-    return State(p=jnp.zeros((own_rates(config), n)), q=jnp.zeros((rates, 3)), f1=jnp.zeros(n), g=jnp.zeros(3), variance=jnp.ones(()),
-                 squares=jnp.zeros(2))
+    return State(p=jnp.zeros((own_rates(config), n)), q=jnp.zeros((rates, 3)), f1=jnp.zeros(n), g=jnp.zeros(3),
+                 variance=jnp.ones(()), squares=jnp.zeros(2))
 
 
 # Outputs -----------------------------------------------------------------------------------------------------------------
@@ -264,8 +264,8 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     the sum over single iterations. Holding the end value errs by K (K + 1)/2 R' in that sum, halves by K (K + 2)/4 R', so
     S = S_halves + (1 + 2/K) (S_halves - S_whole). Q is solved for the end implicitly, three unknowns by Newton, for its
     common mode is stiff; P is predicted. At K = 1 this is the algorithm itself. The error is the largest difference in
-    any output between whole and halves, relative to g/`LARGE` where g is larger: of the first order, while what is kept is of the
-    second. Derived here.
+    any output between whole and halves, relative to g/`LARGE` where g is larger: of the first order, while what is kept is
+    of the second. Derived here.
 
     `rate` is eta, `count` K and `level` that of the activation noise (tau0 |x|), all (); `slope` gives dL/df (N,) of f (N,).
     """
