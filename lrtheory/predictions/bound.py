@@ -9,7 +9,7 @@ from lrtheory.predictions import regime
 from lrtheory.predictions.base import Prediction, each_seed
 from lrtheory.style import BLUE, VERMILION
 
-OF_ORDER_ONE = 10.0
+OF_ORDER_ONE = 3.0
 """Above this the constant C of the bound is not called of order 1; the paper's is unknown."""
 
 
@@ -60,6 +60,6 @@ PREDICTION = Prediction(
     "the distribution in closed form, where the training loss has come down to 2 p eps1. A bounded ratio cannot grow as "
     "kappa falls.",
     regime.needs, judge, draw, needs_gap=True,
-    fails="an error, or a loss, over p kappa log(1/eps1) that grows as kappa falls, or is above 10; a time to anneal that "
+    fails="an error, or a loss, over p kappa log(1/eps1) that grows as kappa falls, or is above 3; a time to anneal that "
           "grows faster than 1/eps1, or otherwise than d.")
 """The claim and its source."""

@@ -175,18 +175,24 @@ def row(here: xr.Dataset, over: Sequence[str]) -> dict[str, Any]:
 
 
 def findings(name: str, runs: xr.Dataset, level: Level) -> list[Statistic]:
-    """Numbers that are drawn from all rows of a study, with intervals over seeds."""
+    """Numbers that are drawn from all rows of a study, with intervals over seeds.
+
+    Exponents in d are fitted where S has Q first by far (d >= 1e15) and alpha's tail still has examples: once S's margin at
+    alpha = 1 is above the number of mixed examples, all of the N that are simulated have been learned.
+    """
     anywhere = (-math.inf, math.inf)
     if name == "dimension":
-        far = runs.isel(row=runs["d"].values >= 1e15)
+        margin = -runs["contrast"].sel(algorithm="S").mean("seed").values / 4  # of S, on an example of Q with alpha = 1
+        far = runs.isel(row=(runs["d"].values >= 1e15) & (margin < (runs["with_x1"] - runs["P_only"]).values))
         if far.sizes["row"] < 2:
             return []
         limit, error = (far[m].sel(algorithm="S").transpose("seed", "row").values for m in ("limit_error", "test_error_p"))
         contrast = -far["contrast"].sel(algorithm="S").transpose("seed", "row").values
         d = far["d"].values
-        return [bootstrap("exponent in d of the distance of S's error on P from its limit, d >= 1e15", [limit - error],
+        span = f"d = {d.min():.0e} to {d.max():.0e}"
+        return [bootstrap(f"exponent in d of the distance of S's error on P from its limit, {span}", [limit - error],
                           slope(d), level, anywhere, "-1/12 = -0.083 far out"),
-                bootstrap("exponent in d of S's contrast, d >= 1e15", [contrast], slope(d), level, anywhere, "1/12 = 0.083")]
+                bootstrap(f"exponent in d of S's contrast, {span}", [contrast], slope(d), level, anywhere, "1/12 = 0.083")]
     if name == "size":
         size = runs["size"].values
         found = []

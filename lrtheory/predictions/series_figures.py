@@ -58,7 +58,8 @@ def dimension(runs: xr.Dataset, summary: dict[str, Any]) -> Figure:
     for n, words in ((runs["P_only"].values.flat[0], "pN"), (runs["with_x1"].values.flat[0], "(1−q)N")):
         examples.axhline(n, color=GREY, lw=0.8, ls=":")
         examples.text(d[0], n, words, fontsize=8, color=GREY, va="bottom")
-    examples.set(yscale="log", ylabel="P learned from so many examples")
+    examples.set(yscale="log", ylabel="P learned from so many examples",
+                 ylim=(runs["P_only"].values.flat[0] / 2, 2 * runs["with_x1"].values.flat[0]))
     for name, colour in COLOURS.items():
         contrast.plot(d, -_series(summary, name, "contrast")[0], "o-", ms=3, lw=1.2, color=colour)
     far = d >= 1e15
