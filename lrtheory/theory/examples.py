@@ -96,13 +96,13 @@ def _curve(config: Config, seeds: Array, counts: Array, time: Array) -> dict[str
             return jax.vmap(lambda one: infinite.read_p(config, inputs, one, nothing))(p)
 
         def residual(f1: Array) -> Array:
-            return jnp.where(known, y * jax.nn.sigmoid(-y * f1), 0.0) / config.problem.n_train
+            return jnp.where(known, y[None] * jax.nn.sigmoid(-y[None] * f1), 0.0) / config.problem.n_train
 
         def step(k: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             p, variance, first = carry
             count = time * (2 * k + 1) / STEPS**2 / eta
             decay, after = kernel.refreshed_steps(rates, variance, eta, count, training.weight_decay, training.tau_xi)
-            keep, gain = decay.keep[:own, None], decay.gain[:own, None]
+            keep, gain = decay.keep[None, :own, None], decay.gain[None, :own, None]
             guess = residual(outputs(keep * p + gain * first[:, None]))
             p = keep * p + gain * ((first + guess) / 2)[:, None]
             return p, after, residual(outputs(p))
