@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from lrtheory.spec import ConfigError as ConfigError
     from lrtheory.sweeps import tables as tables
     from lrtheory.sweeps.course import sweep as sweep
+    from lrtheory.sweeps.examples import effective_examples as effective_examples
     from lrtheory.sweeps.results import load as load
     from lrtheory.theory import config as config
     from lrtheory.theory import engines as engines
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from lrtheory.theory import training as training
     from lrtheory.theory import weights as weights
     from lrtheory.theory.config import Config as Config
+    from lrtheory.theory.examples import learning_curve as learning_curve
     from lrtheory.theory.network import Network as Network
     from lrtheory.theory.presets import preset as preset
     from lrtheory.theory.problem import Data as Data
@@ -92,6 +94,7 @@ if TYPE_CHECKING:
     from lrtheory.theory.results import summarise as summarise
     from lrtheory.theory.runs import predict as predict
     from lrtheory.theory.runs import run as run
+    from lrtheory.theory.theorem import theorem as theorem
     from lrtheory.theory.timescales import conditions as conditions
     from lrtheory.theory.training import Training as Training
     from lrtheory.theory.weights import neurons as neurons
@@ -110,7 +113,8 @@ _HOMES = {
     "noisy_sgd": "update", "ConfigError": "spec", "use_all_cores": "devices", "sweep": "sweeps.course",
     "load": "sweeps.results", "verify": "predictions.verify",
     "train": "custom.runs", "Model": "custom.models", "Balanced": "custom.config", "logistic": "custom.models",
-    "squared": "custom.models", "design": "optimal.design",
+    "squared": "custom.models", "design": "optimal.design", "theorem": "theory.theorem",
+    "learning_curve": "theory.examples", "effective_examples": "sweeps.examples",
 }
 _GROUND = (
     "algorithm", "devices", "fields", "files", "intervals", "keys", "labelled", "linalg", "noise", "progress", "provenance",

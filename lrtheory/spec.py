@@ -160,16 +160,25 @@ def require(holds: bool, name: str, value: Any, bound: str, remedy: str) -> None
         raise ConfigError(f"{name} = {shown(value)}: must be {bound}; {remedy}")
 
 
+def span() -> tuple[float, float, str]:
+    """Least and largest number that counts as one in the precision in use, and why: products of two must not leave it."""
+    if jax.config.read("jax_enable_x64"):
+        return 1e-150, 1e150, "float64 holds no products of others"
+    return LEAST, MOST, "float32 holds no others; in double precision (jax.enable_x64) more is possible"
+
+
 def require_positive(name: str, value: float) -> None:
-    """Raise `ConfigError` unless value is a positive number between `LEAST` and `MOST`."""
+    """Raise `ConfigError` unless value is a positive number that the precision in use holds (`span`)."""
     require(0 < value < math.inf, name, value, "a positive finite number", "give one above 0")
-    require(LEAST <= value <= MOST, name, value, f"between {LEAST:g} and {MOST:g}", "float32 holds no others")
+    least, most, why = span()
+    require(least <= value <= most, name, value, f"between {least:g} and {most:g}", why)
 
 
 def require_nonnegative(name: str, value: float) -> None:
-    """Raise `ConfigError` unless value is 0 or a positive number up to `MOST`."""
+    """Raise `ConfigError` unless value is 0 or a positive number that the precision in use holds (`span`)."""
     require(0 <= value < math.inf, name, value, "a finite number of at least 0", "give 0 or more")
-    require(value <= MOST, name, value, f"at most {MOST:g}", "float32 holds no others")
+    _, most, why = span()
+    require(value <= most, name, value, f"at most {most:g}", why)
 
 
 def require_count(name: str, value: int, least: int, remedy: str) -> None:

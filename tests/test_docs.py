@@ -20,6 +20,7 @@ from lrtheory import predictions
 from lrtheory.cli import arguments
 from lrtheory.cli import main as cli
 from lrtheory.fields import to_json
+from lrtheory.predictions import series
 from lrtheory.predictions import verify as verifying
 from lrtheory.theory import presets
 from lrtheory.theory.presets import preset
@@ -78,6 +79,10 @@ def fast(monkeypatch, tmp_path):
     two = {"order": order, "error": order._replace(name="error")}
     for module in (predictions, verifying):
         monkeypatch.setattr(module, "PREDICTIONS", two)
+        monkeypatch.setattr(module, "THEOREM", {"bound": order._replace(name="bound")})
+    for name, few in (("DIMENSIONS", (1e3, 1e18)), ("SIZES", {8: 2, 16: 2}), ("EXPONENTS", (-0.75,)), ("FAR", (1e18,)),
+                      ("BLURS", (1e3,))):
+        monkeypatch.setattr(series, name, few)
     return tmp_path
 
 

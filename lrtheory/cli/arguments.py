@@ -156,7 +156,8 @@ class VerifyArguments:
     budget: str = "quick"
     """quick: 5 to 9 minutes on two cores (preset phase, 24 seeds); standard: preset quick, 16 seeds; gpu: 256 seeds"""
     setting: str = "block"
-    """block: the theorems' own; conv: every neuron sees both halves; minibatch: batches of 32, eta2/eta1 = 0.03"""
+    """block: the theorems' own network; conv: every neuron sees both halves; minibatch: batches of 32, eta2/eta1 = 0.03;
+    theorem: infinite width at the theorems' own exponents, claims 11 and 12"""
     only: Annotated[tuple[str, ...], shown("NAME ...", "all")] = ()
     """names of predictions to check, as --list prints them"""
     list: bool = False
@@ -198,6 +199,36 @@ class DesignArguments:
     """a config.json to start from instead of a preset"""
     out: Folder = None
     """folder to write, new or empty"""
+
+
+@dataclasses.dataclass(frozen=True)
+class TheoremArguments:
+    """Follow theorems 3.4 and 3.5 at their own exponents over d, or over what else they depend on, at infinite width."""
+
+    study: str = "dimension"
+    """dimension: d = 1e2 to 1e40, about 10 minutes on two cores; size: d' from 64 to 1024 at d = 1e18; exponents: of r in d;
+    rates: t_blur(eta2)/T_Q at d = 1e30"""
+    d: Annotated[tuple[float, ...], shown("D ...", "those of the study")] = ()
+    """dimensions of the theorem; size and rates take the first"""
+    seeds: Annotated[int | None, shown("SEEDS", "8; size 4 to 16, exponents 3")] = None
+    """seeds of each algorithm"""
+    kappa: float = 0.5
+    """sqrt(d/N)"""
+    size: int = 64
+    """d', the dimension in which P is simulated"""
+    eps1: float = 0.15
+    """L-S anneals at a training loss of eps1 + q log 2"""
+    rate_exponent: float = -2.0
+    """of eta2/eta1 in d"""
+    length: float = 5.0
+    """of a run, in T_P"""
+    out: Annotated[Path | None, shown("FOLDER", "runs/theorem-STUDY-DATE-TIME")] = None
+    """folder to write, new or empty"""
+
+    def settings(self) -> dict[str, Any]:
+        """What `series.study` takes."""
+        return {"dimensions": self.d, "seeds": self.seeds, "kappa": self.kappa, "size": self.size, "eps1": self.eps1,
+                "rate_exponent": self.rate_exponent, "length": self.length}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,8 +313,9 @@ class CompletionArguments:
 
 
 COMMANDS: dict[str, type] = {
-    "run": RunArguments, "sweep": SweepArguments, "verify": VerifyArguments, "design": DesignArguments,
-    "cifar": CifarArguments, "plot": PlotArguments, "export": ExportArguments, "completion": CompletionArguments}
+    "run": RunArguments, "sweep": SweepArguments, "verify": VerifyArguments, "theorem": TheoremArguments,
+    "design": DesignArguments, "cifar": CifarArguments, "plot": PlotArguments, "export": ExportArguments,
+    "completion": CompletionArguments}
 """What each command understands."""
 
 
@@ -326,6 +358,14 @@ def design_arguments(argv: list[str]) -> DesignArguments:
     base = _base(argv if first.preset is not None or first.config is not None else [*argv, "--preset", "phase"])
     found = parse(DesignArguments, "design", argv, DesignArguments(options=base))
     return dataclasses.replace(found, options=_renamed(found.options, base))
+
+
+def theorem_arguments(argv: list[str]) -> TheoremArguments:
+    """Arguments of the command. Raises `ConfigError`."""
+    found = parse(TheoremArguments, "theorem", argv)
+    if found.seeds is not None and found.seeds < 2:
+        raise ConfigError(f"--seeds {found.seeds}: must be at least 2; errors are over seeds")
+    return found
 
 
 def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path | None]:

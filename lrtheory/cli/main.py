@@ -1,4 +1,4 @@
-"""The command line: `lrtheory run`, `sweep`, `verify`, `cifar`, `plot`, `export` and `completion`.
+"""The command line: `lrtheory run`, `sweep`, `verify`, `theorem`, `cifar`, `plot`, `export` and `completion`.
 
 Lives here: exit codes, signals, and the order in which the parts are called. Imports wait until a command needs them, so
 that help is immediate. Lives elsewhere: what the words mean (arguments).
@@ -43,6 +43,10 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory verify --list              what each says and how it is judged
   lrtheory verify --only order error
   lrtheory verify --setting conv      the same outside the theorems' setting: conv, minibatch
+  lrtheory verify --setting theorem   claims 11 and 12: both theorems' bounds, in their own regime
+
+  lrtheory theorem                    both theorems at their own exponents, d = 1e2 to 1e40, about 10 minutes
+  lrtheory theorem --study exponents  the same over the exponent of r; size, rates: over d' and eta2
 
   lrtheory design                     the schedule that ends best within a budget, and what networks say of it
   lrtheory design --family wsd --iterations 20000 --objective test_loss
@@ -77,7 +81,7 @@ def _called(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    commands = {"run": run, "sweep": sweep, "verify": verify, "design": design, "cifar": cifar, "plot": plot,
+    commands = {"run": run, "sweep": sweep, "verify": verify, "theorem": theorem, "design": design, "cifar": cifar, "plot": plot,
                 "export": export, "completion": completion, "--version": version}
     command, name = commands.get(argv[0]), argv[0]
     if command is None:
@@ -135,6 +139,8 @@ def run(argv: list[str]) -> int:
         found = runs.run(config, progress=show.progress)
     theory = predict(config, console.print) if wanted and config.engine != "infinite" else None
     summary = results.summarise(found, theory)
+    if wanted:
+        add_examples(summary, config, found, console.print)
     saved = _kept(lambda: files.write_results(folder, found, summary, theory=theory))
     console.print(report.run_closing(summary))
     if saved is not None:
@@ -180,6 +186,21 @@ def predict(config: "Config", tell: Callable[[str], None]) -> "xr.Dataset | None
     except ConfigError as error:
         tell(f"no prediction: {error.in_shell}")
         return None
+
+
+def add_examples(summary: dict[str, Any], config: "Config", found: "xr.Dataset", tell: Callable[[str], None]) -> None:
+    """Put into the summary from how many examples P was learned, or say why there is no such number."""
+    from lrtheory.spec import ConfigError
+    from lrtheory.theory import examples
+
+    tell("from how many examples P was learned ...")
+    try:
+        numbers = examples.learned(config, found)
+    except ConfigError as error:
+        tell(f"no such number: {error}")
+        return
+    for name, number in (numbers or {}).items():
+        summary["algorithms"][name]["examples"] = number
 
 
 def sweep(argv: list[str]) -> int:
@@ -264,17 +285,19 @@ def verify(argv: list[str]) -> int:
     from lrtheory.cli import arguments, report
     from lrtheory.predictions import verify as judging
     from lrtheory.theory import runs
+    from lrtheory.theory.theorem import precision
 
     devices.use_all_cores()
     asked, out = arguments.verify_arguments(argv)
-    names = judging.chosen(asked.only)
+    names = judging.chosen(asked.only, None if asked.list else asked.options)
     console = terminal.console(140)  # rows of a table, not of a page
     if asked.list:
         console.print(report.predictions(names))
         return 0
-    config = asked.options.check()
-    devices.require_working()
-    runs.require_room(config)
+    with precision(asked.options):
+        config = asked.options.check()
+        devices.require_working()
+        runs.require_room(config)
     folder = out or arguments.dated_folder(config.name)
     found = judging.verify(config, names, folder=folder, tell=lambda name: console.print(f"checking {name} ..."))
     console.print(report.verify_closing(found))
@@ -308,6 +331,34 @@ def design(argv: list[str]) -> int:
     drawn = _drawn(lambda: import_module("lrtheory.style").save_figures(
         {"design": lambda: import_module("lrtheory.optimal.figures").figure(found)}, folder / "figures"), console.print)
     console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: config.json, design.json"
+                  + (", figures/" if drawn else ""), soft_wrap=True)
+    return 0
+
+
+def theorem(argv: list[str]) -> int:
+    """`lrtheory theorem`: follow the theorems over d, print the table, write numbers and a figure."""
+    from lrtheory import devices, files
+    from lrtheory.cli import arguments, report
+    from lrtheory.predictions import series
+
+    started = time.perf_counter()
+    devices.use_all_cores()
+    asked = arguments.theorem_arguments(argv)
+    devices.require_working()
+    console = terminal.console(140)
+    settings = asked.settings()
+    series.plan(asked.study, **settings)
+    folder = asked.out or arguments.dated_folder(f"theorem-{asked.study}")
+    files.require_free(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    runs, summary = series.study(asked.study, tell=lambda text: console.print(text + " ..."), **settings)
+    saved = _kept(lambda: files.write_results(folder, runs, summary))
+    console.print(report.theorem_closing(summary))
+    if saved is not None:
+        raise saved
+    drawn = _drawn(lambda: import_module("lrtheory.predictions.series_figures").save(runs, summary, folder / "figures"),
+                   console.print)
+    console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: summary.json, results.zarr"
                   + (", figures/" if drawn else ""), soft_wrap=True)
     return 0
 

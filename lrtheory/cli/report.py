@@ -17,7 +17,7 @@ from rich.table import Table
 from lrtheory.algorithm import names_of
 from lrtheory.labelled import finite
 from lrtheory.optimal.design import Design
-from lrtheory.predictions import PREDICTIONS, words
+from lrtheory.predictions import PREDICTIONS, THEOREM, words
 from lrtheory.predictions.verify import broken
 from lrtheory.progress import spoken
 from lrtheory.sweeps import reading, tables
@@ -243,8 +243,48 @@ def _read(found: reading.Reading) -> list[str]:
 
 def predictions(names: Sequence[str]) -> str:
     """What each prediction says and how it is judged."""
-    return "\n\n".join(f"{name}: {(p := PREDICTIONS[name]).statement}\n  source: {p.source}\n  {p.about}"
+    return "\n\n".join(f"{name}: {(p := (PREDICTIONS | THEOREM)[name]).statement}\n  source: {p.source}\n  {p.about}"
                        f"\n  It would fail by: {p.fails}" for name in names)
+
+
+def theorem_closing(summary: dict[str, Any]) -> Group:
+    """The rows of a study: order of learning, errors, loss, contrast, examples; and what is drawn from all of them."""
+    rows = summary["rows"]
+    keys = [key for key in rows[0] if not isinstance(rows[0][key], dict) and key not in ("T_P", "T_Q", "t_blur_small")]
+    tables_ = []
+    for name in (a for a in ("L-S", "S") if a in rows[0]):
+        table = Table(title=f"{name}: mean ± standard error over seeds; times in T_P", box=SIMPLE_HEAD, pad_edge=False)
+        for label in (*keys, "T_P/T_Q", "P halved", "Q halved", *(["annealed"] if name == "L-S" else []), "first",
+                      "error on P", "P alone", "test loss", "contrast", "P from n"):
+            table.add_column(label, justify="right")
+        for row in rows:
+            one, t_p = row[name], row["T_P"]
+            events = ("time_p_half", "time_q_half", *(["annealed_at"] if name == "L-S" else []))
+            first = " ".join(f"{g} ({one[f'{g} first']})" for g in "PQ" if one[f"{g} first"])
+            table.add_row(*(f"{row[k]:g}" for k in keys), f"{t_p / row['T_Q']:.3g}",
+                          *(_in_units(one[m], t_p) for m in events), first, _value(one["test_error_p"]),
+                          _value(one["limit_error"]), _value(one["test_loss"]), _value(one["contrast"]),
+                          _examples(one["examples"]))
+        tables_.append(Unbroken(table))
+    lines = [f"{f['name']}: {words.interval(f)} (expected: {f['theory']})" for f in summary["findings"]]
+    return Group(*tables_, "P alone: the same network trained on (1-q)N (L-S) or pN (S) of its examples of P and nothing "
+                 "else, the limit d = infinity. P from n: from how many such examples P was learned.", *lines)
+
+
+def _in_units(found: dict[str, Any], unit: float) -> str:
+    """A mean time in units, or of how many seeds it was reached."""
+    if found["mean"] is not None:
+        return f"{found['mean'] / unit:.3g}"
+    return "never" if not found["reached"] else f"{found['reached']} of {found['of']}"
+
+
+def _examples(found: dict[str, Any]) -> str:
+    """A number of examples with its interval; "-" where there is none."""
+    if found["value"] is None:
+        return "-"
+    low, high = (found[k] for k in ("low", "high"))
+    ends = f" [{low:.3g}, {high:.3g}]" if low is not None and high is not None else ""
+    return {"at most": "<= ", "at least": ">= "}.get(found.get("bound") or "", "") + f"{found['value']:.3g}{ends}"
 
 
 def verify_closing(found: dict[str, Any]) -> Group:
@@ -354,6 +394,8 @@ def _table(summary: dict[str, Any]) -> Table:
                           ("training loss", "train_loss"), ("contrast", "contrast")):
         if all(metric in e for e in entries):
             row(label, lambda e, m=metric: _value(e[m]), lambda e, m=metric: _predicted(e[m]["mean"]))
+        if metric == "test_error_p" and all("examples" in e for e in entries):
+            row("P learned from n examples", lambda e: _examples(e["examples"]), lambda e: "")
     return table
 
 

@@ -7,7 +7,9 @@ file and an entry here; one of your own is a `Prediction` given to `lrtheory.ver
 from lrtheory.intervals import Statistic, bootstrap, mean, share, slope
 from lrtheory.predictions import (
     annealing,
+    bound,
     error,
+    floor,
     limit,
     microsteps,
     mitigation,
@@ -23,5 +25,7 @@ PREDICTIONS: dict[str, Prediction] = {
     m.PREDICTION.name: m.PREDICTION
     for m in (variance, widths, plateau, annealing, order, error, transition, mitigation, microsteps, limit)}
 """By name, in the order in which they are reported."""
+THEOREM: dict[str, Prediction] = {m.PREDICTION.name: m.PREDICTION for m in (bound, floor)}
+"""The claims at the theorems' own exponents, of configurations of `lrtheory.theorem`; they count on from the others."""
 
-__all__ = ["PREDICTIONS", "Need", "Prediction", "Statistic", "at_end", "bootstrap", "mean", "share", "slope"]
+__all__ = ["PREDICTIONS", "THEOREM", "Need", "Prediction", "Statistic", "at_end", "bootstrap", "mean", "share", "slope"]

@@ -18,10 +18,9 @@ import xarray as xr
 from lrtheory.fields import to_json
 from lrtheory.files import require_free, write_json, write_whole
 from lrtheory.intervals import Statistic, Verdict, decide
-from lrtheory.predictions import PREDICTIONS, Need, Prediction, words
+from lrtheory.predictions import PREDICTIONS, THEOREM, Need, Prediction, words
 from lrtheory.predictions.base import lasting
 from lrtheory.predictions.figures import figure
-from lrtheory.predictions.separation import separation
 from lrtheory.provenance import environment
 from lrtheory.spec import ConfigError, choose
 from lrtheory.sweeps.course import sweep
@@ -29,7 +28,8 @@ from lrtheory.sweeps.grid import make_grid
 from lrtheory.theory.config import Config
 from lrtheory.theory.presets import preset
 from lrtheory.theory.runs import run
-from lrtheory.theory.timescales import conditions
+from lrtheory.theory.theorem import dimension, precision, theorem
+from lrtheory.theory.timescales import conditions, p_time, q_time
 
 ERROR_RATE = 0.05
 """Chance, over all claims together, that a verdict "holds" or "fails" is wrong, as far as intervals cover (`intervals`).
@@ -55,23 +55,38 @@ conv: every neuron sees both halves; annealing comes later, so the runs are twic
 (K micro-steps would share one batch), so for the runs to end eta2/eta1 is 0.03, not 1e-4, and there are 12 seeds. There
 t_blur(eta2)/T_Q is 8: enough for S's order, far from the 200 at which its error is half its ceiling.
 """
+LITERAL = "theorem"
+"""The setting of claims 11 and 12: the theorems' own exponents at infinite width, in double precision."""
+LITERAL_SEEDS = 8
+"""Of its budget quick."""
+LITERAL_AT = 1e36
+"""Its d: at 1e30 and below, what small alpha leaves of Q's loss would outweigh p kappa log(1/eps1) at the least kappa."""
 
 
 def base_config(budget: str, setting: str = "block") -> Config:
-    """What a budget (quick, standard or gpu) runs in a setting (block, conv or minibatch). Raises `ConfigError`."""
-    changes = choose(SETTINGS, setting, "--setting")
+    """What a budget (quick, standard or gpu) runs in a setting (block, conv, minibatch or theorem). Raises `ConfigError`."""
+    changes = choose(SETTINGS | {LITERAL: {}}, setting, "--setting")
     name, more = choose(BUDGETS, budget, "--budget")
+    if setting == LITERAL:
+        seeds = LITERAL_SEEDS if budget == "quick" else more["seeds"]
+        return theorem(LITERAL_AT, seeds=seeds, name=f"verify-{budget}-{setting}")
     base = preset(name).replace(**more)
     time = base.training.duration * (2 if setting == "conv" else 1)
     name = f"verify-{budget}" + (f"-{setting}" if setting != "block" else "")
     return lasting(base.replace(name=name), time, **changes)
 
 
-def chosen(names: Sequence[str]) -> list[str]:
-    """Names of predictions in order; all if none is given. Raises `ConfigError`."""
+def family(base: Config) -> Mapping[str, Prediction]:
+    """The claims that are about a configuration: the two at the theorems' own exponents, or the ten at finite size."""
+    return PREDICTIONS if dimension(base) is None else THEOREM
+
+
+def chosen(names: Sequence[str], base: Config | None = None) -> list[str]:
+    """Names of predictions in order; none given: all that are about the base or, without one, all. Raises `ConfigError`."""
+    known = PREDICTIONS | THEOREM
     for name in names:
-        choose(PREDICTIONS, name, "--only")
-    return [name for name in PREDICTIONS if not names or name in names]
+        choose(known, name, "--only")
+    return [name for name in known if name in names] if names else list(known if base is None else family(base))
 
 
 def expected(config: Config) -> bool:
@@ -86,34 +101,46 @@ def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str
 
     Args:
       base: the configuration; predictions change of it what they need.
-      claims: names of the theory's predictions, and predictions of your own; none: all of the theory's.
+      claims: names of the theory's predictions, and predictions of your own; none: all of the theory's that are about the
+      base,
+        the ten at finite size or, of a configuration of `lrtheory.theorem`, the two at the theorems' own exponents.
       folder: where verify.json, report.md and figures/NAME.png go, new or empty; None: nothing is written.
       tell: told what is being done.
 
     Returns:
       A tree: claims with statistics, intervals and verdicts, whether each should hold at this configuration (never with
       minibatches, of which the theorems say nothing), and the level of an interval: 1 - 0.05/10 for the theory's ten
-      predictions, whether or not all are judged, a part more for each of your own. A claim holds by these; of its k
-      statistics one fails by an interval at 1 - 0.05/(10 k). Seeds of which a run diverged enter no statistic. A claim
-      whose runs cannot be made of this configuration, or which cannot be judged, is "not judged", with the reason.
+      predictions (1 - 0.05/2 for the two), whether or not all are judged, a part more for each of your own. A claim holds
+      by these; of its k statistics one fails by an interval at 1 - 0.05/(10 k). Seeds of which a run diverged enter no
+      statistic. A claim whose runs cannot be made of this configuration, or which cannot be judged, is "not judged", with
+      the reason.
 
     Raises:
       ConfigError: an unknown name, two claims of one name, a configuration that cannot run, or a folder that is not free.
     """
+    with precision(base):
+        return _verified(base.check(), claims, folder, tell)
+
+
+def _verified(base: Config, claims: Sequence[str | Prediction], folder: str | Path | None,
+              tell: Callable[[str], None]) -> dict[str, Any]:
+    """`verify`, of a checked configuration and in its precision."""
     names, own = [c for c in claims if isinstance(c, str)], [c for c in claims if isinstance(c, Prediction)]
-    known = PREDICTIONS | {p.name: p for p in own}
-    if len(known) < len(PREDICTIONS) + len(own):
+    theirs = PREDICTIONS | THEOREM
+    if len(theirs | {p.name: p for p in own}) < len(theirs) + len(own):
         raise ConfigError(f"claims {', '.join(p.name for p in own)}: must have names of their own, unlike each other and "
-                          f"{', '.join(PREDICTIONS)}; rename them")
-    judged = [*(chosen(names) if names or not own else ()), *(p.name for p in own)]
+                          f"{', '.join(theirs)}; rename them")
+    judged = [*(chosen(names, base) if names or not own else ()), *(p.name for p in own)]
+    known = dict(family(base)) | {name: theirs[name] for name in judged if name in theirs} | {p.name: p for p in own}
+    last = max(list(theirs).index(name) for name in known if name in theirs) + 1
+    numbers = {name: k for k, name in enumerate(theirs, 1)} | {p.name: last + k for k, p in enumerate(own, 1)}
     level, done, found = 1 - ERROR_RATE / len(known), {}, []
-    base = base.check()
     started, gap = time.perf_counter(), expected(base)
     if folder is not None:
         folder = Path(folder)
         require_free(folder)
         (folder / "figures").mkdir(parents=True)
-    planned = [_planned(known[name], 1 + list(known).index(name), base, gap) for name in judged]
+    planned = [_planned(known[name], numbers[name], base, gap) for name in judged]
     for claim, needs in planned:
         prediction, since = known[claim["name"]], time.perf_counter()
         tell(claim["name"])
@@ -131,9 +158,11 @@ def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str
         found.append(claim | {"seconds": time.perf_counter() - since})
     needed = conditions(base.problem, base.training, base.network, full=base.engine in ("dense", "reduced"))
     far = not needed[0].holds and not gap and any(known[name].needs_gap for name in judged)
+    apart = p_time(base.problem) / q_time(base.problem)
     report = {"name": base.name, "note": base.note, "config": json.loads(to_json(base)), "level": level,
               "seeds": base.seeds, "gap_expected": gap, "conditions": [c._asdict() for c in needed],
-              "separation": separation(base) if far else None, "claims": found,
+              "separation": {f"T_P/T_Q = {k}": base.problem.d * (k / apart) ** 4 for k in (1, 200)} if far else None,
+              "claims": found,
               "seconds": time.perf_counter() - started, "environment": environment()}
     if folder is not None:
         write_json(folder / "verify.json", report)

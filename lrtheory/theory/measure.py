@@ -103,6 +103,10 @@ def measurements(config: Config, data: Data, test: Data, f: Array, readout: Read
     taken |= test_errors(config, test, readout)
     taken |= dict(zip(("g_z", "g_plus", "g_minus"), readout.g, strict=True))
     taken["contrast"] = contrast(readout.g)
+    if readout.linear is not None:
+        along = matmul(readout.linear, data.basis[0])
+        across = jnp.linalg.norm(readout.linear - along * data.basis[0])
+        taken["p_along"], taken["p_across"] = (part / jnp.sqrt(config.problem.d) for part in (along, across))
     for name, pair in diagnostics._asdict().items():
         taken[f"{name}_w"], taken[f"{name}_v"] = pair
     return taken
@@ -148,6 +152,8 @@ def described(problem: Problem) -> dict[str, tuple[str, str]]:
         "g_plus": ("1", "g(z + zeta)"),
         "g_minus": ("1", "g(z - zeta)"),
         "contrast": ("1", "g(z + zeta) + g(z - zeta) - 2 g(z); far below 0 where Q is told apart"),
+        "p_along": ("1", "a of f1's linear part, y f1 = (gamma0 sqrt(d) + |g|) a + s xi; infinite width"),
+        "p_across": ("1", "s of f1's linear part, y f1 = (gamma0 sqrt(d) + |g|) a + s xi; infinite width"),
         **{f"noise_variance_{h}": ("tau0^2", f"mean square of the noise part of {h.upper()}") for h in "wv"},
         "noise_variance_theory": ("tau0^2", "the same, from its recursion v <- a^2 v + s^2"),
         **{f"gate_agreement_{h}": ("1", f"share of gates that {h.upper()} and its noise part have in common") for h in "wv"},

@@ -13,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lrtheory.linalg import matmul
-from lrtheory.spec import require, require_choice, require_count, require_positive, spec, static, swept
+from lrtheory.spec import require, require_choice, require_count, require_positive, span, spec, static, swept
 
 Variant = Literal["block", "conv"]
 """Values of `Network.variant`."""
@@ -73,8 +73,9 @@ class Network:
         require_choice("network.variant", self.variant, get_args(Variant))
         require_choice("network.init", self.init, get_args(Init))
         require_choice("network.kernel", self.kernel, get_args(Kernel))
-        require(1e-36 <= self.shortest_lag <= 1e-4, "network.shortest_lag", self.shortest_lag, "between 1e-36 and 1e-4",
-                "1e-12 serves r down to 2e-5")
+        least, _, why = span()
+        require(least <= self.shortest_lag <= 1e-4, "network.shortest_lag", self.shortest_lag, f"between {least:g} and 1e-4",
+                f"1e-12 serves r down to 2e-5; {why}")
         for name in ("m_w", "m_v"):
             value = getattr(self, name)
             require_count(f"network.{name}", value, 2, "half of the neurons carry +1/sqrt(m), half -1/sqrt(m)")

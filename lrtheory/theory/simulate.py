@@ -240,7 +240,6 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run, be
     now = levels(config, algorithm, run, run.time.value)
     readout = engine.read(config, setting.inputs, run.network, setting.test)
     diagnostics = engine.diagnose(config, setting.inputs, run.network, before.network)
-    sharp = sharpness(setting.data.y, f, lambda v: engine.tangent(config, setting.inputs, run.network, v))
     averaged: dict[str, Array] = {}
     if run.average is not None:
         f_mean, _ = engine.forward(config, setting.inputs, run.average, None)

@@ -51,6 +51,7 @@ class Readout(NamedTuple):
 
     f1: Array  # (n_test,) output on x1 alone
     g: Array  # (3,) output on the directions z, z + zeta, z - zeta of Q
+    linear: Array | None = None  # (d,) w of the part <w, x1> of f1 that is linear, where the engine knows it
 
 
 class Diagnostics(NamedTuple):

@@ -16,6 +16,8 @@ from lrtheory.theory.kernel import Expansion
 
 TRAIN_ERROR, TEST_ERROR = 1e-8, 1e-5
 """Error of the kernel between different inputs of P that cutting the rates may add, at the expected largest cosine."""
+OWN_ERROR = 1e-9
+"""The same for an input and itself; below what shortest lags of 1e-12 and more resolve, so that these keep all rates."""
 
 
 def terms(config: Config) -> Expansion:
@@ -32,6 +34,14 @@ def off_diagonal_rates(config: Config, error: float = TRAIN_ERROR) -> int:
     n = config.problem.p_rows.stop
     largest = min(math.sqrt(4 * math.log(max(n, 2)) / config.problem.d) + 0.1, 0.9999)
     return max(2, kernel.leading_rates(kernel.expansion(config.network.shortest_lag), largest, error))
+
+
+def own_rates(config: Config) -> int:
+    """How many leading rates the kernel between an input of P and itself keeps: all down to lags of 1e-16.
+
+    P is never resolved as finely as Q, whose rates go up to 1/r^2: what is left out adds less than `OWN_ERROR` at any lag.
+    """
+    return kernel.leading_rates(kernel.expansion(config.network.shortest_lag), 1.0, OWN_ERROR)
 
 
 def kernel_error(config: Config, x: Array, y: Array | None = None, error: float = TRAIN_ERROR) -> Array:

@@ -17,7 +17,7 @@ run (gram), which steps are taken (simulate).
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +29,16 @@ from lrtheory.noise import Move
 from lrtheory.theory import kernel
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines.base import Diagnostics, Engine, Leap, Perturbation, Pullback, Readout, Slope
-from lrtheory.theory.engines.gram import TEST_ERROR, off_diagonal, off_diagonal_rates, terms
+from lrtheory.theory.engines.gram import TEST_ERROR, off_diagonal, off_diagonal_rates, own_rates, terms
 from lrtheory.theory.kernel import Decay
 from lrtheory.theory.problem import Data, directions
 
 TEST_ROWS = 64
 """Test points evaluated at a time; the numbers do not depend on it."""
+LARGE = 20.0
+"""Size of Q's outputs g above which a leap's error counts relative to them: what still learns there has alpha g near 1."""
+STIFF = 1e3
+"""Response of g(z) to a residual of 1 above which the residual is read from it, and not the other way round."""
 NEWTON_STEPS = 12
 """Newton steps for the three outputs of Q; what they leave is part of a leap's error."""
 
@@ -71,7 +75,7 @@ class Gradient(NamedTuple):
 class State(NamedTuple):
     """Decayed sums of past residuals, the outputs they make, and the noise's variance."""
 
-    p: Array  # (rates, n_P)
+    p: Array  # (leading rates, n_P)
     q: Array  # (rates, 3)
     f1: Array  # (n_P,) outputs of the P rows
     g: Array  # (3,) outputs of Q's directions
@@ -102,21 +106,21 @@ def init(config: Config, inputs: Inputs, key: Array) -> State:
     """No residual has been seen: all outputs are 0."""
     del key
     rates, n = terms(config).rates.size, inputs.p_rows.shape[0]
-    return State(p=jnp.zeros((rates, n)), q=jnp.zeros((rates, 3)), f1=jnp.zeros(n), g=jnp.zeros(3), variance=jnp.ones(()),
-                 squares=jnp.zeros(2))
+    return State(p=jnp.zeros((own_rates(config), n)), q=jnp.zeros((rates, 3)), f1=jnp.zeros(n), g=jnp.zeros(3),
+                 variance=jnp.ones(()), squares=jnp.zeros(2))
 
 
 # Outputs -----------------------------------------------------------------------------------------------------------------
 
 
 def read_p(config: Config, inputs: Inputs, p: Array, q: Array) -> Array:
-    """Outputs f1 (n_P,) of the P rows from the memory of P (rates, n_P) and, where weights are shared, of Q."""
+    """Outputs f1 (n_P,) of the P rows from the memory of P (its rates, n_P) and, where weights are shared, of Q."""
     found, count = terms(config), off_diagonal_rates(config)
     if inputs.pairs is None:
         others = _features(config, inputs, p, inputs.p_rows, own=True)
     else:
         others = matmul(inputs.pairs, p[:count].reshape(-1))
-    f1 = others + inputs.squares * matmul(jnp.asarray(found.weights), p)
+    f1 = others + inputs.squares * matmul(jnp.asarray(found.weights[: p.shape[0]]), p)
     if inputs.cross is not None:
         cross = inputs.cross.reshape(3, count, inputs.p_rows.shape[0])
         f1 = f1 + jnp.einsum("bkn,kb->n", cross, _each(q)[:count], precision=jax.lax.Precision.HIGHEST)
@@ -211,15 +215,15 @@ def forward(config: Config, inputs: Inputs, state: State, perturbation: Perturba
     if perturbation is not None:
         shift = kernel.gate_noise_shift(perturbation.level, state.variance)
         blurred = jnp.exp(-jnp.asarray(terms(config).rates) * shift)[:, None]
-        f1 = read_p(config, inputs, blurred * state.p, blurred * state.q)
-        g = _directions_of(read_q(config, inputs, blurred * state.p, blurred * state.q))
+        f1 = read_p(config, inputs, blurred[: state.p.shape[0]] * state.p, blurred * state.q)
+        g = _directions_of(read_q(config, inputs, blurred[: state.p.shape[0]] * state.p, blurred * state.q))
     return _examples(config, inputs, f1, g), lambda df: Gradient(_source(config, inputs, df), f1, g, shift)
 
 
 def _remember(state: State, decay: Decay, source: Source, blur: Array) -> tuple[Array, Array]:
     """Memories after a move: S_k <- keep_k S_k + gain_k exp(-mu_k shift) R."""
-    keep, gain = decay.keep[:, None], (decay.gain * blur)[:, None]
-    return keep * state.p + gain * source.p[None], keep * state.q + gain * source.q[None]
+    keep, gain, own = decay.keep[:, None], (decay.gain * blur)[:, None], state.p.shape[0]
+    return keep[:own] * state.p + gain[:own] * source.p[None], keep * state.q + gain * source.q[None]
 
 
 def advance(config: Config, inputs: Inputs, state: State, gradient: Gradient, move: Move, normals: None) -> State:
@@ -261,7 +265,8 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     the sum over single iterations. Holding the end value errs by K (K + 1)/2 R' in that sum, halves by K (K + 2)/4 R', so
     S = S_halves + (1 + 2/K) (S_halves - S_whole). Q is solved for the end implicitly, three unknowns by Newton, for its
     common mode is stiff; P is predicted. At K = 1 this is the algorithm itself. The error is the largest difference in
-    any output between whole and halves: of the first order, while what is kept is of the second. Derived here.
+    any output between whole and halves, relative to g/`LARGE` where g is larger: of the first order, while what is kept is
+    of the second. Derived here.
 
     `rate` is eta, `count` K, `level` that of the activation noise (tau0 |x|) and `tau_xi` (tau0) of the injected one (None:
     the config's); `slope` gives dL/df (N,) of f (N,). All are (), or where they move within the leap (3,): means over the
@@ -299,9 +304,9 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     square = _square(config, inputs, start, f1 - a * state.f1, move.drift)
     squares = a**2 * state.squares + rate * square + jnp.where(
         literal, 2 * a * took * pulls[0], took / 3 * (a**2 * pulls[0] + 4 * a * pulls[1] + pulls[2]))
+    of_q = jnp.max(jnp.abs(halves.state.g - whole.state.g)) + whole.left + half.left + halves.left
     error = jnp.maximum(jnp.max(jnp.abs(halves.state.f1 - whole.state.f1), initial=0.0),
-                        jnp.max(jnp.abs(halves.state.g - whole.state.g)))
-    error = error + whole.left + half.left + halves.left
+                        of_q / jnp.maximum(1.0, jnp.max(jnp.abs(halves.state.g)) / LARGE))
     steady = (rates[1] == rates[2]) & (noises[1] == noises[2])
     variance = jnp.where(steady | literal, whole.state.variance, halves.state.variance)
     return Leap(State(p, q, f1, g, variance, squares), jnp.where(literal, 0.0, error))
@@ -326,16 +331,16 @@ def _implicit(config: Config, inputs: Inputs, state: State, slope: Slope, start:
     shift = kernel.gate_noise_shift(level, variance) if noisy else jnp.zeros(())
     blur = jnp.exp(-rates * shift)
     p, q = literal = _remember(state, decay, start, blur)
-    p, q = (blur[:, None] * part for part in (p, q)) if noisy else (p, q)
+    p, q = (blur[: part.shape[0], None] * part for part in (p, q)) if noisy else (p, q)
     f1 = read_p(config, inputs, p, q)
     kept, added = decay.keep * blur, decay.gain * blur**2
     base = read_q(config, inputs, p, kept[:, None] * state.q)
     response = inputs.z_square * jax.vmap(lambda unit: _q_modes(config, inputs.r, added[:, None] * unit[None]),
                                           out_axes=-1)(jnp.eye(3))
 
-    def newton(_: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def newton(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         """Towards modes = base + response rho(modes), rho the residuals' sums."""
-        modes, _ = carry
+        k, modes, _ = carry
         f = _examples(config, inputs, f1, _directions_of(modes))
         df, curvature = jax.jvp(slope, (f,), (jnp.ones_like(f),))
         value = modes - base - matmul(response, _source(config, inputs, df).q)
@@ -348,14 +353,31 @@ def _implicit(config: Config, inputs: Inputs, state: State, slope: Slope, start:
         change = _solve(jacobian / scale[:, None], value / scale)
         size = jnp.max(jnp.abs(change))
         damping = jnp.minimum(1.0, 4.0 / jnp.maximum(jax.lax.stop_gradient(size), 1e-30))
-        return modes - change * damping, size
+        return k + 1, modes - change * damping, size
+
+    def unsolved(carry: tuple[Array, Array, Array]) -> Array:
+        k, modes, size = carry
+        return (k < NEWTON_STEPS) & (size > jnp.finfo(size.dtype).eps * jnp.maximum(1.0, jnp.max(jnp.abs(modes))))
 
     first = jnp.stack([state.g[0], state.g[1] + state.g[2] - 2 * state.g[0], state.g[1] - state.g[2]])
-    modes, left = jax.lax.fori_loop(0, NEWTON_STEPS, newton, (first, jnp.zeros(())))
+    _, modes, left = jax.lax.while_loop(unsolved, newton, (jnp.array(0), first, jnp.array(jnp.inf)))
     g = _directions_of(modes)
-    source = _source(config, inputs, slope(_examples(config, inputs, f1, g)))
+    source = _stiff(_source(config, inputs, slope(_examples(config, inputs, f1, g))), modes - base, response)
     p, q = _remember(state, decay, source, blur)
     return _Try(State(p, q, f1, g, variance, state.squares), source, literal, left)
+
+
+def _stiff(source: Source, change: Array, response: Array) -> Source:
+    """The source with Q's total taken from what it must have done, change (3,) of the modes, where the mode is stiff.
+
+    g(z) = base + response_00 rho + response_01 rho_s, and both it and rho = sum_i alpha_i R_i are known; but as a sum over
+    examples rho has lost what is below 1e-17, and response_00 ~ |z|^2 dt multiplies that: at |z|^2 dt above 1e16 g(z) would
+    be noise, whatever the step. Read from the change of g(z), rho keeps all its digits. Where response_00 is below
+    `STIFF` the sum is the more precise one. Derived here.
+    """
+    total, both, apart = source.q
+    exact = (change[0] - response[0, 1] * both) / response[0, 0]
+    return source._replace(q=jnp.stack([jnp.where(response[0, 0] > STIFF, exact, total), both, apart]))
 
 
 def _solve(matrix: Array, value: Array) -> Array:
@@ -374,7 +396,10 @@ def draw(key: Array, state: State) -> None:
 
 
 def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
-    """Outputs on test x1 alone (n_test,), from the kernel with the training rows, and on Q's directions (3,)."""
+    """Outputs on test x1 alone (n_test,), from the kernel with the training rows, and on Q's directions (3,).
+
+    The linear part of f1 is that of the rate 0, sum_i S_0i x_i/4 (block).
+    """
     count = off_diagonal_rates(config, TEST_ERROR)
 
     def at(x: Array) -> Array:
@@ -389,7 +414,8 @@ def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
 
     n = test.x1.shape[0]
     blocks = jnp.pad(test.x1, ((0, -n % TEST_ROWS), (0, 0))).reshape(-1, TEST_ROWS, test.x1.shape[-1])
-    return Readout(f1=jax.lax.map(at, blocks).reshape(-1)[:n], g=state.g)
+    linear = None if inputs.cross is not None else terms(config).weights[0] * matmul(state.p[0], inputs.p_rows)
+    return Readout(f1=jax.lax.map(at, blocks).reshape(-1)[:n], g=state.g, linear=linear)
 
 
 def diagnose(config: Config, inputs: Inputs, state: State, before: State) -> Diagnostics:

@@ -1,0 +1,103 @@
+"""The regime of theorems 3.4 and 3.5, kappa -> 0 at their own exponents: the runs by which both are judged.
+
+Lives here: what claims 11 and 12 share. Lives elsewhere: each claim (bound, floor), the configuration (theory.theorem).
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import xarray as xr
+
+from lrtheory.labelled import config_of
+from lrtheory.predictions.base import Need
+from lrtheory.spec import ConfigError
+from lrtheory.sweeps.tables import axes_of
+from lrtheory.theory import linear
+from lrtheory.theory.config import Config
+from lrtheory.theory.theorem import dimension
+from lrtheory.theory.timescales import p_time
+
+KAPPAS = (0.5, 0.5**1.5, 0.25)
+"""kappa, with p0 = kappa^2/2 and N/d = 1/kappa^2; eps1 is kappa/4, as P's loss must not hide what order costs."""
+EPSILONS = (0.2, 0.1, 0.05)
+"""eps1 at the middle kappa."""
+SHARES = (0.15, 0.4)
+"""q0 at the middle kappa."""
+LARGE = (1e18, 1e27)
+"""d beside the base's own."""
+PATIENCE = 20.0
+"""Length of a run in times that P-only examples take alone, T_P (1-q)/p: beyond it a run that has not stopped is cut."""
+
+
+def at(base: Config, kappa: float, eps1: float, q0: float) -> Config:
+    """The base at other numbers: both algorithms stop at a training loss of 2 p eps1, which asks for Q and for P-only.
+
+    L-S anneals where P's loss is eps1/(1-q), so that once Q is fitted its loss is p eps1/(1-q); S is followed to the same
+    loss.
+    """
+    p0 = kappa**2 / 2
+    changed = base.replace(records=10, **{"problem.kappa": kappa, "problem.p0": p0, "problem.q0": q0, "training.eps1": eps1,
+                                         "training.stop_loss": 2 * p0 * eps1})
+    length = PATIENCE * p_time(changed.problem) * (1 - q0) / p0
+    return changed.replace(**{"training.step_time": length / base.training.steps})
+
+
+def needs(base: Config) -> Mapping[str, Need]:
+    """L-S and S over kappa, over eps1, over q0 and over d. Raises `ConfigError` for a base that is not the theorems'."""
+    d = dimension(base)
+    if d is None:
+        raise ConfigError(f"{base.name}: must be a configuration of lrtheory.theorem to be judged in the theorems' own "
+                          "regime; say --setting theorem")
+    middle, q0 = KAPPAS[1], base.problem.q0
+    main = at(base, middle, middle / 4, q0)
+
+    def over(*configs: Config) -> Need:
+        fields = ("problem.kappa", "problem.p0", "problem.q0", "training.eps1", "training.stop_loss", "training.step_time")
+        return Need(main, ((fields, tuple(tuple(_value(c, f) for f in fields) for c in configs)),))
+
+    def scaled(large: float) -> tuple[float, ...]:
+        by = large / d
+        training, problem = main.training, main.problem
+        return (problem.r * by**-0.75, problem.z_norm * math.sqrt(by), training.weight_decay * by**-0.25, training.eta1 / by,
+                training.eta_ratio * by**-2)
+
+    fields = ("problem.r", "problem.z_norm", "training.weight_decay", "training.eta1", "training.eta_ratio")
+    return {"kappa": over(*(at(base, k, k / 4, q0) for k in KAPPAS)),
+            "eps1": over(*(at(base, middle, e, q0) for e in EPSILONS)),
+            "q": over(*(at(base, middle, middle / 4, q) for q in SHARES)),
+            "d": Need(main.replace(algorithms=("L-S",)), ((fields, tuple(map(scaled, (*LARGE, d)))),))}
+
+
+def _value(config: Config, field: str) -> float:
+    part, name = field.split(".")
+    return getattr(getattr(config, part), name)
+
+
+def points(runs: xr.Dataset) -> Iterator[tuple[Config, xr.Dataset]]:
+    """Each point of a need's axis: its configuration (as far as p, kappa, q and eps1 go) and its runs."""
+    base, [axis] = config_of(runs, Config), axes_of(runs)
+    for k in range(runs.sizes[axis]):
+        here = runs.isel({axis: k})
+        fields = {"problem": ("kappa", "p0", "q0"), "training": ("eps1",)}
+        yield base.replace(**{f"{part}.{name}": float(here[name]) for part, names in fields.items() for name in names
+                              if name in here.coords}), here
+
+
+def numbers(runs: xr.Dataset, algorithm: str, name: str) -> tuple[np.ndarray, list[Config]]:
+    """A test error or loss over the distribution in closed form, (seeds, points), where the runs of an algorithm stopped.
+
+    nan for a run that was cut before it reached the loss at which it was to stop.
+    """
+    found, configs = [], []
+    for config, here in points(runs):
+        one = here.sel(algorithm=algorithm)
+        values = linear.at_end(config.problem, one)[name].values
+        found.append(np.where(np.isfinite(one["stopped_at"].values), values, np.nan))
+        configs.append(config)
+    return np.stack(found, 1), configs
+
+
+def bound(config: Config) -> float:
+    """P kappa log(1/eps1), L-S's bound without its constant."""
+    return config.problem.p0 * math.sqrt(config.problem.d / config.problem.n_train) * math.log(1 / config.training.eps1)

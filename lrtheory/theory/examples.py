@@ -1,0 +1,199 @@
+"""From how many examples P was learned: an error on P, said as the size of the training set of P alone that leads to it.
+
+The theorems in one number: S has learned P from the pN examples that carry x1 alone, L-S from all (1-q)N that carry x1.
+
+Lives here: the learning curve at infinite width (the first n of a run's own examples that carry x1, and nothing else), its
+inversion with intervals over seeds. Lives elsewhere: the kernel and its memory (kernel, engines.infinite), many
+configurations (sweeps.tables), what is printed (cli.report).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+
+from lrtheory.fields import to_json
+from lrtheory.intervals import Level, Statistic, bootstrap
+from lrtheory.labelled import config_of, finite
+from lrtheory.spec import require
+from lrtheory.theory import kernel, linear, programs, simulate
+from lrtheory.theory.config import Config
+from lrtheory.theory.engines import infinite
+from lrtheory.theory.engines.gram import own_rates
+from lrtheory.theory.problem import MIXED, P_ONLY
+from lrtheory.theory.results import at_time, common_time
+
+STEPS = 200
+"""Steps of a learning curve: of Heun's method, at times (k/STEPS)^2 of its length."""
+SIZES = 12
+"""Points of a learning curve between a quarter of the P-only examples and all that carry x1."""
+
+
+def sizes(config: Config) -> np.ndarray:
+    """Numbers n of examples at which a learning curve has points, both limits pN and (1-q)N among them: (sizes,)."""
+    few, mixed = config.problem.group_sizes[:2]
+    all_ = few + mixed
+    require(few > 0 or all_ > 0, "problem.q0", config.problem.q0, "below 1", "no example carries x1")
+    spread = np.geomspace(max(2, (few or all_) / 4), all_, SIZES)
+    return np.unique(np.round([*spread, *([few] if few else []), all_]).astype(int))
+
+
+def learning_curve(config: Config, counts: Sequence[int] | np.ndarray | None = None) -> xr.Dataset:
+    """Error on P of the network trained on n examples of P alone, at infinite width: dimensions seed, examples.
+
+    f_t(x) = sum_s eta2 a^(t-s-1) sum_{i <= n} R_i(s) <x, x_i> P(gates open),   R_i = y_i sigma(-y_i f(x_i))/N,
+
+    over the first n of the seed's own examples that carry x1, the P-only ones first, for the time of the configuration and
+    under the small rate: the very run of algorithm S from which x2 and all other examples have been taken away. So at n = pN
+    it is what S would do if Q cost it all others, and at n = (1-q)N what the network does where Q teaches nothing. Derived
+    here.
+
+    Args:
+      config: of the run that it is compared with; its engine does not matter.
+      counts: values of n; None: `sizes`.
+
+    Returns:
+      test_error_p (on the run's own test points), p_along and p_across as `lrtheory.run` has them.
+
+    Raises:
+      ConfigError: no example carries x1, or a count that is not there.
+    """
+    config = config.check()
+    wide = config if config.engine == "infinite" else config.at_infinite_width()
+    wide = wide.replace(**{"network.shortest_lag": max(wide.network.shortest_lag, 1e-12), "network.variant": "block"})
+    counts = sizes(config) if counts is None else np.asarray(counts, int)
+    most = sum(config.problem.group_sizes[:2])
+    for n in counts.tolist():
+        require(1 <= n <= most, "counts", n, f"between 1 and {most}, the examples that carry x1", "choose others")
+    found = _curve(programs.numbers(wide), jnp.asarray(config.first_seed + np.arange(config.seeds)), jnp.asarray(counts),
+                   jnp.asarray(config.training.duration, jnp.result_type(float)))
+    return xr.Dataset({name: (("seed", "examples"), np.asarray(values)) for name, values in found.items()},
+                      coords={"seed": config.first_seed + np.arange(config.seeds), "examples": counts},
+                      attrs={"config": to_json(config)})
+
+
+@jax.jit
+def _curve(config: Config, seeds: Array, counts: Array, time: Array) -> dict[str, Array]:
+    """Measurements (seeds, counts) at the end of a learning curve."""
+    training, rates = config.training, infinite.terms(config).rates
+    own = own_rates(config)
+    eta = training.eta1 * jnp.asarray(training.eta_ratio)
+
+    def of_seed(seed: Array) -> dict[str, Array]:
+        data, test = simulate.datasets(config, seed)
+        inputs = infinite.prepare(config, data)
+        y, n = data.y[config.problem.p_rows], inputs.p_rows.shape[0]
+        taught = (data.group == P_ONLY) | (data.group == MIXED)
+        place = jnp.cumsum(taught)[config.problem.p_rows]  # of an example among those that carry x1
+        known = (place[None] <= counts[:, None]) & taught[config.problem.p_rows][None]  # (counts, n_P)
+        nothing = jnp.zeros((rates.size, 3))
+
+        def outputs(p: Array) -> Array:
+            return jax.vmap(lambda one: infinite.read_p(config, inputs, one, nothing))(p)
+
+        def residual(f1: Array) -> Array:
+            return jnp.where(known, y[None] * jax.nn.sigmoid(-y[None] * f1), 0.0) / config.problem.n_train
+
+        def step(k: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            p, variance, first = carry
+            count = time * (2 * k + 1) / STEPS**2 / eta
+            decay, after = kernel.refreshed_steps(rates, variance, eta, count, training.weight_decay, training.tau_xi)
+            keep, gain = decay.keep[None, :own, None], decay.gain[None, :own, None]
+            guess = residual(outputs(keep * p + gain * first[:, None]))
+            p = keep * p + gain * ((first + guess) / 2)[:, None]
+            return p, after, residual(outputs(p))
+
+        start = jnp.zeros((counts.shape[0], own, n))
+        p, variance, _ = jax.lax.fori_loop(0, STEPS, step, (start, jnp.ones(()), residual(jnp.zeros_like(start[:, 0]))))
+
+        def measured(p: Array) -> dict[str, Array]:
+            state = infinite.State(p, nothing, jnp.zeros(n), jnp.zeros(3), variance, jnp.zeros(2))
+            found = infinite.read(config, inputs, state, test)
+            assert found.linear is not None
+            along = jnp.sum(found.linear * data.basis[0])
+            across = jnp.linalg.norm(found.linear - along * data.basis[0])
+            size = jnp.sqrt(config.problem.d)
+            return {"test_error_p": jnp.mean((~(test.y * found.f1 > 0)).astype(p.dtype)), "p_along": along / size,
+                    "p_across": across / size}
+
+        return jax.lax.map(measured, p)
+
+    return jax.lax.map(of_seed, seeds)
+
+
+def error_on_p(config: Config, found: xr.Dataset, exact: bool) -> np.ndarray:
+    """Errors on P, of a curve or of runs: in closed form from f1's linear part, or on the test points."""
+    if exact:
+        return linear.error_on_p(config.problem, found["p_along"].values, found["p_across"].values)
+    return found["test_error_p"].values
+
+
+def inverted(errors: np.ndarray, curve: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sizes at which falling curves (draws, counts) have the errors (draws,), linear in logarithms: (draws,).
+
+    A curve that rises somewhere is followed by its least value so far; beyond its ends, its ends. Errors of 0 are those
+    below 1e-9.
+    """
+    falling = np.log(np.maximum(np.minimum.accumulate(curve, axis=-1), 1e-9))
+    falling = falling - 1e-9 * np.arange(len(counts))  # where it does not fall, the smaller size
+    wanted = np.log(np.maximum(errors, 1e-9))
+    return np.exp([np.interp(-w, -f, np.log(counts)) for w, f in zip(wanted, falling, strict=True)])
+
+
+def effective_examples(run: xr.Dataset, curve: xr.Dataset, *, config: Config | None = None,
+                       level: Level = 0.95) -> dict[str, Statistic]:
+    """From how many examples each algorithm of a run has learned P: {algorithm: number with its interval over seeds}.
+
+    n such that the learning curve's mean error at n is the run's mean error, at the time that all algorithms reach, with the
+    studentised bootstrap over seeds, of which run and curve share data. Where the runs have f1's linear part (infinite
+    width), errors are those of the linear parts, in closed form; else those on the test points. At the ends of the curve a
+    number means "at most" or "at least", and has no interval. Derived here.
+
+    Args:
+      run: of `lrtheory.run` or `lrtheory.predict`.
+      curve: of `learning_curve` for the same configuration.
+      config: that configuration; None: the run's.
+      level: of the intervals.
+    """
+    config = config_of(run, Config) if config is None else config
+    exact = "p_along" in run
+    counts, by_size = curve["examples"].values, error_on_p(config, curve, exact)
+    few, mixed = config.problem.group_sizes[:2]
+    found: dict[str, Statistic] = {}
+    for name in run["algorithm"].values.tolist():
+        here = run.sel(algorithm=name)
+        good = np.isinf(here["diverged_at"].values)
+        errors = final_errors(config, here, common_time(run, [name]) or 0.0, exact)
+        found[name] = bootstrap(f"examples from which {name} learned P", [errors[good], by_size[good]],
+                                lambda e, c: inverted(e, c, counts), level, (0.0, np.inf),
+                                f"{few} (P-only) to {few + mixed} (all with x1)", log=True)
+    return found
+
+
+def final_errors(config: Config, run: xr.Dataset, time: float, exact: bool) -> np.ndarray:
+    """Errors on P of one algorithm at a time: (seeds,)."""
+    if not exact:
+        return at_time(run, "test_error_p", time)
+    return linear.error_on_p(config.problem, *(at_time(run, name, time) for name in ("p_along", "p_across")))
+
+
+def told(statistic: Statistic, counts: np.ndarray) -> dict[str, Any]:
+    """A number of examples for tables: value, low and high (None where there is none), and "at most" or "at least".
+
+    The latter at an end of the curve (counts,).
+    """
+    ends = {"at most": counts[0], "at least": counts[-1]}
+    bound = next((word for word, end in ends.items() if np.isclose(statistic.value, end, rtol=1e-6)), None)
+    return {"value": finite(statistic.value), "low": finite(statistic.low), "high": finite(statistic.high), "bound": bound}
+
+
+def learned(config: Config, results: xr.Dataset) -> dict[str, dict[str, Any]] | None:
+    """{algorithm: `told`} for the summary of a run; None where no example carries x1 and P is not learned at all."""
+    if not sum(config.problem.group_sizes[:2]):
+        return None
+    curve = learning_curve(config)
+    return {name: told(s, curve["examples"].values) for name, s in effective_examples(results, curve).items()}

@@ -1,0 +1,114 @@
+"""Errors and losses of a readout that is linear in x1, in closed form: what the network's is as d grows.
+
+Inputs of P are at right angles up to O(d^-1/2), and there the kernel of infinite width is linear: f1(x) = <w, x> up to
+parts of standard deviation O(d^-1/2) of it. With x1's law (section 3) and a = <w, w*>/sqrt(d), s = |w - <w, w*> w*|/sqrt(d),
+
+    y f1 = (gamma0 sqrt(d) + |g|) a + s xi,   g, xi ~ N(0, 1) independent,
+
+so every error on test points is an integral over two or three numbers. Derived here.
+
+Lives here: those integrals, by Gauss-Legendre quadrature in NumPy, to six digits. Lives elsewhere: w (engines.infinite),
+errors on drawn test points (measure).
+"""
+
+import functools
+
+import numpy as np
+import xarray as xr
+from scipy import special
+
+from lrtheory.theory.problem import Problem
+
+REACH = 9.0
+"""Standard deviations to which normals are followed: what lies beyond has probability 2e-19."""
+
+
+@functools.cache
+def _nodes(count: int, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of Gauss-Legendre quadrature over [low, high]: (count,) each."""
+    x, w = np.polynomial.legendre.leggauss(count)
+    return low + (high - low) * (x + 1) / 2, w * (high - low) / 2
+
+
+def _half_normal(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of |g|, g ~ N(0, 1): (count,) each."""
+    g, w = _nodes(count, 0.0, REACH)
+    return g, w * np.exp(-(g**2) / 2) * np.sqrt(2 / np.pi)
+
+
+def _alphas(problem: Problem, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of alpha ~ U[alpha_min, 1], dense where margins are small: (count,) each."""
+    t, w = _nodes(count, 0.0, 1.0)
+    return problem.alpha_min + (1 - problem.alpha_min) * t**4, 4 * t**3 * w
+
+
+def error_on_p(problem: Problem, along: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """P(y f1 <= 0) = 2 int_0^inf phi(g) Phi(-(gamma0 sqrt(d) + g) a/s) dg, of a and s (...): (...).
+
+    An output of 0 everywhere is wrong everywhere.
+    """
+    return _wrong(problem, along, across, np.zeros(1))[..., 0]
+
+
+def _wrong(problem: Problem, along: np.ndarray, across: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """P(y f1 + more <= 0) for each of `more` (k,), (..., k)."""
+    g, w = _half_normal(200)
+    a, s = (np.asarray(v, float)[..., None, None] for v in (along, across))
+    margin = (problem.gamma0 * np.sqrt(problem.d) + g) * a + more[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        wrong = np.where(s > 0, special.ndtr(-margin / np.where(s > 0, s, 1.0)), margin <= 0)
+    return wrong @ w
+
+
+def loss_on_p(problem: Problem, along: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """E log(1 + exp(-y f1)) of a and s (...), in nat: (...)."""
+    found = np.frompyfunc(lambda a, s: float(_losses(problem, a, s, np.zeros(1))[0]), 2, 1)(along, across)
+    return np.asarray(found, float)
+
+
+def _losses(problem: Problem, along: float, across: float, more: np.ndarray) -> np.ndarray:
+    """E log(1 + exp(-(y f1 + more))) for each of `more` (k,)."""
+    g, w = _half_normal(24)
+    xi, v = _nodes(64, -REACH, REACH)
+    v = v * np.exp(-(xi**2) / 2) / np.sqrt(2 * np.pi)
+    margin = ((problem.gamma0 * np.sqrt(problem.d) + g) * along)[:, None] + across * xi
+    return np.array([w @ np.logaddexp(0.0, -(margin + m)) @ v for m in more])
+
+
+def test_errors(problem: Problem, along: float, across: float, g: np.ndarray) -> dict[str, float]:
+    """Test errors and losses (nat) on P, Q and mixed examples and over the distribution, named as by `measure`.
+
+    Of a, s and the outputs g (3,) on Q's directions; for the paper's three groups. An output of exactly 0 is an error.
+    """
+    alpha, w = _alphas(problem, 32)
+    signed, share = np.array([1.0, -1.0, -1.0]) * g, np.array([0.5, 0.25, 0.25])
+    more = (alpha[:, None] * signed).ravel()
+    mean = (w[:, None] * share).ravel()
+    error = {"p": float(error_on_p(problem, np.asarray(along), np.asarray(across))),
+             "mixed": float(mean @ _wrong(problem, np.asarray(along), np.asarray(across), more)),
+             "q": float(share @ ~(signed > 0))}
+    loss = {"p": float(_losses(problem, along, across, np.zeros(1))[0]),
+            "mixed": float(mean @ _losses(problem, along, across, more)),
+            "q": float(mean @ np.logaddexp(0.0, -more))}
+    found = {}
+    for name, each in (("test_error", error), ("test_loss", loss)):
+        found |= {f"{name}_{group}": value for group, value in each.items()}
+        found[name] = sum(part * each[group] for group, part in zip(("p", "mixed", "q"), problem.shares, strict=True))
+    return found
+
+
+@functools.lru_cache(maxsize=8192)
+def _kept(problem: Problem, along: float, across: float, *g: float) -> dict[str, float]:
+    """`test_errors`, kept: a claim asks for the same runs' several times."""
+    return test_errors(problem, along, across, np.array(g))
+
+
+def at_end(problem: Problem, runs: xr.Dataset) -> xr.Dataset:
+    """`test_errors` at the last record of runs at infinite width, in the runs' dimensions but the last."""
+    last = runs[["p_along", "p_across", "g_z", "g_plus", "g_minus"]].isel(record=-1, drop=True)
+    dims = last["g_z"].dims
+    values = [last[name].transpose(*dims).values for name in ("p_along", "p_across", "g_z", "g_plus", "g_minus")]
+    flat = np.stack(values, -1).reshape(-1, 5)
+    found = [_kept(problem, *row) for row in flat.tolist()]
+    return xr.Dataset({name: (dims, np.reshape([each[name] for each in found], values[0].shape)) for name in found[0]},
+                      coords=last.coords)

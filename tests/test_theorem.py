@@ -1,0 +1,381 @@
+"""The theorems at their own exponents: units, an engine that holds at any d, errors, examples, claims 11 and 12."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+import lrtheory as lt
+from lrtheory.cli.main import main
+from lrtheory.fields import to_json
+from lrtheory.intervals import decide
+from lrtheory.predictions import THEOREM, regime, series
+from lrtheory.predictions import verify as verifying
+from lrtheory.spec import ConfigError
+from lrtheory.theory import examples, linear
+from lrtheory.theory.engines import ENGINES
+from lrtheory.theory.measure import loss_gradient
+from lrtheory.theory.problem import sample, sample_test
+from lrtheory.theory.theorem import dimension, theorem
+from lrtheory.theory.timescales import p_time, q_time
+
+pytestmark = pytest.mark.xdist_group("theorem")  # they share programs, so one process takes them all
+
+ENGINE = ENGINES["infinite"]
+SMALL = {"size": 16, "seeds": 2}
+
+
+# Units -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_of_units_changes_no_iteration(float64):
+    """Both halves multiplied by 2, rates by 1/4 and lambda by 4: the same outputs after the same numbers of iterations."""
+    config = theorem(1e9, **SMALL)
+    data = sample(config.problem, jax.random.key(0))
+    other = config.replace(**{"problem.z_norm": 2 * config.problem.z_norm, "training.eta1": config.training.eta1 / 4,
+                              "training.weight_decay": 4 * config.training.weight_decay})
+
+    @jax.jit
+    def outputs(config, data):
+        inputs = ENGINE.prepare(config, data)
+        state = ENGINE.init(config, inputs, jax.random.key(0))
+
+        def leap(state, count):
+            after, error = ENGINE.leap(config, inputs, state, lambda f: loss_gradient(data, f), config.training.eta1, count,
+                                       jnp.zeros(()))
+            return after, (after.f1, after.g, after.variance, error)
+
+        return jax.lax.scan(leap, state, jnp.array([1.0, 1.0, 10.0, 1e3, 1e5, 1e7, 1e9, 1e9]))[1]
+
+    numbers = jax.tree.map(jnp.asarray, config), jax.tree.map(jnp.asarray, other)
+    here = outputs(numbers[0], data)
+    there = outputs(numbers[1], data._replace(x1=2 * data.x1))
+    assert np.abs(here[0][-1]).max() > 0.05
+    assert np.abs(here[1][-1]).max() > 0.05
+    for one, two in zip(here[:3], there[:3], strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-12)
+
+
+def test_numbers_in_the_paper_s_unit(float64):
+    for d, kappa in ((1e3, 0.5), (1e18, 0.25), (1e40, 0.5)):
+        config = theorem(d, kappa).check()
+        b = d / 64
+        assert dimension(config) == pytest.approx(d)
+        assert (config.problem.z_norm**2 / b, config.training.weight_decay / b * d**1.25, 2 * config.training.eta1 * b) == (
+            pytest.approx((1, 1, 1)))
+        apart = p_time(config.problem) / q_time(config.problem)
+        assert apart == pytest.approx((1 - kappa**2 / 2) / (1 - 0.125) * 0.0577 * d**0.25, rel=1e-2)
+    assert dimension(lt.preset("phase")) is None
+    assert dimension(theorem(1e9).replace(**{"training.weight_decay": 1.0})) is None
+    with pytest.raises(ConfigError, match=r"d = 10: must be finite and at least size = 64"):
+        theorem(10)
+
+
+def test_single_precision_is_refused_where_it_holds_no_such_numbers():
+    with pytest.raises(ConfigError, match=r"in double precision \(jax\.enable_x64\)"):
+        theorem(1e21).check()
+
+
+def test_a_d_that_can_be_simulated_is_as_in_its_own_unit(float64):
+    """D = 96 at d' = 96, b = 1, an ordinary configuration, against d' = 32, b = 3: times and losses within 4 errors."""
+    found = []
+    for size, seeds in ((96, 6), (32, 16)):
+        config = theorem(96, size=size, seeds=seeds, length=2.0, **{"records": 4, "network.shortest_lag": 1e-8})
+        run = lt.run(config)
+        unit = 96 / size
+        found.append({m: (float(v.mean()), float(v.std(ddof=1) / np.sqrt(seeds))) for m, v in (
+            ("loss_p", run["loss_p"].sel(algorithm="L-S").values[:, -1]),
+            ("mixed", run["loss_mixed"].sel(algorithm="S").values[:, -1]),
+            ("along", run["p_along"].sel(algorithm="L-S").values[:, -1]))} | {"time": float(run["time"].max()) * unit})
+    assert found[0].pop("time") == pytest.approx(found[1].pop("time"))
+    for m, (value, error) in found[0].items():
+        other, its = found[1][m]
+        assert abs(value - other) < 4 * np.hypot(error, its), (m, found)
+
+
+# The engine --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def far():
+    """D = 1e40: Q is learned in 1e-9 of the run. The runs and, of the same seeds, the learning curve of P alone."""
+    with jax.enable_x64(True):
+        config = theorem(1e40, length=3.0, records=6, **SMALL)
+        return lt.run(config), examples.learning_curve(config)
+
+
+def test_at_any_d_nothing_diverges_and_s_is_at_its_limit(far):
+    """No mixed example is left to teach P (N is 64), so S's readout is that of the P-only examples alone."""
+    run, curve = far
+    assert np.all(np.isinf(run["diverged_at"]))
+    assert np.all(np.isfinite(run["contrast"]))
+    config = theorem(1e40, length=3.0, **SMALL)
+    last = run.sel(algorithm="S").isel(record=-1)
+    few = config.problem.group_sizes[0]
+    for name in ("p_along", "p_across"):
+        np.testing.assert_allclose(last[name], curve[name].sel(examples=few), rtol=5e-3)
+    halved = run["time_q_half"].sel(algorithm="S") / q_time(config.problem)
+    assert np.all((halved > 3) & (halved < 12))
+    assert np.all(run["time_p_half"].sel(algorithm="L-S") < run["annealed_at"].sel(algorithm="L-S"))
+    assert float(last["contrast"].max()) < -100  # (t/T_Q)^(1/3)
+
+
+def test_closed_forms_are_the_errors_on_test_points():
+    """Of readouts of every kind, against 400,000 points, within 4 standard errors."""
+    problem = theorem(1e9, size=24).problem
+    n = 400_000
+    data = sample(problem, jax.random.key(0))
+    test = jax.jit(lambda: sample_test(problem, data, n, jax.random.key(1)))()
+    x1, y, alpha, direction = (np.asarray(v, float) for v in (test.x1, test.y, test.alpha, test.direction))
+    w_star, across = np.asarray(data.basis[0], float), np.eye(24)[0]
+    across = across - (across @ w_star) * w_star
+    across /= np.linalg.norm(across)
+    for a, s, g in ((1.0, 0.7, (0.8, -1.5, 0.3)), (0.2, 0.9, (6.0, -4.0, -5.0)), (-0.3, 0.2, (-1.0, 2.0, 0.0))):
+        f1 = x1 @ (np.sqrt(24) * (a * w_star + s * across))
+        g_of = np.array(g)[direction.astype(int)]
+        found = linear.test_errors(problem, a, s, np.array(g))
+        for name, margin in (("p", y * f1), ("mixed", y * (f1 + alpha * g_of)), ("q", y * alpha * g_of)):
+            wrong, loss = margin <= 0, np.logaddexp(0, -margin)
+            assert abs(found[f"test_error_{name}"] - wrong.mean()) < 4 * wrong.std() / np.sqrt(n) + 1e-12, (name, a)
+            assert abs(found[f"test_loss_{name}"] - loss.mean()) < 4 * loss.std() / np.sqrt(n), (name, a)
+        assert found["test_error"] == pytest.approx(sum(
+            p * found[f"test_error_{g}"] for p, g in zip(problem.shares, ("p", "mixed", "q"), strict=True)))
+    assert linear.error_on_p(problem, np.array([0.0, 4.0]), np.array([0.0, 0.5]))[0] == pytest.approx(1)
+    assert 0 < linear.error_on_p(problem, np.array(8.0), np.array(0.5)) < 1e-30  # far below any number of test points
+
+
+# From how many examples --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def curve():
+    """A learning curve over 12 seeds, and what the engine does on P alone."""
+    config = theorem(1e6, size=16, seeds=12, length=4.0).replace(**{"network.shortest_lag": 1e-12})
+    with jax.enable_x64(True):
+        return config, examples.learning_curve(config)
+
+
+def test_a_learning_curve_ends_where_the_engine_does(float64, curve):
+    """All examples P-only: S, in leaps of its own choice, against Heun's steps."""
+    config = curve[0].replace(algorithms=("S",), seeds=2, records=2, **{"problem.p0": 1.0, "problem.q0": 0.0})
+    run, ours = lt.run(config).isel(algorithm=0, record=-1), examples.learning_curve(config, [64])
+    for name in ("p_along", "p_across"):
+        np.testing.assert_allclose(ours[name].values[:, 0], run[name], rtol=2e-3)
+    with pytest.raises(ConfigError, match="counts = 65: must be between 1 and 64"):
+        examples.learning_curve(config, [65])
+
+
+def as_run(config, found, counts):
+    """A run whose algorithms have learned P from so many examples of other seeds."""
+    names = list(counts)
+    data = {m: (("algorithm", "seed", "record"), np.stack([found[m].sel(examples=counts[a]).values[:, None] for a in names]))
+            for m in ("p_along", "p_across", "test_error_p")}
+    shape = (len(names), found.sizes["seed"])
+    data |= {"time": (("algorithm", "seed", "record"), np.full((*shape, 1), config.training.duration))}
+    data |= {m: (("algorithm", "seed"), np.full(shape, np.inf)) for m in ("diverged_at", "stopped_at")}
+    return xr.Dataset(data, coords={"algorithm": names, "seed": found["seed"].values}, attrs={"config": to_json(config)})
+
+
+def test_the_number_of_examples_is_recovered(float64, curve):
+    """Trained on exactly n of other seeds' examples, n is inside the interval; at either limit too, and nowhere else."""
+    config, ours = curve
+    other = examples.learning_curve(config.replace(first_seed=100), [8, 16, 30, 48])
+    found = examples.effective_examples(as_run(config, other, {"L-S": 30, "S": 16}), ours)
+    assert found["L-S"].low < 30 < found["L-S"].high
+    assert found["S"].low < 16 < found["S"].high
+    assert found["S"].high < 30
+    assert found["L-S"].low > 16
+    own = examples.effective_examples(as_run(config, ours, {"L-S": 48, "S": 8}), ours)
+    told = {name: examples.told(s, ours["examples"].values) for name, s in own.items()}
+    assert told["L-S"]["value"] == pytest.approx(48)
+    assert told["L-S"]["bound"] == "at least"
+    assert told["S"]["value"] == pytest.approx(8, rel=1e-3)
+    assert told["S"]["bound"] is None
+
+
+def test_every_point_of_a_sweep_has_its_number(small):
+    """S at one ratio of rates and another, with its limits; the same of a single run."""
+    config = small.replace(seeds=3, records=2, **{"problem.N": 60, "problem.p0": 0.2})
+    swept = lt.sweep(config, {"eta_ratio": [0.02, 1.0]})
+    found = lt.effective_examples(swept)
+    assert found["examples"].dims == ("eta_ratio", "algorithm")
+    assert found["p_only"].values.tolist() == [12, 12]
+    assert found["with_x1"].values.tolist() == [45, 45]
+    assert np.all((found["examples"] >= 2.9) & (found["examples"] <= 45.1))
+    one = lt.effective_examples(lt.run(config.replace(**{"training.eta_ratio": 0.02})))
+    np.testing.assert_allclose(one["examples"], found["examples"].isel(eta_ratio=0), rtol=1e-3)
+
+
+# Studies -----------------------------------------------------------------------------------------------------------------
+
+
+def synthetic(config):
+    """A row as the theory has it, without running: S's error grows to its limit as d^(-1/12)."""
+    rng, names = np.random.default_rng(int(np.log(dimension(config)))), list(config.algorithms)
+    shape = (len(names), config.seeds)
+    d = dimension(config)
+    jitter = 1 + 0.05 * rng.normal(size=shape)
+    limit = np.where(np.array(names) == "S", 0.024, 3e-5)[:, None] * np.ones(shape)
+    error = np.where(np.array(names) == "S", 1.0, 0.0)[:, None]
+    error = np.where(error > 0, 0.024 - 0.02 * (d / 1e15) ** (-1 / 12) * jitter, 5e-5 * jitter)
+    data = {name: error for name in ("test_error_p", "test_error", "test_loss_p", "test_loss", "limit_loss", "p_along")}
+    data |= {"limit_error": limit, "contrast": -50 * (d / 1e15) ** (1 / 12) * jitter, "diverged_at": np.full(shape, np.inf)}
+    data |= {"time_p_half": 200 * jitter, "time_q_half": np.where(np.array(names) == "S", 2.0, np.inf)[:, None] * jitter,
+             "annealed_at": np.full(shape, np.inf)}
+    runs = xr.Dataset({k: (("algorithm", "seed"), v) for k, v in data.items()},
+                      coords={"algorithm": names, "seed": np.arange(config.seeds)}, attrs={"config": to_json(config)})
+    for k, part in enumerate(("low", "value", "high")):
+        runs[f"examples_{part}"] = ("algorithm", np.full(len(names), 40.0 + k))
+    return runs, None
+
+
+@pytest.mark.parametrize("study", series.STUDIES)
+def test_every_study_has_a_table_a_figure_and_its_numbers(study, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(series, "follow", synthetic)
+    assert main(["theorem", "--study", study, "--out", "found", "--seeds", "4"]) == 0
+    told = capsys.readouterr().out
+    assert "not drawn" not in told
+    assert "T_P/T_Q" in told
+    assert (tmp_path / f"found/figures/{study}.png").stat().st_size > 5000
+    summary = json.loads((tmp_path / "found/summary.json").read_text())
+    assert len(summary["rows"]) == len(series.plan(study, seeds=4))
+    if study == "dimension":
+        approach, contrast = summary["findings"]
+        assert approach["low"] < -1 / 12 < approach["high"]
+        assert contrast["low"] < 1 / 12 < contrast["high"]
+        assert main(["theorem", "--out", "found"]) == 2
+        assert "exists and is not empty" in capsys.readouterr().err
+
+
+def test_a_study_says_what_it_cannot_do(capsys):
+    for words, complaint in ((["--study", "width"], "--study width: must be one of dimension, size"),
+                             (["--d", "10"], "d = 10: must be finite and at least size"), (["--seeds", "1"], "--seeds 1"),
+                             (["--kappa", "2"], "problem.p0"), (["--size", "1"], "size = 1: must be at least 2")):
+        assert main(["theorem", *words]) == 2
+        told = capsys.readouterr().err
+        assert complaint in told, told
+        assert told.count("\n") == 1
+
+
+# Claims 11 and 12 --------------------------------------------------------------------------------------------------------
+
+LEVEL, SEEDS = 0.975, 8
+
+
+def literal_runs(change=lambda key, config, name, numbers: numbers):
+    """What the claims need, as the theorems have it: along and across so that S errs by p/40, L-S by p kappa^2 of that.
+
+    `change` (key of the need, configuration, algorithm, {along, across, annealed}) plants a violation.
+    """
+    base, rng = verifying.base_config("quick", "theorem").replace(seeds=SEEDS), np.random.default_rng(4)
+    found = {}
+    with jax.enable_x64(True):
+        needs = regime.needs(base)
+    for key, need in needs.items():
+        [(fields, rows)] = need.axes
+        names, values = list(need.config.algorithms), []
+        for row in rows:
+            config = need.config.replace(**dict(zip(fields, row, strict=True)))
+            kappa, eps1 = config.problem.kappa, config.training.eps1
+            for name in names:
+                far = {"S": 1.0, "L-S": 1.6 - 0.5 * np.log2(kappa / 0.5)}[name]  # a over s: the error falls with kappa
+                numbers = {"along": {"S": 0.8, "L-S": np.log(1 / eps1)}[name], "far": far, "stopped": 1.0, "g": 3e4,
+                           "annealed": 50 / eps1 if name == "L-S" else np.inf}
+                values.append(change(key, config, name, numbers))
+        shape = (len(rows), len(names), SEEDS)
+        along, far, annealed, stopped, g = (
+            np.array([v[k] for v in values]).reshape(shape[:2])[..., None] * (1 + 0.01 * rng.normal(size=shape))
+            for k in ("along", "far", "annealed", "stopped", "g"))
+        axis = fields[0].rpartition(".")[2]
+        records = {"p_along": along, "p_across": along / far, "g_z": g, "g_plus": -g, "g_minus": -g}
+        dims = (axis, "algorithm", "seed", "record")
+        data = {k: (dims, v[..., None]) for k, v in records.items()} | {
+            "annealed_at": (dims[:3], annealed), "stopped_at": (dims[:3], stopped)}
+        coords = {f.rpartition(".")[2]: (axis, [row[k] for row in rows]) for k, f in enumerate(fields)}
+        found[key] = xr.Dataset(data, coords=coords | {"algorithm": names, "seed": np.arange(SEEDS)},
+                                attrs={"config": to_json(need.config)})
+    return found
+
+
+def verdicts(name, runs):
+    found = decide(lambda level: THEOREM[name].judge(runs, level), LEVEL)
+    return {s.name: v for s, v in zip(found.statistics, found.verdicts, strict=True)}
+
+
+def changed(where, **numbers):
+    """A violation: factors of numbers, or functions of (configuration, number), for one algorithm in some needs."""
+    keys, algorithm = where
+
+    def change(key, config, name, found):
+        if key in keys and name == algorithm:
+            found = found | {k: v(config, found[k]) for k, v in numbers.items()}
+        return found
+
+    return change
+
+
+def by_kappa(power):
+    return lambda config, value: value * (config.problem.kappa / 0.5) ** power
+
+
+@pytest.mark.parametrize("name", THEOREM)
+def test_what_the_theorems_say_holds(name):
+    found = verdicts(name, literal_runs())
+    assert set(found.values()) == {"holds"}, found
+
+
+PLANTED = [
+    ("bound", changed((("kappa",), "L-S"), far=lambda c, v: 1.2), "exponent in kappa of L-S's test error"),
+    ("bound", changed((("eps1",), "L-S"), far=lambda c, v: -1.0, along=lambda c, v: 1e3 * v), "largest test loss of L-S"),
+    ("bound", changed((("q",), "L-S"), g=lambda c, v: -v), "largest test error of L-S"),
+    ("bound", changed((("kappa",), "L-S"), along=by_kappa(4)), "exponent in kappa of L-S's test loss"),
+    ("bound", changed((("eps1",), "L-S"), annealed=lambda c, v: v / c.training.eps1), "exponent in eps1"),
+    ("bound", changed((("d",), "L-S"), annealed=lambda c, v: v * c.problem.z_norm), "exponent in d"),
+    ("floor", changed((("kappa",), "S"), far=by_kappa(-0.6)), "exponent in kappa of S's test error"),
+    ("floor", changed((("q",), "S"), far=lambda c, v: 1e9), "least test error of S"),
+    ("floor", changed((("kappa",), "S"), along=by_kappa(-1)), "exponent in kappa of S's test loss"),
+    ("floor", changed((("kappa",), "L-S"), far=lambda c, v: 1.3), "S's test error over L-S's"),
+    ("floor", changed((("kappa",), "L-S"), along=by_kappa(3)), "S's test loss over L-S's"),
+    ("floor", changed((("eps1",), "S"),
+                      along=lambda c, v: 1e4, far=lambda c, v: 60.0, g=lambda c, v: 1e290), "least test loss of S"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "turned"), PLANTED, ids=[f"{p[0]}: {p[-1]}" for p in PLANTED])
+def test_each_statistic_has_a_violation(name, change, turned):
+    found = verdicts(name, literal_runs(change))
+    assert [v for s, v in found.items() if s.startswith(turned)] != ["holds"], found
+
+
+@pytest.mark.parametrize("name", THEOREM)
+def test_exchanged_labels_fail(name):
+    swap = {"L-S": "S", "S": "L-S"}
+    runs = literal_runs()
+    runs |= {key: run.assign_coords(algorithm=[swap[a] for a in run["algorithm"].values]) for key, run in runs.items()
+             if run.sizes["algorithm"] > 1}
+    assert "fails" in verdicts(name, runs).values()
+
+
+def test_runs_that_were_cut_decide_nothing():
+    """S, never at the small loss that it is to reach."""
+    found = verdicts("floor", literal_runs(changed((("kappa", "eps1", "q"), "S"), stopped=lambda c, v: np.inf)))
+    assert set(found.values()) == {"not resolved"}
+
+
+def test_the_setting_has_two_claims_of_its_own():
+    base = verifying.base_config("quick", "theorem")
+    assert dimension(base) == pytest.approx(verifying.LITERAL_AT)
+    assert verifying.expected(base)
+    assert verifying.chosen((), base) == ["bound", "floor"]
+    assert verifying.chosen((), lt.preset("phase")) == list(lt.predictions.PREDICTIONS)
+    report = verifying.verify(lt.preset("phase"), ["bound"])
+    claim = report["claims"][0]
+    assert (claim["number"], claim["verdict"]) == (11, "not judged")
+    assert "say --setting theorem" in claim["reason"]
+    with jax.enable_x64(True):
+        for need in regime.needs(base).values():
+            need.config.check()
