@@ -39,7 +39,7 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory sweep --resume FOLDER      finish what an interrupt, a kill or a full disk left undone
   lrtheory sweep --extend FOLDER --seeds 128 --axis r=0.04    more seeds and values; only what is new is computed
 
-  lrtheory verify                     ten predictions of the theory, each with a verdict; a folder with a report
+  lrtheory verify                     eleven predictions of the theory, each with a verdict; a folder with a report
   lrtheory verify --list              what each says and how it is judged
   lrtheory verify --only order error
   lrtheory verify --setting conv      the same outside the theorems' setting: conv, minibatch
@@ -81,8 +81,8 @@ def _called(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    commands = {"run": run, "sweep": sweep, "verify": verify, "theorem": theorem, "design": design, "cifar": cifar, "plot": plot,
-                "export": export, "completion": completion, "--version": version}
+    commands = {"run": run, "sweep": sweep, "verify": verify, "theorem": theorem, "design": design, "cifar": cifar,
+                "plot": plot, "export": export, "completion": completion, "--version": version}
     command, name = commands.get(argv[0]), argv[0]
     if command is None:
         known = ", ".join(list(commands)[:-1])

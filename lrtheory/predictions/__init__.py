@@ -8,6 +8,7 @@ from lrtheory.intervals import Statistic, bootstrap, mean, share, slope
 from lrtheory.predictions import (
     annealing,
     bound,
+    cause,
     error,
     floor,
     limit,
@@ -21,11 +22,13 @@ from lrtheory.predictions import (
 )
 from lrtheory.predictions.base import Need, Prediction, at_end
 
-PREDICTIONS: dict[str, Prediction] = {
-    m.PREDICTION.name: m.PREDICTION
-    for m in (variance, widths, plateau, annealing, order, error, transition, mitigation, microsteps, limit)}
-"""By name, in the order in which they are reported."""
+_ALL = [m.PREDICTION for m in (variance, widths, plateau, annealing, order, error, transition, mitigation, microsteps, limit,
+                                bound, floor, cause)]
+NUMBERS: dict[str, int] = {p.name: k for k, p in enumerate(_ALL, 1)}
+"""The number by which each is known."""
 THEOREM: dict[str, Prediction] = {m.PREDICTION.name: m.PREDICTION for m in (bound, floor)}
-"""The claims at the theorems' own exponents, of configurations of `lrtheory.theorem`; they count on from the others."""
+"""The claims at the theorems' own exponents, of configurations of `lrtheory.theorem`."""
+PREDICTIONS: dict[str, Prediction] = {p.name: p for p in _ALL if p.name not in THEOREM}
+"""The others by name, in the order in which they are reported."""
 
-__all__ = ["PREDICTIONS", "THEOREM", "Need", "Prediction", "Statistic", "at_end", "bootstrap", "mean", "share", "slope"]
+__all__ = ["NUMBERS", "PREDICTIONS", "THEOREM", "Need", "Prediction", "Statistic", "at_end", "bootstrap", "mean", "share", "slope"]

@@ -18,7 +18,7 @@ import xarray as xr
 from lrtheory.fields import to_json
 from lrtheory.files import require_free, write_json, write_whole
 from lrtheory.intervals import Statistic, Verdict, decide
-from lrtheory.predictions import PREDICTIONS, THEOREM, Need, Prediction, words
+from lrtheory.predictions import NUMBERS, PREDICTIONS, THEOREM, Need, Prediction, words
 from lrtheory.predictions.base import lasting
 from lrtheory.predictions.figures import figure
 from lrtheory.provenance import environment
@@ -132,8 +132,7 @@ def _verified(base: Config, claims: Sequence[str | Prediction], folder: str | Pa
                           f"{', '.join(theirs)}; rename them")
     judged = [*(chosen(names, base) if names or not own else ()), *(p.name for p in own)]
     known = dict(family(base)) | {name: theirs[name] for name in judged if name in theirs} | {p.name: p for p in own}
-    last = max(list(theirs).index(name) for name in known if name in theirs) + 1
-    numbers = {name: k for k, name in enumerate(theirs, 1)} | {p.name: last + k for k, p in enumerate(own, 1)}
+    numbers = NUMBERS | {p.name: max(NUMBERS.values()) + k for k, p in enumerate(own, 1)}
     level, done, found = 1 - ERROR_RATE / len(known), {}, []
     started, gap = time.perf_counter(), expected(base)
     if folder is not None:
