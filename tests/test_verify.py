@@ -492,7 +492,7 @@ def test_a_prediction_of_your_own_is_judged_like_the_theory_s(small, tmp_path):
     report = lt.verify(config, [claim], folder=str(tmp_path / "found"))
     assert [c["name"] for c in report["claims"]] == ["decay"]
     assert report["claims"][0]["verdict"] == "holds"
-    assert report["claims"][0]["number"] == 11
+    assert report["claims"][0]["number"] == 14
     assert report["level"] == pytest.approx(1 - 0.05 / 11)
     assert (tmp_path / "found/figures/decay.png").exists()
     for names in (["order", claim._replace(name="order")], [claim, claim]):

@@ -31,4 +31,5 @@ THEOREM: dict[str, Prediction] = {m.PREDICTION.name: m.PREDICTION for m in (boun
 PREDICTIONS: dict[str, Prediction] = {p.name: p for p in _ALL if p.name not in THEOREM}
 """The others by name, in the order in which they are reported."""
 
-__all__ = ["NUMBERS", "PREDICTIONS", "THEOREM", "Need", "Prediction", "Statistic", "at_end", "bootstrap", "mean", "share", "slope"]
+__all__ = ["NUMBERS", "PREDICTIONS", "THEOREM", "Need", "Prediction", "Statistic", "at_end", "bootstrap", "mean", "share",
+           "slope"]
