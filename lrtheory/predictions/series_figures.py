@@ -134,6 +134,7 @@ def rates(runs: xr.Dataset, summary: dict[str, Any]) -> Figure:
     for n, words in ((runs["P_only"].values.flat[0], "pN"), (runs["with_x1"].values.flat[0], "(1−q)N")):
         left.axhline(n, color=GREY, lw=0.8, ls=":")
         left.text(x[0], n, words, fontsize=8, color=GREY, va="bottom")
+    left.set_ylim(runs["P_only"].values.flat[0] / 2, 2 * runs["with_x1"].values.flat[0])
     mean, sem = _series(summary, "S", "test_error_p")
     right.errorbar(x, mean, 2 * sem, fmt="o-", ms=3, color=VERMILION)
     for axis, label in ((left, "S learned P from so many examples"), (right, "S's test error on P")):
