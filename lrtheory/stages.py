@@ -100,10 +100,10 @@ class Stages(NamedTuple):
         mean_loss = jnp.where(counts | (smoothing == 0), mean_loss, jnp.inf)  # such a loss pulls no smoothed trigger
         stage, entered = self._by_clock(state.stage, state.entered, clock)
         pulled = (mean_loss <= jnp.asarray(self.thresholds)[stage]) & (stage < self.last)
-        mean_seen, seen, at = (jnp.where(counts, jnp.asarray(new, old.dtype), old) for new, old in zip(
+        mean_loss, loss, last = (jnp.where(counts, jnp.asarray(new, old.dtype), old) for new, old in zip(
             (mean_loss, loss, clock), (state.mean_loss, state.loss, state.clock), strict=True))
         now = StageState(stage + pulled, jnp.where(pulled, jnp.asarray(clock, entered.dtype), entered),
-                         state.pulled + pulled, mean_seen, seen, at, state.updates + 1)
+                         state.pulled + pulled, mean_loss, loss, last, state.updates + 1)
         return self.value(now, clock), now
 
     def _ends(self, stage: Array, entered: Array) -> Array:

@@ -42,8 +42,8 @@ def test_a_budget_is_used_up(float64):
 @pytest.mark.parametrize(("make", "said"), [
     (lambda: Budget(0.1).check(), "must be one number and None"),
     (lambda: Budget(0.1, 3.0, 4.0).check(), "one number and None"),
-    (lambda: Budget(0.1, time=-3.0).check(), "--time = -3"), (lambda: Budget(0.0, time=3.0).check(), "--peak = 0"),
-    (lambda: Budget(0.1, iterations=0.0).check(), "--iterations = 0"),
+    (lambda: Budget(0.1, time=-3.0).check(), "time = -3"), (lambda: Budget(0.0, time=3.0).check(), "peak = 0"),
+    (lambda: Budget(0.1, iterations=0.0).check(), "iterations = 0"),
     (lambda: family_of("cubic", 0.1), "family cubic: must be one of"),
     (lambda: family_of("x: 0.3..0.1 for 1", 0.5), "two finite bounds"),
     (lambda: family_of("x: 0.1 for 1, 0.2 for 1", 0.5), "LOW..HIGH"),

@@ -189,7 +189,7 @@ class Budget(NamedTuple):
             assert self.iterations is not None, "check() admits exactly one of time and iterations"
             each = [share * mean_inverse(start, end, stage.shape) for share, stage, (start, end) in
                     zip(shares, schedule.stages, schedule.resolved, strict=True)]
-            whole = self.iterations / sum(each)
+            whole = (self.iterations or 0.0) / sum(each)
         laid = tuple(dataclasses.replace(stage, duration=share * whole) for share, stage in
                      zip(shares, schedule.stages, strict=True))
         return Schedule(stages=laid), whole * sum(shares)

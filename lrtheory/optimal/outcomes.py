@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec
 from lrtheory.algorithm import Algorithm
 from lrtheory.devices import RUNS, compiler_options, run_mesh
 from lrtheory.optimal.families import Budget, Family
-from lrtheory.schedule import constant
+from lrtheory.schedule import Schedule, Stage, constant
 from lrtheory.spec import require_choice
 from lrtheory.stages import Stages, stack
 from lrtheory.theory import simulate
@@ -54,10 +54,8 @@ def laid(family: Family, budget: Budget, units: Any) -> Laid:
                 stages)
 
 
-_FULL = Stages(values=np.zeros(STAGES, np.float32), until=np.full(STAGES, np.inf, np.float32),  # type: ignore[arg-type]
-               thresholds=np.full(STAGES, -np.inf, np.float32), smoothing=np.zeros((), np.float32),  # type: ignore[arg-type]
-               last=np.int32(0), peak=np.int32(0), headed=np.zeros(STAGES, np.float32),  # type: ignore[arg-type]
-               shapes=np.zeros(STAGES, np.int32), durations=np.full(STAGES, np.inf, np.float32))  # type: ignore[arg-type]
+_FULL = stack([Schedule(stages=(Stage(shape="linear", start=1.0, end=1.0, duration=1.0),) * STAGES).packed()])
+_FULL = jax.tree.map(lambda leaf: leaf[0], _FULL)
 """Stages of every kind, beside which all others are filled up."""
 
 

@@ -5,7 +5,7 @@ Lives here: the order in which places are tried, the curve around the best. Live
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -68,7 +68,7 @@ def search(outcomes: Outcomes, family: Family, tell: Callable[[str], None] = lam
     order = known.argsort()
     starts = [tried[order[0]]]
     starts += [tried[k] for k in order if np.abs(tried[k] - starts[0]).max() > 0.1][: STARTS - 1]
-    ends: list[tuple[Any, Any]] = [(known[order[0]], tried[order[0]])]
+    ends: list[tuple[float, np.ndarray]] = [(float(known[order[0]]), tried[order[0]])]
     for start in starts:
         ends.append(_descend(outcomes, family, start))
     value, units = min(ends, key=lambda end: end[0])
