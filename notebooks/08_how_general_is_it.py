@@ -330,7 +330,7 @@ for name, model in networks.items():
 # %% [markdown]
 # ## What happened
 #
-# As predicted: the paper's network, both layers trained, a bias, GELU and noise without decay have P first under L-S and Q first
+# As predicted: the paper's network, both layers trained, a bias, GELU, momentum and noise without decay have P first under L-S and Q first
 # under S. Without noise, full batches or of 16, L-S has S's lead: Q first. Not run yet: Adam with decay (AdamW), Adam, no decay.
 #
 # Otherwise than predicted: tanh, three layers and the transformer have P first under S, too (lead 0.14, 0.06, 0.33; L-S's is larger
