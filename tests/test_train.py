@@ -111,7 +111,8 @@ def test_a_diverged_run_is_named_and_harmless(plain):
     wild = lt.train(MODEL, sample, {"wild": 1e9, "annealed": ALGORITHMS["annealed"]}, measure=measure, largest_loss=100.0,
                     **SHORT)
     assert np.isfinite(wild["diverged_at"].sel(algorithm="wild")).all()
-    assert np.isfinite(wild["weights"]).all()  # it stands still
+    stood = wild["weights"].sel(algorithm="wild").values
+    np.testing.assert_array_equal(stood[:, 1], stood[:, 3])  # it stands still
     calm = (runs["weights"].sel(algorithm="annealed") for runs in (wild, plain))
     np.testing.assert_allclose(*calm, rtol=1e-5)
 
