@@ -119,7 +119,7 @@ def test_what_is_not_as_published_is_said(tmp_path, monkeypatch):
 
 
 def test_nothing_found_says_how_to_get_it(tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match=r"--data-dir .*nowhere: holds no CIFAR-10; .*--download"):
+    with pytest.raises(ConfigError, match=r"data_dir .*nowhere: holds no CIFAR-10; .*download"):
         cifar.load(tmp_path / "nowhere")
     monkeypatch.setenv(cifar.VARIABLE, "/nowhere")
     with pytest.raises(ConfigError, match=f"{cifar.VARIABLE}=/nowhere: holds no"):
@@ -275,7 +275,7 @@ def test_an_empty_cache_is_filled_on_request_only(server, tmp_path, monkeypatch)
     files.contents = archive.read_bytes()
     monkeypatch.setattr(cifar, "URL", url)
     monkeypatch.setattr(cifar, "MD5", hashlib.md5(files.contents).hexdigest())
-    with pytest.raises(ConfigError, match="or say --download"):
+    with pytest.raises(ConfigError, match="or say download"):
         cifar.load()
     assert files.asked == []
     assert len(cifar.load(download=True).train) == 5 * N

@@ -193,7 +193,7 @@ def test_replace_reaches_into_parts_and_names_what_it_does_not_know(small):
 
 
 def test_unknown_preset():
-    with pytest.raises(ConfigError, match="--preset fast: must be one of quick, full, literal, mitigation"):
+    with pytest.raises(ConfigError, match="preset fast: must be one of quick, full, literal, mitigation"):
         preset("fast")
 
 

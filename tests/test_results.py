@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-import xarray as xr
-from conftest import vary
+from conftest import same, vary
 
 import lrtheory as lt
 from lrtheory.cli import report
@@ -226,7 +225,7 @@ def test_a_folder_holds_everything_and_reads_back(runs, tmp_path):
     prepare_folder(folder, config)
     summary = results.save(runs, folder)
     figures.save_all(runs, folder / "figures")
-    xr.testing.assert_identical(lt.load(folder), runs)
+    same(lt.load(folder), runs)
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert config_of(lt.load(folder), lt.Config) == config
     assert {p.name for p in (folder / "figures").iterdir()} == {f"{name}.png" for name in

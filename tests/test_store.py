@@ -103,9 +103,9 @@ def test_another_sweep_is_refused_with_the_difference(finished):
         lt.sweep(config, {"eta_ratio": AXES["eta_ratio"]}, folder, resume=True)
     with pytest.raises(ConfigError, match="order of the axes"):
         lt.sweep(config, dict(reversed(AXES.items())), folder, resume=True)
-    with pytest.raises(ConfigError, match="leave --chunk out"):
+    with pytest.raises(ConfigError, match="leave chunk out"):
         lt.sweep(config, AXES, folder, resume=True, chunk=24)
-    with pytest.raises(ConfigError, match=r"exists and is not empty.*--resume"):
+    with pytest.raises(ConfigError, match=r"exists and is not empty.*resume"):
         lt.sweep(config, AXES, folder)
     with pytest.raises(ConfigError, match="no sweep to be found"):
         lt.sweep(config, AXES, folder / "figures", resume=True)

@@ -146,7 +146,7 @@ def test_a_chunk_is_made_to_fit_the_memory(tiny, monkeypatch):
     assert 1 < tight.cut.block.runs < ample.cut.block.runs
     with pytest.raises(ConfigError, match=r"memory: 1 run\(s\) at once need .* GiB; must be at most 70%.*smaller sizes"):
         plan.make_plan(grid, free=1000)
-    with pytest.raises(ConfigError, match="lower --chunk"):
+    with pytest.raises(ConfigError, match="lower chunk"):
         plan.make_plan(grid, runs=8, free=1000)
 
 

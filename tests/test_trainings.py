@@ -148,7 +148,7 @@ def test_more_seeds_and_values_train_only_what_is_new(swept, tmp_path):
     assert files.read_sealed(copy / "sweep.json")["config"]["seeds"] == 2
     with pytest.raises(ConfigError, match="no such axis"):
         lt.sweep(more, {"momentum": [0.5]}, copy, images=IMAGES, extend=True)
-    with pytest.raises(ConfigError, match="--seeds 1: the folder has 2"):
+    with pytest.raises(ConfigError, match="seeds 1: the folder has 2"):
         lt.sweep(CONFIG, {"eta1": [0.07]}, copy, images=IMAGES, extend=True)
 
 
