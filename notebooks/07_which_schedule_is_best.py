@@ -16,7 +16,13 @@
 # **Shows** the best schedule of each family within a budget, how much the best numbers of one family win over those of another, and
 # what networks say of the winner. **Takes** about 5 minutes on two cores.
 #
-# Expected: at a fixed *time* (sum of rates) small rates cost nothing, so the optimum is as large as stable for as long as possible and
+# After it you can search a family of schedules, state its budget, and have networks judge the winner.
+#
+# Three definitions: a **family** is a shape whose numbers are free within bounds; its **budget** is a time (sum of rates), a number of
+# iterations or a peak rate; the **blurred** error, by which a search goes, is the test error of outputs with a little noise, which
+# still tells margins apart where no test point is wrong.
+#
+# **Predict**: at a fixed *time* (sum of rates) small rates cost nothing, so the optimum is as large as stable for as long as possible and
 # then falls abruptly, once a few T_Q are left in which Q is learned; shapes that fall slowly waste time at rates that neither blur nor
 # learn. At fixed *iterations* small rates are dear, and a decay through decades should win over the abrupt drop.
 
@@ -83,3 +89,15 @@ judged = one.judged["drop"]
 print(f"predicted {judged.predicted.mean():.2e}, with neurons {judged.measured.mean():.2e}, difference {judged.difference}")
 mine = lt.Algorithm(one.best.schedule, name="best drop")
 print(mine.in_words())
+
+# %% [markdown]
+# ## What happened
+#
+# At fixed time the best drop stays at the largest rate that the search allows and leaves the last few T_Q for Q, as predicted. By the plain error the families
+# are not told apart within the budget of 300: their best numbers differ in the blurred error alone ([schedules](../pages/schedules.md)).
+# So the shape matters less than where the rate is high and that it falls at all.
+#
+# ## Exercises
+#
+# 1. Halve the largest rate that is allowed (`lt.design(..., peak=...)`). Which families lose most?
+# 2. Write a family of your own in words, `'mine: 0.001..0.04 for 0.1..0.9, linear 0.2 to 1e-6'`, and let it compete.

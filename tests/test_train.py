@@ -199,7 +199,7 @@ def test_optimisers_minibatches_and_steps_as_the_clock(plain):
     ({"algorithms": {"a": lt.Algorithm(rate=lt.constant(0.1), activation_noise=lt.constant(0.3))}}, "of a model with"),
     ({"data": jnp.ones((3, 2))}, "data = ArrayImpl"),
     ({"at_once": 0}, "at_once = 0"),
-], ids=str)
+], ids=lambda part: part if isinstance(part, str) else " ".join(part))
 def test_what_cannot_be_is_said_before_anything_is_compiled(change, said, monkeypatch):
     monkeypatch.setattr(programs, "compile_runs", None)
     ask = {"algorithms": ALGORITHMS, "data": sample} | SHORT | change
