@@ -14,8 +14,8 @@ from lrtheory.fields import convert_text, field_names, from_json, to_json
 from lrtheory.files import read_sealed, write_sealed
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import make_grid, read_axes
-from lrtheory.sweeps.plan import Cut
 from lrtheory.sweeps.manifest import MANIFEST, read_manifest, write_manifest
+from lrtheory.sweeps.plan import Cut
 from lrtheory.theory.config import Config
 from lrtheory.theory.timescales import conditions
 from lrtheory.vision.config import Experiment
