@@ -64,8 +64,8 @@ def test_dense_is_reduced_path_by_path(float64, small, variant, init, groups):
     for part in ("signal", "noise"):
         for a, b in zip(getattr(states[1], part), projected(config, data, getattr(states[0], part)), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
-    for a, b in zip(engines[0].read(config, inputs[0], states[0], test),
-                    engines[1].read(config, inputs[1], states[1], test), strict=True):
+    for a, b in zip(*(jax.tree.leaves(e.read(config, i, s, test)) for e, i, s in zip(engines, inputs, states, strict=True)),
+                    strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-12)
     ours, theirs = (e.diagnose(config, i, s, b) for e, i, s, b in zip(engines, inputs, states, begun, strict=True))
     for name in ours._fields:

@@ -286,7 +286,7 @@ def test_a_finished_sweep_is_made_larger_and_only_what_is_new_is_computed(finish
     assert not boxes
     for word, (other, kind) in {"resume": (more.replace(**{"training.eps1": 0.2}), {"resume": True}),
                                 "extend": (more.replace(**{"training.eps1": 0.2}), {"extend": True})}.items():
-        with pytest.raises(ConfigError, match=rf"--{word} .*holds another sweep; .*training\.eps1"):
+        with pytest.raises(ConfigError, match=rf"{word} .*holds another sweep; .*training\.eps1"):
             lt.sweep(other, whole, tmp_path / "copy", **kind)
 
 

@@ -105,7 +105,7 @@ def test_points_share_what_they_do_not_change(tiny):
             "directions": spread.setting.inputs.directions[0] is None}
 
     assert not any(axes("training.eta_ratio", "training.noise_level", "network.tau_v").values())
-    assert [name for name, own in axes("problem.r").items() if own] == ["directions"]
+    assert [name for name, own in axes("problem.r").items() if own] == ["points", "directions"]
     assert [name for name, own in axes("problem.gamma0").items() if own] == ["x1"]
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from conftest import command, environment, vary
 from rich.console import Console
 
@@ -194,7 +195,7 @@ def test_figures_that_cannot_be_drawn_cost_themselves(drawn, capsys, monkeypatch
     assert main(["run", *SMALL, "--out", "drawn"]) == 0
     said = capsys.readouterr().out
     assert said.index("learning order") < said.index("figures: not drawn (directions: ")
-    assert {p.stem for p in (drawn / "drawn/figures").iterdir()} == set(figures.FIGURES) - {"directions"}
+    assert {p.stem for p in (drawn / "drawn/figures").iterdir()} == {*figures.FIGURES, *figures.DRAWINGS} - {"directions"}
     assert lt.load("drawn").sizes["seed"] == 2
 
 
@@ -314,7 +315,7 @@ def test_tables_cut_no_digit_at_any_width(width):
     console = Console(width=width, file=io.StringIO())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report.tables, "points", lambda runs: frame)
-        console.print(report.sweep_closing(summary, None))
+        console.print(report.sweep_closing(summary, xr.Dataset()))
     said = console.file.getvalue()
     assert "…" not in said
     assert {c for c in said if c.isdigit()} >= set("012345")

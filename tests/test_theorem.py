@@ -375,7 +375,7 @@ def test_the_setting_has_two_claims_of_its_own():
     report = verifying.verify(lt.preset("phase"), ["bound"])
     claim = report["claims"][0]
     assert (claim["number"], claim["verdict"]) == (11, "not judged")
-    assert "say --setting theorem" in claim["reason"]
+    assert "say setting theorem" in claim["reason"]
     with jax.enable_x64(True):
         for need in regime.needs(base).values():
             need.config.check()

@@ -122,49 +122,6 @@ def require_images(config: Experiment, images: Images) -> None:
         require(wanted <= have, name, wanted, f"at most the {have:,} images there are", "lower it")
 
 
-class Work(NamedTuple):
-    """Some runs there are to do, whoever asks for them."""
-
-    config: Experiment
-    job: Job
-    record: "Record"  # told of every epoch
-    checkpoints: Path | None  # folder of the states, and whose they are
-    whose: str
-
-
-def train_all(groups: Sequence[Sequence[Work]], images: Images, stop: Callable[[], bool] = lambda: False,
-              until: float = math.inf) -> None:
-    """Do all work, group after group, each on a device of its own; the runs of a group advance together, epoch by epoch.
-
-    With `spread` batch all devices share each group. `stop` and `until` as in `run`. Raises `Interrupted`, or the first
-    fault of any thread once the others have ended their epochs.
-    """
-    if not groups:
-        return
-    devices: list[Any] = list(jax.local_devices())
-    devices = [devices] if groups[0][0].config.spread == "batch" else devices[: len(groups)]
-    queue, free, ended, pace = iter(groups), threading.Lock(), threading.Event(), _Pace()
-
-    def drain(device: Any) -> None:
-        while True:
-            with free:
-                group = next(queue, None)
-            if group is None:
-                return
-            under_way = [_Training(work, images, device, pace) for work in group]
-            _together(under_way, pace, lambda: stop() or ended.is_set(), until)
-
-    with ThreadPoolExecutor(len(devices)) as pool:
-        futures = [pool.submit(drain, device) for device in devices]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            ended.set()  # after a fault the other threads end after their epoch
-    faults = [fault for future in futures if (fault := future.exception()) is not None]
-    if faults:
-        raise next((fault for fault in faults if not isinstance(fault, Interrupted)), faults[0])
-
-
 class Record:
     """What all runs of an experiment have measured so far; threads write to it."""
 
@@ -223,6 +180,49 @@ class Record:
         return labelled.dataset(
             {name: v for name, v in found.items() if not np.isnan(v).all()}, DESCRIBED, config, self.names,
             {"time": ("record", 1 + np.arange(config.training.epochs)[there], EPOCH)}, facts)
+
+
+class Work(NamedTuple):
+    """Some runs there are to do, whoever asks for them."""
+
+    config: Experiment
+    job: Job
+    record: Record  # told of every epoch
+    checkpoints: Path | None  # folder of the states, and whose they are
+    whose: str
+
+
+def train_all(groups: Sequence[Sequence[Work]], images: Images, stop: Callable[[], bool] = lambda: False,
+              until: float = math.inf) -> None:
+    """Do all work, group after group, each on a device of its own; the runs of a group advance together, epoch by epoch.
+
+    With `spread` batch all devices share each group. `stop` and `until` as in `run`. Raises `Interrupted`, or the first
+    fault of any thread once the others have ended their epochs.
+    """
+    if not groups:
+        return
+    devices: list[Any] = list(jax.local_devices())
+    devices = [devices] if groups[0][0].config.spread == "batch" else devices[: len(groups)]
+    queue, free, ended, pace = iter(groups), threading.Lock(), threading.Event(), _Pace()
+
+    def drain(device: Any) -> None:
+        while True:
+            with free:
+                group = next(queue, None)
+            if group is None:
+                return
+            under_way = [_Training(work, images, device, pace) for work in group]
+            _together(under_way, pace, lambda: stop() or ended.is_set(), until)
+
+    with ThreadPoolExecutor(len(devices)) as pool:
+        futures = [pool.submit(drain, device) for device in devices]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            ended.set()  # after a fault the other threads end after their epoch
+    faults = [fault for future in futures if (fault := future.exception()) is not None]
+    if faults:
+        raise next((fault for fault in faults if not isinstance(fault, Interrupted)), faults[0])
 
 
 class _Pace:
