@@ -116,7 +116,7 @@ def follow(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
     numbers = effective_examples(found, curve, level=LEVEL)
     for part in ("value", "low", "high"):
         exact[f"examples_{part}"] = ("algorithm", [getattr(numbers[a], part) for a in names])
-    return last.drop_vars("step", errors="ignore").merge(exact).assign_attrs(found.attrs), curve
+    return last.drop_vars("step", errors="ignore").merge(exact, compat="no_conflicts").assign_attrs(found.attrs), curve
 
 
 def plan(name: str, **settings: Any) -> Mapping[tuple[float, ...], Config]:
