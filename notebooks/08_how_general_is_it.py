@@ -102,7 +102,7 @@ def two_halves(activation=jax.nn.relu, bias=False, second=False):
     def init(key):
         for_w, for_v = jax.random.split(key)
         weights = {"w": pairs(for_w, problem.d, M_W, TAU_W), "v": pairs(for_v, 2, M_V, TAU_V)}
-        biases = {"w bias": jnp.zeros(M_W), "v bias": jnp.zeros(M_V)} if bias else {}
+        biases = {"w bias": jnp.zeros((1, M_W)), "v bias": jnp.zeros((1, M_V))} if bias else {}
         return weights | biases | ({"w second": jnp.zeros(M_W), "v second": jnp.zeros(M_V)} if second else {})
 
     def apply(params, x):
