@@ -242,7 +242,7 @@ def test_notebooks_run(notebook, fast):
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.name)
 def test_executed_copies_are_those_of_their_code(notebook):
-    """Outputs older than the code fail; `python notebooks/pages/build.py` makes them. Two may have none, nor a link to it."""
+    """Outputs older than the code fail; `python notebooks/pages/build.py` makes them. Two may have none, nor a link."""
     if notebook.name[:2] in ("07", "08") and not (ROOT / "notebooks/executed" / f"{notebook.stem}.ipynb").exists():
         assert f"executed/{notebook.stem}" not in "".join(PAGES.values())
         return
