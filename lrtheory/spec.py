@@ -43,7 +43,7 @@ def in_python(text: str) -> str:
     >>> in_python("lower --n-test or --seeds; or lrtheory run --seeds 2")
     'lower n_test or seeds; or lrtheory run --seeds 2'
     """
-    commands = r"(\blrtheory (?:run|sweep|verify|cifar|plot|export)\b[^;,`]*)"
+    commands = r"(\blrtheory (?:run|sweep|verify|theorem|design|cifar|plot|export)\b[^;,`]*)"
     parts = re.split(commands, text)
     return "".join(part if k % 2 else re.sub(r"(?<![\w-])--([a-z][a-z0-9-]*)", lambda m: m[1].replace("-", "_"), part)
                    for k, part in enumerate(parts))

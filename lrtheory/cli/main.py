@@ -141,10 +141,8 @@ def run(argv: list[str]) -> int:
     summary = results.summarise(found, theory)
     if wanted:
         add_examples(summary, config, found, console.print)
-    saved = _kept(lambda: files.write_results(folder, found, summary, theory=theory))
-    console.print(report.run_closing(summary))
-    if saved is not None:
-        raise saved
+    _saved(lambda: files.write_results(folder, found, summary, theory=theory),
+           lambda: console.print(report.run_closing(summary)))
     drawn = _drawn(lambda: import_module("lrtheory.theory.figures").save_all(found, folder / "figures", theory),
                    console.print)
     facts = summary["environment"]
@@ -155,13 +153,14 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _kept(save: Callable[[], Any]) -> OSError | None:
-    """Save, and why the disk did not take it: what was found is told first."""
+def _saved(save: Callable[[], Any], tell: Callable[[], Any]) -> None:
+    """Save, and tell what was found, which is told even if the disk did not take it: its `OSError` comes after."""
     try:
         save()
-    except OSError as error:
-        return error
-    return None
+    except OSError:
+        tell()
+        raise
+    tell()
 
 
 def _drawn(draw: Callable[[], Any], tell: Callable[[str], None]) -> bool:
@@ -324,10 +323,7 @@ def design(argv: list[str]) -> int:
                              tell=lambda text: console.print(text, soft_wrap=True))
     folder = asked.out or arguments.dated_folder(f"{config.name}-design")
     files.prepare_folder(folder, config)
-    saved = _kept(lambda: found.save(folder))
-    console.print(report.design_closing(found))
-    if saved is not None:
-        raise saved
+    _saved(lambda: found.save(folder), lambda: console.print(report.design_closing(found)))
     drawn = _drawn(lambda: import_module("lrtheory.style").save_figures(
         {"design": lambda: import_module("lrtheory.optimal.figures").figure(found)}, folder / "figures"), console.print)
     console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: config.json, design.json"
@@ -352,10 +348,7 @@ def theorem(argv: list[str]) -> int:
     files.require_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     runs, summary = series.study(asked.study, tell=lambda text: console.print(text + " ..."), **settings)
-    saved = _kept(lambda: files.write_results(folder, runs, summary))
-    console.print(report.theorem_closing(summary))
-    if saved is not None:
-        raise saved
+    _saved(lambda: files.write_results(folder, runs, summary), lambda: console.print(report.theorem_closing(summary)))
     drawn = _drawn(lambda: import_module("lrtheory.predictions.series_figures").save(runs, summary, folder / "figures"),
                    console.print)
     console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: summary.json, results.zarr"
@@ -405,10 +398,7 @@ def cifar(argv: list[str]) -> int:
                   file=sys.stderr)
             return 130
         summary = results.summarise(found)
-        saved = _kept(lambda: files.write_results(folder, found, summary))
-        console.print(report.cifar_closing(summary))
-        if saved is not None:
-            raise saved
+        _saved(lambda: files.write_results(folder, found, summary), lambda: console.print(report.cifar_closing(summary)))
         drawn = draw(found)
     facts = summary["environment"]
     console.print(f"{facts['wall_seconds']:.0f} s on {facts['devices_used']} x {facts['device']}. Written to {folder}: "
