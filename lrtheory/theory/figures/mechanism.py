@@ -135,13 +135,20 @@ def _moved(config: Config, rate: float, times: np.ndarray, start: np.ndarray) ->
 
     U <- (1 + shrink) U - kick tau0 xi (`noise.micro_steps`), with the noise that balances eta1.
     """
-    rng, now = np.random.default_rng(3), start
     counts = np.diff(np.round(times / rate), prepend=0)
     move = noise.micro_steps(rate, np.maximum(counts, 1), config.training.weight_decay, config.training.tau_xi)
+    kept = np.where(counts > 0, 1 + np.asarray(move.shrink), 1.0)
+    kicks = np.where(counts > 0, np.asarray(move.kick), 0.0)
+    return _followed(start, kept, kicks, config.problem.r, 3)
+
+
+def _followed(start: np.ndarray, kept: np.ndarray, kicks: np.ndarray, r: float, seed: int) -> Iterator[np.ndarray]:
+    """Neurons (2, n) at the start and after each move U <- a U - s xi, a and s (moves,), in the coordinates of `gates`."""
+    rng, now = np.random.default_rng(seed), start
     yield now
-    for count, shrink, kick in zip(counts, np.asarray(move.shrink), np.asarray(move.kick), strict=True):
-        if count:
-            now = (1 + shrink) * now - kick * rng.standard_normal(now.shape) / np.array([[1.0], [config.problem.r]])
+    for a, s in zip(kept, kicks, strict=True):
+        if s > 0 or a != 1:
+            now = a * now - s * rng.standard_normal(now.shape) / np.array([[1.0], [r]])
         yield now
 
 
@@ -179,15 +186,10 @@ def film(results: xr.Dataset, path: Path) -> Path:
 
 def _neurons(run: xr.Dataset, config: Config) -> np.ndarray:
     """Neurons (records, 2, n) of one run's noise part, in the coordinates of `gates`."""
-    rng, time, variance = np.random.default_rng(4), run["time"].values, run["noise_variance_theory"].values
-    now = _between(FILM_NEURONS, 5)
-    found = [now]
-    for k in range(1, len(time)):
-        shrink = np.exp(-config.training.weight_decay * (time[k] - time[k - 1]))
-        kick = np.sqrt(max(variance[k] - shrink**2 * variance[k - 1], 0.0))
-        now = shrink * now + kick * rng.standard_normal(now.shape) / np.array([[1.0], [config.problem.r]])
-        found.append(now)
-    return np.stack(found)
+    time, variance = run["time"].values, run["noise_variance_theory"].values
+    kept = np.exp(-config.training.weight_decay * np.diff(time))
+    kicks = np.sqrt(np.maximum(variance[1:] - kept**2 * variance[:-1], 0.0))
+    return np.stack(list(_followed(_between(FILM_NEURONS, 5), kept, kicks, config.problem.r, 4)))
 
 
 def _frame(runs: xr.Dataset, planes: dict[str, np.ndarray], record: int) -> Figure:
