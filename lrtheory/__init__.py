@@ -121,7 +121,7 @@ _GROUND = (
     "schedule", "spec", "stacking", "stages", "style", "update", "wording", "custom", "optimal", "predictions", "sweeps",
     "theory", "vision")
 _THEORY = (
-    "config", "engines", "examples", "figures", "html", "kernel", "linear", "measure", "network", "presets",
+    "config", "engines", "examples", "figures", "html", "kernel", "linear_readout", "measure", "network", "presets",
     "problem", "programs", "results", "runs", "sharpness", "simulate", "timescales", "training", "weights")
 _MODULES = {name: name for name in _GROUND} | {name: f"theory.{name}" for name in _THEORY} | {"tables": "sweeps.tables"}
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,10 +1,12 @@
 """What a user of the package from Python meets: names, help, defaults, messages, progress, notebooks."""
 
+import ast
 import importlib.metadata
 import importlib.resources
 import json
 import sys
 import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +45,23 @@ def test_every_public_module_is_an_attribute():
             assert isinstance(getattr(lt, room), types.ModuleType), name
             assert room in dir(lt)
     assert {"conditions", "save", "__version__"} <= set(dir(lt))
+
+
+def promised() -> dict[str, tuple[str, str]]:
+    """The public names that type checkers are told: {name: (module, its name there)}."""
+    tree = ast.parse(Path(lt.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    return {alias.asname: (one.module, alias.name) for one in block.body for alias in one.names}
+
+
+def test_a_public_name_is_what_type_checkers_are_told():
+    """A module and a function of one name would hide each other: theory's `linear` once hid the schedule's."""
+    known = promised()
+    assert len(lt.__all__) == len(set(lt.__all__))
+    assert set(known) <= set(lt.__all__)
+    for name, (module, there) in known.items():
+        found = getattr(importlib.import_module(module), there, None) or importlib.import_module(f"{module}.{there}")
+        assert getattr(lt, name) is found, name
 
 
 @pytest.mark.parametrize("kind", [lt.Config, lt.Problem, lt.Group, lt.Network, lt.Training, lt.Schedule, Experiment, SGD,

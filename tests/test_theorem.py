@@ -15,7 +15,7 @@ from lrtheory.intervals import decide
 from lrtheory.predictions import THEOREM, regime, series
 from lrtheory.predictions import verify as verifying
 from lrtheory.spec import ConfigError
-from lrtheory.theory import examples, linear
+from lrtheory.theory import examples, linear_readout
 from lrtheory.theory.engines import ENGINES
 from lrtheory.theory.measure import loss_gradient
 from lrtheory.theory.problem import sample, sample_test
@@ -136,15 +136,15 @@ def test_closed_forms_are_the_errors_on_test_points():
     for a, s, g in ((1.0, 0.7, (0.8, -1.5, 0.3)), (0.2, 0.9, (6.0, -4.0, -5.0)), (-0.3, 0.2, (-1.0, 2.0, 0.0))):
         f1 = x1 @ (np.sqrt(24) * (a * w_star + s * across))
         g_of = np.array(g)[direction.astype(int)]
-        found = linear.test_errors(problem, a, s, np.array(g))
+        found = linear_readout.test_errors(problem, a, s, np.array(g))
         for name, margin in (("p", y * f1), ("mixed", y * (f1 + alpha * g_of)), ("q", y * alpha * g_of)):
             wrong, loss = margin <= 0, np.logaddexp(0, -margin)
             assert abs(found[f"test_error_{name}"] - wrong.mean()) < 4 * wrong.std() / np.sqrt(n) + 1e-12, (name, a)
             assert abs(found[f"test_loss_{name}"] - loss.mean()) < 4 * loss.std() / np.sqrt(n), (name, a)
         assert found["test_error"] == pytest.approx(sum(
             p * found[f"test_error_{g}"] for p, g in zip(problem.shares, ("p", "mixed", "q"), strict=True)))
-    assert linear.error_on_p(problem, np.array([0.0, 4.0]), np.array([0.0, 0.5]))[0] == pytest.approx(1)
-    assert 0 < linear.error_on_p(problem, np.array(8.0), np.array(0.5)) < 1e-30  # far below any number of test points
+    assert linear_readout.error_on_p(problem, np.array([0.0, 4.0]), np.array([0.0, 0.5]))[0] == pytest.approx(1)
+    assert 0 < linear_readout.error_on_p(problem, np.array(8.0), np.array(0.5)) < 1e-30  # no n_test sees it
 
 
 # From how many examples --------------------------------------------------------------------------------------------------

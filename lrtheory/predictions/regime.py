@@ -13,7 +13,7 @@ from lrtheory.labelled import config_of
 from lrtheory.predictions.base import Need
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.tables import axes_of
-from lrtheory.theory import linear
+from lrtheory.theory import linear_readout
 from lrtheory.theory.config import Config
 from lrtheory.theory.theorem import dimension
 from lrtheory.theory.timescales import p_time
@@ -92,7 +92,7 @@ def numbers(runs: xr.Dataset, algorithm: str, name: str) -> tuple[np.ndarray, li
     found, configs = [], []
     for config, here in points(runs):
         one = here.sel(algorithm=algorithm)
-        values = linear.at_end(config.problem, one)[name].values
+        values = linear_readout.at_end(config.problem, one)[name].values
         found.append(np.where(np.isfinite(one["stopped_at"].values), values, np.nan))
         configs.append(config)
     return np.stack(found, 1), configs

@@ -1,9 +1,9 @@
 """The theorems at their own exponents, followed over d and what else they depend on: the studies of `lrtheory theorem`.
 
 Each row of a study is a configuration of `lrtheory.theorem`, run in double precision; its errors are those of the readout
-that is linear in x1, in closed form (`theory.linear`), so nothing is lost below 1/n_test. Beside it the learning curve of P
-alone: at n = pN it is S's limit for d -> infinity (Q costs S every example that carries it), at n = (1-q)N L-S's (Q teaches
-nothing).
+that is linear in x1, in closed form (`theory.linear_readout`), so nothing is lost below 1/n_test. Beside it the learning
+curve of P alone: at n = pN it is S's limit for d -> infinity (Q costs S every example that carries it), at n = (1-q)N
+L-S's (Q teaches nothing).
 
 Lives here: which rows a study has, running them, what is said of them. Lives elsewhere: the configuration (theory.theorem),
 figures (series_figures), verdicts (bound, floor).
@@ -19,7 +19,7 @@ import xarray as xr
 from lrtheory.intervals import Level, Statistic, bootstrap, slope
 from lrtheory.labelled import estimate, finite, names_of
 from lrtheory.spec import ConfigError, choose
-from lrtheory.theory import linear
+from lrtheory.theory import linear_readout
 from lrtheory.theory.config import Config
 from lrtheory.theory.examples import effective_examples, error_on_p, learning_curve
 from lrtheory.theory.runs import run
@@ -104,9 +104,9 @@ def follow(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
         curve = learning_curve(config)
     last = found[[*EVENTS, "contrast", "train_loss", "loss_p", "p_along", "p_across", "steps"]]
     last = xr.Dataset({n: v.isel(record=-1, drop=True) if "record" in v.dims else v for n, v in last.data_vars.items()})
-    exact = linear.at_end(config.problem, found)
+    exact = linear_readout.at_end(config.problem, found)
     curve = curve.assign(error=(("seed", "examples"), error_on_p(config, curve, True)),
-                         loss=(("seed", "examples"), linear.loss_on_p(config.problem, curve["p_along"].values,
+                         loss=(("seed", "examples"), linear_readout.loss_on_p(config.problem, curve["p_along"].values,
                                                                     curve["p_across"].values)))
     names = found["algorithm"].values.tolist()
     few, mixed = config.problem.group_sizes[:2]

@@ -20,7 +20,7 @@ from lrtheory.fields import to_json
 from lrtheory.intervals import Level, Statistic, bootstrap
 from lrtheory.labelled import config_of, finite
 from lrtheory.spec import require
-from lrtheory.theory import kernel, linear, programs, simulate
+from lrtheory.theory import kernel, linear_readout, programs, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines import infinite
 from lrtheory.theory.engines.gram import own_rates
@@ -128,7 +128,7 @@ def _curve(config: Config, seeds: Array, counts: Array, time: Array) -> dict[str
 def error_on_p(config: Config, found: xr.Dataset, exact: bool) -> np.ndarray:
     """Errors on P, of a curve or of runs: in closed form from f1's linear part, or on the test points."""
     if exact:
-        return linear.error_on_p(config.problem, found["p_along"].values, found["p_across"].values)
+        return linear_readout.error_on_p(config.problem, found["p_along"].values, found["p_across"].values)
     return found["test_error_p"].values
 
 
@@ -178,7 +178,7 @@ def final_errors(config: Config, run: xr.Dataset, time: float, exact: bool) -> n
     """Errors on P of one algorithm at a time: (seeds,)."""
     if not exact:
         return at_time(run, "test_error_p", time)
-    return linear.error_on_p(config.problem, *(at_time(run, name, time) for name in ("p_along", "p_across")))
+    return linear_readout.error_on_p(config.problem, *(at_time(run, name, time) for name in ("p_along", "p_across")))
 
 
 def told(statistic: Statistic, counts: np.ndarray) -> dict[str, Any]:
