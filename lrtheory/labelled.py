@@ -4,6 +4,7 @@ Lives here: the dataset with dimensions algorithm, seed, record; means and stand
 Lives elsewhere: what is measured and which comparisons are made (theory.results, vision.results).
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -87,14 +88,14 @@ def mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
 
 
 def summary(results: xr.Dataset, config: Any, algorithms: Mapping[str, dict[str, Any]], verdict: Any) -> dict[str, Any]:
-    """The tree of summary.json: what each algorithm did, the verdict, and where the numbers come from.
+    """The tree of summary.json: what was run, what each algorithm did, the verdict, and where the numbers come from.
 
     Entries get diverged_seeds, the seeds that have null in every per_seed and enter no mean.
     """
     for name, entry in algorithms.items():
         entry["diverged_seeds"] = results["seed"].values[np.isfinite(results["diverged_at"].sel(algorithm=name))].tolist()
-    return {"name": config.name, "note": config.note, "algorithms": dict(algorithms), "verdict": verdict,
-            "seeds": results["seed"].values.tolist(),
+    return {"name": config.name, "note": config.note, "config": json.loads(results.attrs["config"]),
+            "algorithms": dict(algorithms), "verdict": verdict, "seeds": results["seed"].values.tolist(),
             "environment": {k: plain(v) for k, v in results.attrs.items() if k != "config"}}
 
 

@@ -19,10 +19,11 @@ import lrtheory as lt
 from lrtheory import predictions
 from lrtheory.cli import arguments
 from lrtheory.cli import main as cli
-from lrtheory.fields import to_json
+from lrtheory.fields import from_json, to_json
 from lrtheory.predictions import series
 from lrtheory.predictions import verify as verifying
 from lrtheory.theory import presets
+from lrtheory.theory.config import Config
 from lrtheory.theory.presets import preset
 from lrtheory.theory.theorem import precision
 from lrtheory.vision import cifar
@@ -135,7 +136,7 @@ def test_every_printed_command_is_one_that_is_tested():
         elif program.startswith("python"):
             assert words[1:] in (["-m", "venv", ".venv"], ["-m", "lrtheory.cli.reference", "build/reference"],
                                  ["tests/mutations.py"],
-                                 ["notebooks/pages/build.py", "--site"], ["notebooks/pages/build.py"]), words
+                                 *(["notebooks/pages/build.py", *more] for more in ([], ["--site"], ["--measure"]))), words
         else:
             assert program in ("lrtheory", *TOOLS), words
     scripts = set(re.findall(r"`(?:python|bash) (benchmarks/\w+\.\w+)", "".join(PAGES.values())))
@@ -253,10 +254,60 @@ def test_executed_copies_are_those_of_their_code(notebook):
     assert not [o for cell in code for o in cell["outputs"] if o["output_type"] == "error"]
 
 
-def test_pages_made_from_the_code_are_those_of_the_code():
-    """Public names, fields, measurements; `python notebooks/pages/build.py --site` makes them."""
-    for name, text in runpy.run_path(str(SITE / "build.py"))["tables"]().items():
+@pytest.fixture
+def made(monkeypatch):
+    """The module that makes tables of pages."""
+    monkeypatch.syspath_prepend(SITE)
+    return importlib.import_module("page_tables")
+
+
+def test_pages_made_from_code_and_stored_results_are_those_of_today(made):
+    """Public names, fields, measurements, what was run and verified; `python notebooks/pages/build.py --site` makes them."""
+    for name, text in made.pages().items():
         assert (SITE / name).read_text() == text, name
+
+
+def test_stored_results_are_of_what_their_commands_run_today(made):
+    """A preset or a budget that was changed since leaves an old number on the page; `build.py --measure` makes a new one."""
+    assert {p.stem for p in made.STORED.glob("*.json")} <= set(made.COMMANDS)
+    for name, (command, *words) in made.COMMANDS.items():
+        if (found := made.stored(name)) is not None:
+            asked = arguments.run_arguments(words)[0] if command == "run" else arguments.verify_arguments(words)[0].options
+            with precision(asked):
+                assert from_json(json.dumps(found["config"]), Config) == asked.check(), name
+
+
+def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, monkeypatch, tmp_path, capsys):
+    """Of two settings, one not run; what names differ in is told; an unknown name is one line."""
+    def stand_in(words, **_):
+        folder = Path(words[words.index("--out") + 1])
+        folder.mkdir(parents=True)
+        row = {"name": f"Q first at t = {0.5 if 'conv' in words else 7.9}", "value": 0.9, "low": 0.8, "high": 1.0,
+               "theory": "1", "region": [0.85, "inf"], "verdict": "not resolved"}
+        claim = {"number": 7, "name": "transition", "statement": "S turns | back", "verdict": "holds", "expected": True,
+                 "statistics": [row]}
+        facts = {"device": "cpu", "cpu_cores": 2, "lrtheory": "0.1.0", "git_revision": "abcdefghij", "jax": "1",
+                 "date": "2026-01-01T"}
+        (folder / "verify.json").write_text(json.dumps({"claims": [claim], "seeds": 24, "seconds": 600.0,
+                                                        "environment": facts}))
+        return subprocess.CompletedProcess(words, 1)
+
+    monkeypatch.setattr(made, "STORED", tmp_path / "stored")
+    monkeypatch.setattr(made.subprocess, "run", stand_in)
+    made.measure(["verify-block", "verify-conv"])
+    made.measure(["verify-conv"])
+    said = capsys.readouterr().out
+    assert "verify-block (1 of 2): lrtheory verify, never run here" in said
+    assert "10 min last time" in said
+    *_, claim, row = made.verify_table(["verify-block", "verify-conv", "verify-minibatch"])
+    assert claim == "| 7 | **S turns \\| back** |  |  | **holds** | **holds** | not run |"
+    assert row == ("|  | Q first at t = 7.9 | 1 | above 0.85 | 0.9 [0.8, 1], not resolved | "
+                   "0.9 [0.8, 1], not resolved (at 0.5) |  |")
+    assert ("| `lrtheory verify` | 24 | 10 min | cpu, 2 cores; lrtheory 0.1.0 at abcdefg, jax 1; 2026-01-01 |"
+            in made.made_by(["verify-block"]))
+    build = importlib.import_module("build")
+    assert build.main(["--measure", "verify-all"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.name)

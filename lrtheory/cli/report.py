@@ -1,7 +1,7 @@
 """What a person reads on the terminal before and after: what is about to be done, tables and verdicts.
 
 Lives here: words and layout, of every command. Lives elsewhere: every number (the results of each wing, of sweeps and of
-predictions), what is shown meanwhile (progress).
+predictions), how one is written (cells), what is shown meanwhile (progress).
 """
 
 import math
@@ -15,6 +15,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 
 from lrtheory.algorithm import names_of
+from lrtheory.cli import cells
 from lrtheory.labelled import finite
 from lrtheory.optimal.design import Design
 from lrtheory.predictions import PREDICTIONS, THEOREM, words
@@ -137,16 +138,16 @@ def cifar_closing(summary: dict[str, Any]) -> Group:
     moments = [m for m in ("before_annealing", "end") if any(m in e for e in entries.values())]
     for moment in moments:
         for metric, label in CIFAR_ROWS:
-            cells = [e[moment].get(metric) for e in entries.values()]
-            if any(c is not None for c in cells):
-                table.add_row(f"{label}, {moment.replace('_', ' ')}", *map(_accuracy, cells),
+            seen = [e[moment].get(metric) for e in entries.values()]
+            if any(c is not None for c in seen):
+                table.add_row(f"{label}, {moment.replace('_', ' ')}", *map(cells.accuracy, seen),
                               end_section=metric == CIFAR_ROWS[-1][0])
     lines: list[Any] = [Unbroken(table)]
     for claim in summary["verdict"]:
         mark = {True: "YES", False: "NO ", None: "?  "}[claim["holds"]]
         found = claim["difference"]
-        shown = f"difference {_accuracy(found)} ({claim['seeds']} seeds)" if claim["holds"] is not None else (
-            f"difference {_accuracy(found)}; not judged, it takes 2 seeds that did not diverge")
+        shown = f"difference {cells.accuracy(found)} ({claim['seeds']} seeds)" if claim["holds"] is not None else (
+            f"difference {cells.accuracy(found)}; not judged, it takes 2 seeds that did not diverge")
         if claim["resolved"] is False:
             shown += ", an interval that has 0: not resolved, more --seeds tell more"
         lines.append(f"{mark} {claim['statement']}: {shown}.")
@@ -207,9 +208,9 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
             table.add_column(name, justify="right")
         for row in found.to_dict("records"):
             labels = [f"{row[a]:.4g}" if isinstance(row[a], float) else str(row[a]) for a in axes]
-            cells = [_value({"mean": None if np.isnan(row[m]) else row[m], "sem": finite(row[f"{m}_sem"])})
+            means = [cells.value({"mean": None if np.isnan(row[m]) else row[m], "sem": finite(row[f"{m}_sem"])})
                      for m in columns]
-            table.add_row(*labels, row["algorithm"], *cells, str(row["diverged"]))
+            table.add_row(*labels, row["algorithm"], *means, str(row["diverged"]))
         lines.append(Unbroken(table))
     else:
         lines.append(f"{summary['points']:,} points: means and standard errors are in points.csv")
@@ -262,29 +263,13 @@ def theorem_closing(summary: dict[str, Any]) -> Group:
             events = ("time_p_half", "time_q_half", *(["annealed_at"] if name == "L-S" else []))
             first = " ".join(f"{g} ({one[f'{g} first']})" for g in "PQ" if one[f"{g} first"])
             table.add_row(*(f"{row[k]:g}" for k in keys), f"{t_p / row['T_Q']:.3g}",
-                          *(_in_units(one[m], t_p) for m in events), first, _value(one["test_error_p"]),
-                          _value(one["limit_error"]), _value(one["test_loss"]), _value(one["contrast"]),
-                          _examples(one["examples"]))
+                          *(cells.in_units(one[m], t_p) for m in events), first, cells.value(one["test_error_p"]),
+                          cells.value(one["limit_error"]), cells.value(one["test_loss"]), cells.value(one["contrast"]),
+                          cells.examples(one["examples"]))
         tables_.append(Unbroken(table))
     lines = [f"{f['name']}: {words.interval(f)} (expected: {f['theory']})" for f in summary["findings"]]
     return Group(*tables_, "P alone: the same network trained on (1-q)N (L-S) or pN (S) of its examples of P and nothing "
                  "else, the limit d = infinity. P from n: from how many such examples P was learned.", *lines)
-
-
-def _in_units(found: dict[str, Any], unit: float) -> str:
-    """A mean time in units, or of how many seeds it was reached."""
-    if found["mean"] is not None:
-        return f"{found['mean'] / unit:.3g}"
-    return "never" if not found["reached"] else f"{found['reached']} of {found['of']}"
-
-
-def _examples(found: dict[str, Any]) -> str:
-    """A number of examples with its interval; "-" where there is none."""
-    if found["value"] is None:
-        return "-"
-    low, high = (found[k] for k in ("low", "high"))
-    ends = f" [{low:.3g}, {high:.3g}]" if low is not None and high is not None else ""
-    return {"at most": "<= ", "at least": ">= "}.get(found.get("bound") or "", "") + f"{found['value']:.3g}{ends}"
 
 
 def verify_closing(found: dict[str, Any]) -> Group:
@@ -342,16 +327,16 @@ def _ratio_line(other: str, found: dict[str, Any], where: str = "") -> str:
     if found.get("reason"):
         return head + found["reason"] + "."
     ratio = "undefined" if found["ratio"] is None else f"{found['ratio']:.1f}"
-    return (head + f"S {_value(found['S'])} against {other} {_value(found[other])}, ratio {ratio} (asked: "
-            f"{found['required_ratio']:g}) at training losses {_value(found['S']['train_loss'])} and "
-            f"{_value(found[other]['train_loss'])}; {_interval(found)}.")
+    return (head + f"S {cells.value(found['S'])} against {other} {cells.value(found[other])}, ratio {ratio} (asked: "
+            f"{found['required_ratio']:g}) at training losses {cells.value(found['S']['train_loss'])} and "
+            f"{cells.value(found[other]['train_loss'])}; {_interval(found)}.")
 
 
 def _loss_line(found: dict[str, Any]) -> str:
     head = f"{_mark(found)} test loss on P: "
     if found.get("reason"):
         return head + found["reason"] + "."
-    return head + f"S {_value(found['S'])} against L-S {_value(found['L-S'])}; {_interval(found)}."
+    return head + f"S {cells.value(found['S'])} against L-S {cells.value(found['L-S'])}; {_interval(found)}."
 
 
 def _interval(found: dict[str, Any]) -> str:
@@ -375,79 +360,31 @@ def _table(summary: dict[str, Any]) -> Table:
 
     def row(label: str, cell: Callable[[dict[str, Any]], str], theory: Callable[[dict[str, Any]], str],
             section: bool = False) -> None:
-        cells = [text for e in entries for text in ((cell(e), theory(e["theory"])) if "theory" in e else (cell(e),))]
-        table.add_row(label, *cells, end_section=section)
+        texts = [text for e in entries for text in ((cell(e), theory(e["theory"])) if "theory" in e else (cell(e),))]
+        table.add_row(label, *texts, end_section=section)
 
     orders = {"L-S": "P, then Q", "S": "Q, then P", "S+noise": "P, then Q"}
     if not summary["verdict"]["expected"]:
         orders = dict.fromkeys(names, "no clear order")
     expected = {id(e): orders.get(name, "") for name, e in zip(names, entries, strict=True)}
-    row("fitted first (seeds)", _fitted_first, _fitted_first)
+    row("fitted first (seeds)", cells.fitted_first, cells.fitted_first)
     row("time scales predict", lambda e: expected[id(e)], lambda e: "")
     for label, metric in (("loss on P halved at", "time_p_half"), ("loss on Q halved at", "time_q_half"),
                           ("annealed at", "annealed_at"), ("loss at threshold", "threshold_at")):
-        row(label, lambda e, m=metric: _time(e[m], e["diverged_seeds"]), lambda e, m=metric: _predicted_time(e[m]),
+        row(label, lambda e, m=metric: cells.time(e[m], e["diverged_seeds"]), lambda e, m=metric: cells.predicted_time(e[m]),
             section=metric == "threshold_at")
     for label, metric in (("test error on P", "test_error_p"), ("test error on Q", "test_error_q"),
                           ("test error, mixed", "test_error_mixed"), ("test error, all", "test_error"),
                           ("test loss on P", "test_loss_p"), ("test loss, all", "test_loss"),
                           ("training loss", "train_loss"), ("contrast", "contrast")):
         if all(metric in e for e in entries):
-            row(label, lambda e, m=metric: _value(e[m]), lambda e, m=metric: _predicted(e[m]["mean"]))
+            row(label, lambda e, m=metric: cells.value(e[m]), lambda e, m=metric: cells.predicted(e[m]["mean"]))
         if metric == "test_error_p" and all("examples" in e for e in entries):
-            row("P learned from n examples", lambda e: _examples(e["examples"]), lambda e: "")
+            row("P learned from n examples", lambda e: cells.examples(e["examples"]), lambda e: "")
     return table
-
-
-def _predicted(mean: float | None) -> str:
-    """A predicted mean: three digits, for it varies over the seeds' data alone."""
-    return "-" if mean is None else f"{mean:.3g}"
-
-
-def _predicted_time(found: dict[str, Any]) -> str:
-    """A predicted time, or how many seeds reach it."""
-    reached = [t for t in found["per_seed"] if t is not None]
-    if not reached:
-        return "never"
-    of = len(found["per_seed"])
-    return _predicted(found["mean"]) if len(reached) == of else f"{len(reached)} of {of}"
-
-
-def _fitted_first(entry: dict[str, Any]) -> str:
-    """How many seeds fitted P, Q or neither first; "-" where no seed has examples of both alone."""
-    return ", ".join(f"{name} ({count})" for name, count in entry["fitted_first"].items() if count > 0) or "-"
-
-
-def _time(found: dict[str, Any], diverged: list[int]) -> str:
-    """A time as mean and error, or how many seeds reached it."""
-    reached = [t for t in found["per_seed"] if t is not None]
-    of = len(found["per_seed"]) - len(diverged)
-    if not reached:
-        return "never"
-    return _value(found) if len(reached) == of else f"{len(reached)} of {of}, from {min(reached):.4g}"
-
-
-def _value(found: dict[str, Any]) -> str:
-    """Mean and standard error with digits that the error supports."""
-    mean, sem = found["mean"], found["sem"]
-    if mean is None:
-        return "-"
-    if not sem:
-        return f"{mean:.4g}"
-    power = int(np.floor(np.log10(abs(mean)))) if 0 < abs(mean) < 1e-3 else 0
-    mean, sem = mean / 10.0**power, sem / 10.0**power
-    digits = max(0, 1 - int(np.floor(np.log10(sem))))
-    return f"({mean:.{digits}f} ± {sem:.{digits}f})e{power}" if power else f"{mean:.{digits}f} ± {sem:.{digits}f}"
 
 
 def _mark(claim: dict[str, Any]) -> str:
     """YES, NO or ? of a claim, with why not YES."""
     return {"holds": "YES", "fails": "NO ", "not resolved": "?   not resolved:"}.get(claim["verdict"],
                                                                                   f"?   {claim['verdict']}:")
-
-
-def _accuracy(found: dict[str, Any] | None) -> str:
-    """Mean and standard error of an accuracy."""
-    if found is None or found["mean"] is None:
-        return "-"
-    return f"{found['mean']:.3f}" + (f" ± {found['sem']:.3f}" if found["sem"] is not None else "")

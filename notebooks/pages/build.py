@@ -4,19 +4,21 @@
     python notebooks/pages/build.py --site          the site alone: a minute, no network
     python notebooks/pages/build.py --all           every notebook again
     python notebooks/pages/build.py 00 03           those notebooks
+    python notebooks/pages/build.py --measure       every result in stored/ anew, two hours; its tables are made from them
+    python notebooks/pages/build.py --measure run-quick verify-conv    those
 
-An executed copy keeps the digest of the source that it was made from, so that outputs older than their code are seen.
+An executed copy keeps the digest of the source that it was made from, so that outputs older than their code are seen; a test
+asks that stored results are of the configurations that their commands run today.
 """
 
-import dataclasses
 import hashlib
-import inspect
 import json
 import subprocess
 import sys
 import time
-import typing
 from pathlib import Path
+
+import page_tables
 
 HERE = Path(__file__).resolve().parent
 NOTEBOOKS = HERE.parent
@@ -58,59 +60,15 @@ def execute(source: Path) -> None:
     print(f"{source.name}: {time.time() - started:.0f} s", flush=True)
 
 
-def row(*cells: object) -> str:
-    """A row of a table."""
-    return "| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |"
-
-
-def tables() -> dict[str, str]:
-    """{page: text} of the pages that are made from the code: public names, fields, measurements."""
-    import lrtheory
-    from lrtheory.spec import meanings
-    from lrtheory.theory.measure import described
-    from lrtheory.theory.problem import Problem
-
-    names = ["# Public names", "", "Of `import lrtheory as lt`; the API reference has each in full.", "",
-             row("name", "what it is"), row("---", "---")]
-    for name in sorted(lrtheory.__all__, key=str.lower):
-        value = getattr(lrtheory, name)
-        names.append(row(f"`lt.{name}`", (inspect.getdoc(value) or "").partition("\n")[0] if inspect.getdoc(value) else ""))
-    fields = ["# Fields", "", "Every number and choice of a configuration, as `--problem.d 128` or `config.replace(**{\"problem.d\": 128})`.",
-              "Swept fields are numbers that are traced: changing one compiles nothing. Defaults are those of the classes; presets set",
-              "most of them."]
-    for title, config, parts in parts_of_configs():
-        fields += ["", f"## {title}", "", row("field", "default", "", "meaning"), row("---", "---", "---", "---")]
-        for prefix, kind in (("", config), *parts):
-            for field in dataclasses.fields(kind):
-                if field.name in dict(parts):
-                    continue
-                default = "" if field.default is dataclasses.MISSING else json.dumps(field.default, default=str)
-                swept = "" if field.metadata.get("static", True) else "swept"
-                name = f"{prefix}.{field.name}" if prefix else field.name
-                fields.append(row(f"`{name}`", default, swept, meanings(kind).get(field.name, "")))
-    units = ["# Measurements", "", "Of every run, over time or once, as variables of its dataset. `log 2` is 0.693 nat.", "",
-             row("name", "units", "meaning"), row("---", "---", "---")]
-    units += [row(f"`{name}`", unit, meaning) for name, (unit, meaning) in described(Problem(N=64)).items()]
-    return {name: "\n".join(lines) + "\n" for name, lines in (("names.md", names), ("fields.md", fields), ("measurements.md", units))}
-
-
-def parts_of_configs() -> list[tuple[str, type, list[tuple[str, type]]]]:
-    """(title, configuration, its parts by name) of both halves."""
-    from lrtheory.theory.config import Config
-    from lrtheory.vision.config import Experiment
-
-    def parts(kind: type) -> list[tuple[str, type]]:
-        hints = typing.get_type_hints(kind)
-        return [(f.name, hints[f.name]) for f in dataclasses.fields(kind) if dataclasses.is_dataclass(hints[f.name])]
-
-    return [("The two-layer network (`lrtheory run`, `sweep`, `verify`)", Config, parts(Config)),
-            ("CIFAR-10 (`lrtheory cifar`)", Experiment, parts(Experiment))]
+def made() -> None:
+    """Write the pages that are made from the code and from stored results."""
+    for name, text in page_tables.pages().items():
+        (HERE / name).write_text(text)
 
 
 def site() -> int:
     """The pages, with warnings as errors."""
-    for name, text in tables().items():
-        (HERE / name).write_text(text)
+    made()
     subprocess.run([sys.executable, "-m", "lrtheory.cli.reference", ROOT / "build/api/api"], check=True)
     return subprocess.run([sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-E", "-c", HERE, NOTEBOOKS,
                            ROOT / "build/site"], check=False).returncode
@@ -119,16 +77,23 @@ def site() -> int:
 def main(words: list[str]) -> int:
     """The command."""
     sources = sorted(NOTEBOOKS.glob("*.py"))
-    numbers = [word for word in words if not word.startswith("-")]
-    if unknown := [n for n in numbers if not any(s.name.startswith(n) for s in sources)] + [
-            w for w in words if w.startswith("-") and w not in ("--site", "--all")]:
-        print(f"{' '.join(unknown)}: no such notebook or option; see the head of {Path(__file__).name}", file=sys.stderr)
+    chosen, options = [w for w in words if not w.startswith("-")], {w for w in words if w.startswith("-")}
+    measured = "--measure" in options
+    known = list(page_tables.COMMANDS) if measured else [s.name for s in sources]
+    if unknown := [c for c in chosen if not (c in known if measured else any(name.startswith(c) for name in known))] + sorted(
+            options - {"--site", "--all", "--measure"}):
+        print(f"{' '.join(unknown)}: unknown; must be one of {', '.join(known)}, or an option; see the head of "
+              f"{Path(__file__).name}", file=sys.stderr)
         return 2
+    if measured:
+        page_tables.measure(chosen or known)
+        made()
+        return 0
     for source in sources:
-        stale = "--all" in words or made_from(source) != digest(source)
-        if "--site" not in words and (any(map(source.name.startswith, numbers)) if numbers else stale):
+        stale = "--all" in options or made_from(source) != digest(source)
+        if "--site" not in options and (any(map(source.name.startswith, chosen)) if chosen else stale):
             execute(source)
-    return 0 if numbers else site()
+    return 0 if chosen else site()
 
 
 if __name__ == "__main__":

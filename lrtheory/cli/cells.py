@@ -1,0 +1,72 @@
+"""Numbers as the cells of a table: means with their errors, times that some seeds reached, what was predicted.
+
+Lives here: how many digits are shown, and what stands where there is no number. Lives elsewhere: the tables (report, the
+documentation's pages).
+"""
+
+import math
+from typing import Any
+
+
+def value(found: dict[str, Any]) -> str:
+    """Mean and standard error with digits that the error supports."""
+    mean, sem = found["mean"], found["sem"]
+    if mean is None:
+        return "-"
+    if not sem:
+        return f"{mean:.4g}"
+    power = math.floor(math.log10(abs(mean))) if 0 < abs(mean) < 1e-3 else 0
+    mean, sem = mean / 10.0**power, sem / 10.0**power
+    digits = max(0, 1 - math.floor(math.log10(sem)))
+    return f"({mean:.{digits}f} ± {sem:.{digits}f})e{power}" if power else f"{mean:.{digits}f} ± {sem:.{digits}f}"
+
+
+def predicted(mean: float | None) -> str:
+    """A predicted mean: three digits, for it varies over the seeds' data alone."""
+    return "-" if mean is None else f"{mean:.3g}"
+
+
+def time(found: dict[str, Any], diverged: list[int]) -> str:
+    """A time as mean and error, or how many seeds reached it."""
+    reached = [t for t in found["per_seed"] if t is not None]
+    of = len(found["per_seed"]) - len(diverged)
+    if not reached:
+        return "never"
+    return value(found) if len(reached) == of else f"{len(reached)} of {of}, from {min(reached):.4g}"
+
+
+def predicted_time(found: dict[str, Any]) -> str:
+    """A predicted time, or how many seeds reach it."""
+    reached = [t for t in found["per_seed"] if t is not None]
+    if not reached:
+        return "never"
+    of = len(found["per_seed"])
+    return predicted(found["mean"]) if len(reached) == of else f"{len(reached)} of {of}"
+
+
+def fitted_first(entry: dict[str, Any]) -> str:
+    """How many seeds fitted P, Q or neither first; "-" where no seed has examples of both alone."""
+    return ", ".join(f"{name} ({count})" for name, count in entry["fitted_first"].items() if count > 0) or "-"
+
+
+def in_units(found: dict[str, Any], unit: float) -> str:
+    """A mean time in units, or of how many seeds it was reached."""
+    if found["mean"] is not None:
+        return f"{found['mean'] / unit:.3g}"
+    return "never" if not found["reached"] else f"{found['reached']} of {found['of']}"
+
+
+def examples(found: dict[str, Any]) -> str:
+    """A number of examples with its interval; "-" where there is none."""
+    if found["value"] is None:
+        return "-"
+    low, high = (found[k] for k in ("low", "high"))
+    ends = f" [{low:.3g}, {high:.3g}]" if low is not None and high is not None else ""
+    return {"at most": "<= ", "at least": ">= "}.get(found.get("bound") or "", "") + f"{found['value']:.3g}{ends}"
+
+
+def accuracy(found: dict[str, Any] | None) -> str:
+    """Mean and standard error of an accuracy."""
+    if found is None or found["mean"] is None:
+        return "-"
+    return f"{found['mean']:.3f}" + (f" ± {found['sem']:.3f}" if found["sem"] is not None else "")

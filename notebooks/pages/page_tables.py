@@ -1,0 +1,244 @@
+"""The tables of the pages that are made: from the code, and from results that commands have written.
+
+Lives here: public names, fields, measurements; what `lrtheory run` and `lrtheory verify` found, read from the JSON files in
+`stored/`, each a copy of what one command wrote; the commands. A file that is not there is shown as "not run". Lives
+elsewhere: what is said of the numbers (the pages, by hand, around the markers), building the site (build).
+"""
+
+import dataclasses
+import inspect
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+STORED = HERE / "stored"
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "run-quick": ("run",), "run-phase": ("run", "--preset", "phase"), "run-mitigation": ("run", "--preset", "mitigation"),
+    "run-full": ("run", "--preset", "full"), "run-literal": ("run", "--preset", "literal"),
+    "verify-block": ("verify",), "verify-conv": ("verify", "--setting", "conv"),
+    "verify-minibatch": ("verify", "--setting", "minibatch"), "verify-theorem": ("verify", "--setting", "theorem")}
+"""{name: what writes stored/NAME.json}: summary.json of a run, verify.json of a verification."""
+WRITES = {"run": "summary.json", "verify": "verify.json"}
+
+
+def pages() -> dict[str, str]:
+    """{page: text} of every page that is made, or has made tables in it."""
+    made = {"names.md": names(), "fields.md": fields(), "measurements.md": measurements()}
+    runs = [name for name in COMMANDS if name.startswith("run-")]
+    made["results.md"] = filled("results.md", {
+        "runs": run_table(runs), "runs-made": made_by(runs),
+        "verify": verify_table(["verify-block", "verify-conv", "verify-minibatch"]),
+        "verify-made": made_by(["verify-block", "verify-conv", "verify-minibatch"])})
+    made["theorem.md"] = filled("theorem.md", {"verify": verify_table(["verify-theorem"]),
+                                               "verify-made": made_by(["verify-theorem"])})
+    return made
+
+
+def filled(page: str, found: dict[str, list[str]]) -> str:
+    """A page with what stands between <!-- begin NAME --> and <!-- end NAME --> replaced. ValueError for a lacking marker."""
+    text = (HERE / page).read_text()
+    for name, lines in found.items():
+        begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->\n"
+        head, one, rest = text.partition(begin)
+        _, other, tail = rest.partition(end)
+        if not one or not other:
+            raise ValueError(f"{page}: no {begin.strip()} ... {end.strip()}; must be there for its table; put it back")
+        text = head + begin + "\n" + "\n".join(lines) + "\n\n" + end + tail
+    return text
+
+
+def stored(name: str) -> dict[str, Any] | None:
+    """What a command has written, if it has been run."""
+    path = STORED / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def measure(chosen: Sequence[str]) -> None:
+    """Run commands anew (minutes to half an hour each, as they say) and store what they write."""
+    for k, name in enumerate(chosen):
+        before = stored(name)
+        print(f"{name} ({k + 1} of {len(chosen)}): lrtheory {' '.join(COMMANDS[name])}, "
+              f"{'never run here' if before is None else f'{spoken(before)} last time'}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([sys.executable, "-m", "lrtheory", *COMMANDS[name], "--out", f"{folder}/out"],
+                                  stdout=subprocess.DEVNULL)
+            if done.returncode not in (0, 1):  # 1: a claim fails, which is a result
+                raise SystemExit(f"{name}: ended with code {done.returncode}; nothing was stored of it")
+            STORED.mkdir(exist_ok=True)
+            shutil.copy(Path(folder, "out", WRITES[COMMANDS[name][0]]), STORED / f"{name}.json")
+
+
+def row(*cells: object) -> str:
+    """A row of a table."""
+    return "| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |"
+
+
+def head(*cells: str) -> list[str]:
+    """The first two rows of a table."""
+    return [row(*cells), "|" + "---|" * len(cells)]
+
+
+def run_table(chosen: Sequence[str]) -> list[str]:
+    """What presets end with: a row a run, in brackets what infinite width predicts."""
+    from lrtheory.cli import cells
+
+    shown = ("L-S", "S", "S+noise")
+    lines = head("`lrtheory run --preset`", *(f"error on P: {a}" for a in shown), "P, Q halved under L-S", "under S",
+                 "S errs more", "order")
+    for name in chosen:
+        found, preset = stored(name), f"`{name.removeprefix('run-')}`"
+        if found is None:
+            lines.append(row(preset, "not run", *[""] * 6))
+            continue
+        entries = {a: found["algorithms"].get(a) for a in shown}
+
+        def both(said: str, predicted: str | None) -> str:
+            return said if predicted is None else f"{said} ({predicted})"
+
+        def error(entry: dict[str, Any] | None) -> str:
+            if entry is None:
+                return ""
+            theory = entry.get("theory")
+            return both(cells.value(entry["test_error_p"]),
+                        None if theory is None else cells.predicted(theory["test_error_p"]["mean"]))
+
+        def halved(entry: dict[str, Any] | None) -> str:
+            if entry is None:
+                return ""
+            times, theory = ("time_p_half", "time_q_half"), entry.get("theory")
+            return both(", ".join(cells.time(entry[m], entry["diverged_seeds"]) for m in times),
+                        None if theory is None else ", ".join(cells.predicted_time(theory[m]) for m in times))
+
+        verdict = found["verdict"]
+        lines.append(row(preset, *map(error, entries.values()), halved(entries["L-S"]), halved(entries["S"]),
+                         *(verdict[part]["verdict"] for part in ("error_ratio", "learning_order"))))
+    return lines
+
+
+def verify_table(chosen: Sequence[str]) -> list[str]:
+    """A row a statistic under its claim's, a column a setting: values with intervals, and what does not hold by itself.
+
+    Statistics of different settings are the same if their names are, but for numbers, which then stand with the value.
+    """
+    from lrtheory.predictions.words import interval, region, said
+
+    reports = {name: stored(name) for name in chosen}
+    claims = {(c["number"], c["name"]): c["statement"] for report in reports.values() if report for c in report["claims"]}
+    lines = head("#", "claim, its statistics", "theory", "holds within", *(name.partition("-")[2] for name in chosen))
+    if not claims:
+        return [*lines, row("", "", "", "", *["not run"] * len(chosen))]
+    for (number, claim), statement in claims.items():
+        judged = [next((c for c in report["claims"] if c["name"] == claim), None) if report else None
+                  for report in reports.values()]
+        lines.append(row(number, f"**{statement}**", "", "", *(
+            "not run" if c is None else f"**{said(c)}**" for c in judged)))
+        rows: dict[str, list[dict[str, Any] | None]] = {}
+        for k, c in enumerate(judged):
+            for s in c["statistics"] if c else ():
+                rows.setdefault(without_numbers(s["name"]), [None] * len(judged))[k] = s
+        for found in rows.values():
+            first = next(s for s in found if s is not None)
+            lines.append(row("", first["name"], first["theory"], region(first), *(
+                "" if s is None else interval(s) + ("" if s["verdict"] == "holds" else f", {s['verdict']}")
+                + ("" if s["name"] == first["name"] else f" (at {', '.join(numbers_in(s['name']))})") for s in found)))
+    return lines
+
+
+NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+"""A number that stands alone."""
+
+
+def without_numbers(name: str) -> str:
+    """A statistic's name with its numbers left open."""
+    return NUMBER.sub("#", name)
+
+
+def numbers_in(name: str) -> list[str]:
+    """The numbers of a statistic's name."""
+    return NUMBER.findall(name)
+
+
+def made_by(chosen: Sequence[str]) -> list[str]:
+    """Which command, when and by what each stored result was made."""
+    lines = head("made by", "seeds", "took", "on")
+    for name in chosen:
+        found, command = stored(name), f"`lrtheory {' '.join(COMMANDS[name])}`"
+        if found is None:
+            lines.append(row(command, "not run", "", ""))
+            continue
+        facts, seeds = found["environment"], found["seeds"]
+        revision = facts["git_revision"]
+        lines.append(row(command, seeds if isinstance(seeds, int) else len(seeds), spoken(found),
+                         f"{facts['device']}, {facts['cpu_cores']} cores; lrtheory {facts['lrtheory']} at {revision[:7]}"
+                         f"{'+' if '+' in revision else ''}, jax {facts['jax']}; {facts['date'][:10]}"))
+    return lines
+
+
+def spoken(found: dict[str, Any]) -> str:
+    """How long a command took."""
+    seconds = found.get("seconds", found["environment"].get("wall_seconds"))
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def names() -> str:
+    """The page of public names."""
+    import lrtheory
+
+    lines = ["# Public names", "", "Of `import lrtheory as lt`; the API reference has each in full.", "",
+             row("name", "what it is"), row("---", "---")]
+    for name in sorted(lrtheory.__all__, key=str.lower):
+        value = getattr(lrtheory, name)
+        lines.append(row(f"`lt.{name}`", (inspect.getdoc(value) or "").partition("\n")[0] if inspect.getdoc(value) else ""))
+    return "\n".join(lines) + "\n"
+
+
+def fields() -> str:
+    """The page of every field of a configuration."""
+    from lrtheory.spec import meanings
+
+    lines = ["# Fields", "", "Every number and choice of a configuration, as `--problem.d 128` or `config.replace(**{\"problem.d\": 128})`.",
+             "Swept fields are numbers that are traced: changing one compiles nothing. Defaults are those of the classes; presets set",
+             "most of them."]
+    for title, config, parts in parts_of_configs():
+        lines += ["", f"## {title}", "", row("field", "default", "", "meaning"), row("---", "---", "---", "---")]
+        for prefix, kind in (("", config), *parts):
+            for field in dataclasses.fields(kind):
+                if field.name in dict(parts):
+                    continue
+                default = "" if field.default is dataclasses.MISSING else json.dumps(field.default, default=str)
+                swept = "" if field.metadata.get("static", True) else "swept"
+                name = f"{prefix}.{field.name}" if prefix else field.name
+                lines.append(row(f"`{name}`", default, swept, meanings(kind).get(field.name, "")))
+    return "\n".join(lines) + "\n"
+
+
+def parts_of_configs() -> list[tuple[str, type, list[tuple[str, type]]]]:
+    """(title, configuration, its parts by name) of both halves."""
+    from lrtheory.theory.config import Config
+    from lrtheory.vision.config import Experiment
+
+    def parts(kind: type) -> list[tuple[str, type]]:
+        hints = typing.get_type_hints(kind)
+        return [(f.name, hints[f.name]) for f in dataclasses.fields(kind) if dataclasses.is_dataclass(hints[f.name])]
+
+    return [("The two-layer network (`lrtheory run`, `sweep`, `verify`)", Config, parts(Config)),
+            ("CIFAR-10 (`lrtheory cifar`)", Experiment, parts(Experiment))]
+
+
+def measurements() -> str:
+    """The page of what is measured."""
+    from lrtheory.theory.measure import described
+    from lrtheory.theory.problem import Problem
+
+    lines = ["# Measurements", "", "Of every run, over time or once, as variables of its dataset. `log 2` is 0.693 nat.", "",
+             row("name", "units", "meaning"), row("---", "---", "---")]
+    lines += [row(f"`{name}`", unit, meaning) for name, (unit, meaning) in described(Problem(N=64)).items()]
+    return "\n".join(lines) + "\n"
