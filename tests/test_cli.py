@@ -16,7 +16,16 @@ import pytest
 import lrtheory as lt
 from lrtheory.cli.arguments import COMMANDS
 from lrtheory.cli.main import main
+from lrtheory.predictions import series
+from lrtheory.predictions import verify as verifying
+from lrtheory.sweeps.tables import DERIVED
+from lrtheory.theory import figures, presets
+from lrtheory.theory.measure import described
+from lrtheory.theory.problem import Problem
 from lrtheory.theory.results import load_theory
+from lrtheory.vision import figures as accuracies
+from lrtheory.vision import presets as vision
+from lrtheory.vision.results import SUMMARISED
 
 SHORT = ["--seeds", "2", "--records", "5", "--n-test", "128", "--training.steps", "40", "--network.m-v", "64",
          "--network.m-w", "16"]
@@ -109,9 +118,27 @@ def test_bash_completes_commands_options_and_choices(tmp_path, capsys):
     assert completed("lrtheory", "ver") == ["verify"]
     assert "--training.eta1" in completed("lrtheory", "run", "--training.eta")
     assert completed("lrtheory", "sweep", "--engine", "de") == ["dense", "decoupled"]
+    for words, offered in (
+            ("run --preset ''", presets.PRESETS), ("cifar --preset ''", vision.PRESETS),
+            ("verify --setting ''", [*verifying.SETTINGS, "theorem"]), ("verify --budget ''", verifying.BUDGETS),
+            ("verify --only order an", ["annealing"]), ("theorem --study ''", series.STUDIES),
+            ("design --family w", ["wsd", "wsd-geometric"]), ("sweep --axis eta", ["eta1=", "eta_ratio="]),
+            ("plot f --figure g", ["gap", "gates"]), ("plot f --y q_f", ["q_first"]), ("run --algorithms L", ["L-S"]),
+            ("cifar --pre", ["--preset"]), ("plot nothing-of-this-name", [])):  # then the shell offers files
+        assert completed("lrtheory", *words.split()) == list(offered), words
     for shell in ("zsh", "fish"):
         assert main(["completion", shell]) == 0
-        assert "eta-ratio" in capsys.readouterr().out
+        text = capsys.readouterr().out
+        assert "'choices': ['quick', " in text
+        assert "eta-ratio" in text
+
+
+def test_help_of_plot_lists_measurements_and_figures(capsys):
+    with pytest.raises(SystemExit):
+        main(["plot", "--help"])
+    said = capsys.readouterr().out.replace(",", " ").replace(";", " ").replace(".", " ").split()
+    measured = [*described(Problem()), *DERIVED, *SUMMARISED]
+    assert not {*measured, *figures.FIGURES, *figures.DRAWINGS, "film", *accuracies.FIGURES} - set(said)
 
 
 @pytest.mark.parametrize(("words", "said"), [

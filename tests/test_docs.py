@@ -167,7 +167,7 @@ def test_every_command_is_understood(words, tmp_path, monkeypatch):
     if name not in ("run", "sweep", "verify", "cifar") or {"--resume", "--extend", "--help"} & set(rest):
         assert name in (*arguments.COMMANDS, "--help", "--version")
     elif name == "sweep":
-        runs = (78 * 32 * 2, 24 * 256 * 2, 2 * 16 * 2, 3 * 16 * 2, 6 * 3 * 2, 3 * 4 * 3, 2 * 4 * 2)
+        runs = (78 * 32 * 2, 24 * 256 * 2, 2 * 16 * 2, 3 * 16 * 2, 6 * 3 * 2, 3 * 4 * 3, 2 * 4 * 2, 6 * 8 * 2, 16 * 8 * 2)
         assert arguments.sweep_arguments(rest)[1].check().runs in runs
     elif name == "run":
         arguments.run_arguments(rest)[0].check()

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 
+import lrtheory as lt
+from lrtheory.fields import to_json
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import figures as maps
 
@@ -86,3 +89,62 @@ def test_one_axis_in_two_roles_is_refused_in_one_line(swept, draw):
     with pytest.raises(ConfigError, match="lie along the same axis") as error:
         draw(swept)
     assert str(error.value).isprintable()
+
+
+@pytest.fixture(scope="module")
+def neurons_and_theory():
+    """Invented errors of two sweeps over r and eta_ratio: of neurons, and at infinite width at more points along r."""
+    def swept(engine, r, **changes):
+        config = lt.preset("phase").replace(engine=engine, seeds=4, **changes)
+        dims, shape = ("r", "eta_ratio", "algorithm", "seed"), (len(r), 2, 2, 4)
+        values = np.broadcast_to(np.array(r)[:, None, None, None] * np.array([1.0, 3.0])[:, None, None]
+                                 * np.array([1.0, 0.1])[:, None] * np.linspace(0.9, 1.1, 4), shape)
+        return xr.Dataset({"test_error_p": (dims, values), "diverged_at": (dims, np.full(shape, np.inf))},
+                          coords={"r": ("r", r, {"field": "problem.r"}),
+                                  "eta_ratio": ("eta_ratio", [1e-4, 1e-2], {"field": "training.eta_ratio"}),
+                                  "algorithm": ["L-S", "S"], "seed": np.arange(4)}, attrs={"config": to_json(config)})
+
+    few, many = np.array([0.02, 0.03]), np.array([0.02, 0.022, 0.025, 0.03])
+    return (swept("decoupled", few), lambda **changes: swept("infinite", many, **{"network.m_v": 64} | changes), swept)
+
+
+def test_a_sweep_at_infinite_width_lies_dashed_over_its_sweep(neurons_and_theory):
+    """A dashed line an algorithm, darker, through the theory's own points, in each panel that of the panel's value."""
+    runs, theory, _ = neurons_and_theory
+    figure = maps.line(runs, "r", "test_error_p", "eta_ratio", theory())
+    for axis, factor in zip([a for a in figure.axes if a.get_visible()], (1.0, 3.0), strict=True):
+        solid, dashed = ([line for line in axis.lines if len(line.get_xdata()) == count] for count in (2, 4))
+        assert len(solid) == len(dashed) == 2
+        for over, one, share in zip(dashed, solid, (1.0, 0.1), strict=True):
+            np.testing.assert_allclose(over.get_xdata(), [0.02, 0.022, 0.025, 0.03])
+            np.testing.assert_allclose(over.get_ydata(), factor * share * over.get_xdata())
+            assert over.get_linestyle() == "--"
+            np.testing.assert_allclose(to_rgb(over.get_color()), 0.45 * np.array(to_rgb(one.get_color())))
+    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["L-S", "S", "infinite width"]
+    chosen = maps.line(maps.select(runs, {"eta_ratio": "1e-2"}), "r", "test_error_p", theory=theory())
+    np.testing.assert_allclose(chosen.axes[0].lines[1].get_ydata()[-1], 0.09)
+
+
+def test_a_theory_of_something_else_is_refused_in_one_line(neurons_and_theory):
+    runs, theory, swept = neurons_and_theory
+    other = {"the decoupled engine": swept("decoupled", np.array([0.02, 0.03])), "problem.gamma0 = 0.5": theory(
+        **{"problem.gamma0": 0.5}), "covers a time of": theory(**{"training.steps": 100}),
+        "a sweep over problem.r; must be over training.eta_ratio x problem.r": theory().isel(eta_ratio=0),
+        "no point at eta_ratio = 0.01": theory().isel(eta_ratio=[0]), "has no contrast": theory(),
+        "has S but not this L-S": theory(algorithms=("S",))}
+    for said, there in other.items():
+        y = "contrast" if "contrast" in said else "test_error_p"
+        with pytest.raises(ConfigError, match=said) as error:
+            maps.line(runs.assign(contrast=runs["test_error_p"]), "r", y, "eta_ratio", there)
+        assert str(error.value).isprintable()
+
+
+def test_the_limit_is_level_over_the_number_of_neurons(neurons_and_theory):
+    """Infinite width has no such axis."""
+    _, _, swept = neurons_and_theory
+    few = [swept("decoupled", np.array([0.02])).assign_coords(m_v=m).expand_dims("m_v") for m in (64, 256)]
+    runs = xr.concat(few, "m_v")
+    runs["m_v"].attrs["field"] = "network.m_v"
+    figure = maps.line(maps.select(runs, {"eta_ratio": "1e-4"}), "m_v", "test_error_p", theory=swept(
+        "infinite", np.array([0.02])))
+    np.testing.assert_allclose(figure.axes[0].lines[1].get_ydata(), [0.02, 0.02])

@@ -10,7 +10,7 @@ import datetime
 import inspect
 import io
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import tyro
 
@@ -25,6 +25,7 @@ from lrtheory.spec import shown as short
 from lrtheory.sweeps.grid import Grid, read_axes
 from lrtheory.sweeps.kinds import kind_in
 from lrtheory.sweeps.manifest import read_manifest
+from lrtheory.sweeps.tables import DERIVED
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import described
 from lrtheory.theory.presets import AXES, PRESETS, preset
@@ -39,7 +40,7 @@ REGISTRY = tyro.constructors.ConstructorRegistry()
 
 
 @REGISTRY.primitive_rule
-def _algorithms(kind: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+def algorithms_from_words(kind: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
     """Algorithms as words: L-S, S, S+noise, or 'NAME: RATE'."""
     if kind.type_origin is not tuple or get_args(kind.type)[:1] != (AlgorithmName | Algorithm,):
         return None
@@ -51,7 +52,7 @@ def _algorithms(kind: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.
 
 
 @REGISTRY.primitive_rule
-def _groups(kind: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+def groups_from_words(kind: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
     """Groups of examples as words: 'NAME: share 0.05, q -1'."""
     if kind.type_origin is not tuple or get_args(kind.type)[:1] != (Group,):
         return None
@@ -277,6 +278,8 @@ class PlotArguments:
     """axis of which each value gets a panel"""
     select: Annotated[tuple[str, ...], shown("NAME=VALUE ...")] = ()
     """one value of each axis that the figure does not show"""
+    theory: Annotated[Path | None, shown("FOLDER", "none; of a run: its own")] = None
+    """folder of a sweep over the same axes with --engine infinite, drawn dashed over a line of a sweep"""
     style: Literal["paper", "talk", "mine"] = "paper"
     """paper: for a page; talk: larger, for a wall; mine: as your matplotlibrc says"""
     format: Annotated[Literal["png", "pdf", "svg"] | None, shown("{png,pdf,svg}", "png")] = None
@@ -317,16 +320,6 @@ COMMANDS: dict[str, type] = {
     "design": DesignArguments, "cifar": CifarArguments, "plot": PlotArguments, "export": ExportArguments,
     "completion": CompletionArguments}
 """What each command understands."""
-
-
-def completion_script(shell: str) -> str:
-    """The tab completion of all commands for a shell, as tyro writes it."""
-    kinds: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())]  # noqa: UP007
-    script = io.StringIO()
-    with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
-        tyro.cli(kinds, prog="lrtheory", registry=REGISTRY, args=["--tyro-write-completion", shell, "-"],
-                 config=(tyro.conf.HelptextFromCommentsOff,))
-    return script.getvalue()
 
 
 def run_arguments(argv: list[str]) -> tuple[Config, Path | None, bool]:
@@ -422,7 +415,7 @@ def sweep_arguments(argv: list[str]) -> tuple[SweepArguments | TrainingsArgument
 def plot_arguments(argv: list[str]) -> PlotArguments:
     """Arguments; the help names every measurement. Raises `ConfigError`."""
     return parse(PlotArguments, "plot", argv, note=f" Measurements: {', '.join(described(Problem()))}; "
-                 f"of cifar: {', '.join(MEASURED)}.")
+                 f"of cifar: {', '.join(MEASURED)}; of a sweep, too: {', '.join(DERIVED)}.")
 
 
 def selections(words: tuple[str, ...]) -> dict[str, str]:

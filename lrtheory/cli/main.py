@@ -56,7 +56,7 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory cifar --resume FOLDER      go on from the checkpoints of an interrupted one
 
   lrtheory plot FOLDER                the figures of a run again; --figure gates, --figure film, --y contrast, --style talk
-  lrtheory plot FOLDER --x eta_ratio --y test_error_p    of a sweep
+  lrtheory plot FOLDER --x eta_ratio --y test_error_p    of a sweep; --theory OTHER: the same sweep with --engine infinite
   lrtheory export FOLDER --to runs.csv
 
   lrtheory run --help                 the options that most runs need, and --help-all for every one; likewise cifar;
@@ -428,10 +428,13 @@ def export(argv: list[str]) -> int:
 
 
 def completion(argv: list[str]) -> int:
-    """`lrtheory completion`: a shell's script for tab completion of commands, options and choices."""
+    """`lrtheory completion`: a shell's script for tab completion of commands, options and what they take."""
     from lrtheory.cli import arguments
 
-    print(arguments.completion_script(arguments.parse(arguments.CompletionArguments, "completion", argv).shell))
+    shell = arguments.parse(arguments.CompletionArguments, "completion", argv).shell
+    from lrtheory.cli import completion as completing
+
+    print(completing.script(shell), end="")
     return 0
 
 

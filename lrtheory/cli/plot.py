@@ -58,8 +58,11 @@ def of_sweep(asked: PlotArguments, runs: xr.Dataset) -> Mapping[str, Callable[[]
         raise ConfigError(f"{asked.folder} holds a sweep over {', '.join(axes_of(runs))}; must be told what to draw; say "
                           "--x AXIS --y MEASUREMENT")
     runs = maps.select(runs, selections(asked.select))
+    if asked.theory is not None and asked.z is not None:
+        raise ConfigError(f"--theory {asked.theory}: cannot be drawn over a heat map; must be over a line; leave out --z")
     if asked.z is None:
-        make = functools.partial(maps.line, runs, asked.x, asked.y, asked.panels, style=asked.style)
+        theory = None if asked.theory is None else load(asked.theory)
+        make = functools.partial(maps.line, runs, asked.x, asked.y, asked.panels, theory, style=asked.style)
         return {f"{asked.y}-over-{asked.x}": make}
     make = functools.partial(maps.heat_map, runs, asked.x, asked.y, asked.z, asked.panels or "algorithm", style=asked.style)
     return {f"{asked.z}-over-{asked.x}-and-{asked.y}": make}
@@ -67,9 +70,9 @@ def of_sweep(asked: PlotArguments, runs: xr.Dataset) -> Mapping[str, Callable[[]
 
 def of_run(asked: PlotArguments, runs: xr.Dataset) -> Mapping[str, Callable[[], Any]]:
     """Figures of a run or of a CIFAR-10 experiment: one by name, one measurement over time, or all."""
-    if asked.x not in (None, "time") or asked.z is not None or asked.panels is not None or asked.select:
-        raise ConfigError(f"{asked.folder} holds one configuration; must be a sweep for --x, --z, --panels and --select; "
-                          "say --figure NAME or --y MEASUREMENT")
+    if asked.x not in (None, "time") or asked.z is not None or asked.panels is not None or asked.select or asked.theory:
+        raise ConfigError(f"{asked.folder} holds one configuration; must be a sweep for --x, --z, --panels, --select and "
+                          "--theory; say --figure NAME or --y MEASUREMENT")
     if asked.figure is not None and asked.y is not None:
         raise ConfigError(f"--figure {asked.figure} and --y {asked.y}: give one of them")
     if "model" in parse(runs.attrs["config"], "its config"):

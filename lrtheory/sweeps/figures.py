@@ -18,7 +18,8 @@ from matplotlib.colors import LogNorm, Normalize
 
 from lrtheory.labelled import mean_and_error
 from lrtheory.spec import ConfigError
-from lrtheory.style import GREY, Figure, algorithm_style, canvas, save_figures, styled, wrapped
+from lrtheory.style import GREY, Figure, algorithm_style, canvas, dashed, save_figures, styled, wrapped
+from lrtheory.sweeps.prediction import prediction_at, require_prediction
 from lrtheory.sweeps.reading import is_there, read_under_both
 from lrtheory.sweeps.tables import DERIVED, axes_of, known, metric
 
@@ -31,14 +32,18 @@ HEIGHT = 2.4
 
 
 @styled
-def line(runs: xr.Dataset, x: str, y: str, panels: str | None = None) -> Figure:
+def line(runs: xr.Dataset, x: str, y: str, panels: str | None = None, theory: xr.Dataset | None = None) -> Figure:
     """The measurement `y` against the axis or label `x`, a line an algorithm with a band of 2 standard errors.
 
-    `panels` names an axis of which each value gets a panel. Every other axis must have one value (`select`). Raises
-    `ConfigError`.
+    `panels` names an axis of which each value gets a panel. Every other axis must have one value (`select`). `theory` is a
+    sweep over the same axes by the infinite engine, along `x` perhaps at more points: dashed. Raises `ConfigError`, also
+    for a theory of something else.
     """
     mean, error = mean_and_error(metric(runs, y))
     at = _along(runs, x)
+    if theory is not None:
+        require_prediction(runs, theory, y)
+        theory = prediction_at(runs, theory, at)
     _apart(runs, {"--x": x, "--panels": panels or ""} | ({} if panels == "algorithm" else {"lines": "algorithm"}))
     _only(runs, [at], panels)
     figure, axes, values = _panels(runs, panels)
@@ -51,6 +56,13 @@ def line(runs: xr.Dataset, x: str, y: str, panels: str | None = None) -> Figure:
             place = _positions(runs, x)
             axis.plot(place, centre, style, color=colour, marker="o", ms=3, label=name)
             axis.fill_between(place, centre - spread, centre + spread, color=colour, alpha=0.2, lw=0)
+            if theory is not None:
+                expected, _ = mean_and_error(metric(theory, y))
+                expected = expected.sel({k: v for k, v in chosen.items() if k in expected.dims}).squeeze()
+                over = _positions(theory, x) if expected.ndim else place[[0, -1]]  # infinite width may lack the axis
+                axis.plot(over, np.broadcast_to(expected.values, over.shape), **dashed(colour), zorder=3)
+        if theory is not None:
+            axis.plot([], [], **dashed("0.2"), label="infinite width")
         _scale(axis, runs, x, "x")
         axis.set_xlabel(_label(runs, x))
         _title(axis, runs, panels, value)

@@ -270,12 +270,16 @@ def is_static(config: Any, name: str) -> bool:
     return find(config, name)[1].metadata["static"]
 
 
+def possible_axes(config: Any) -> list[str]:
+    """The dotted names of all fields of a configuration that may be an axis; numbers of one's own algorithms may be, too."""
+    return [f for f in field_names(config) if f not in kind_of(config).fixed]
+
+
 def full_name(config: Any, name: str) -> str:
     """The dotted name of a field that may be an axis. Raises `ConfigError`, with near names, for any other."""
     if not isinstance(name, str):
         raise ConfigError(f"--axis {shown(name)}: must be the name of a field; correct it")
-    kind = kind_of(config)
-    allowed = [f for f in field_names(config) if f not in kind.fixed]
+    kind, allowed = kind_of(config), possible_axes(config)
     short = [f.rpartition(".")[2] for f in allowed]
     if name in allowed:
         return name

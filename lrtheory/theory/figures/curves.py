@@ -10,7 +10,6 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 
 from lrtheory.labelled import config_of, undiverged
 from lrtheory.spec import ConfigError
@@ -26,6 +25,7 @@ from lrtheory.style import (
     Figure,
     algorithm_style,
     canvas,
+    dashed,
     styled,
     wrapped,
 )
@@ -265,7 +265,7 @@ def curve(axis: Axes, runs: xr.Dataset, metric: str, colour: str, label: str, *,
     if theory is not None and undiverged(theory).sizes["seed"]:
         when, predicted = (undiverged(theory)[m].mean("seed").values for m in ("time", metric))
         shown = when <= 1.001 * limit
-        axis.plot(when[shown], predicted[shown], **DASHED, color=0.45 * np.array(to_rgb(colour)), zorder=3)
+        axis.plot(when[shown], predicted[shown], **dashed(colour), zorder=3)
     axis.margins(x=0)
     ticks = [t for t in limit * np.array([0.01, 0.1, 0.3, 0.6, 1.0]) if t > 0]
     axis.set_xticks([0.0] + [float(f"{t:.1g}") for t in ticks[:-1]] + [limit])
