@@ -75,7 +75,6 @@ right.invert_xaxis()
 right.legend()
 if not FAST:
     figure.savefig("which_schedule.png", dpi=150)
-figure
 
 # %% [markdown]
 # ## The judge

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from matplotlib.ticker import NullLocator
 
 from lrtheory.intervals import bootstrap, slope
 from lrtheory.predictions import regime
@@ -48,7 +49,7 @@ def draw(runs, figure):
             each_seed(axis, regime.KAPPAS, values / [regime.bound(c) for c in configs], colour, algorithm)
         axis.set(xscale="log", yscale="log", xlabel="κ", ylabel=f"{label} / (p κ log(1/ε₁))")
         axis.set_xticks(regime.KAPPAS, [f"{k:.2g}" for k in regime.KAPPAS], minor=False)
-        axis.minorticks_off()
+        axis.xaxis.set_minor_locator(NullLocator())
     axes[0].legend(fontsize=7)
 
 

@@ -15,6 +15,7 @@ nb_merge_streams = True
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"lrtheory {release}"
+html_static_path, html_css_files = ["static"], ["site.css"]
 html_extra_path = ["../../build/api"]  # the API reference, by pdoc
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
