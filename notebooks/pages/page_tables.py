@@ -7,6 +7,7 @@ elsewhere: what is said of the numbers (the pages, by hand, around the markers),
 
 import dataclasses
 import inspect
+import io
 import json
 import re
 import shutil
@@ -37,6 +38,7 @@ def pages() -> dict[str, str]:
         "runs": run_table(runs), "runs-made": made_by(runs),
         "verify": verify_table(["verify-block", "verify-conv", "verify-minibatch"]),
         "verify-made": made_by(["verify-block", "verify-conv", "verify-minibatch"])})
+    made["../../README.md"] = filled("../../README.md", {"run": ["```text", *printed("run-quick"), "```"]})
     made["theorem.md"] = filled("theorem.md", {"verify": verify_table(["verify-theorem"]),
                                                "verify-made": made_by(["verify-theorem"])})
     return made
@@ -53,6 +55,20 @@ def filled(page: str, found: dict[str, list[str]]) -> str:
             raise ValueError(f"{page}: no {begin.strip()} ... {end.strip()}; must be there for its table; put it back")
         text = head + begin + "\n" + "\n".join(lines) + "\n\n" + end + tail
     return text
+
+
+def printed(name: str) -> list[str]:
+    """The table that a stored run printed, without the sentences under it."""
+    from rich.console import Console
+
+    from lrtheory.cli import report
+
+    found = stored(name)
+    if found is None:
+        return ["not run"]
+    console = Console(width=100, file=io.StringIO(), color_system=None)
+    console.print(report.run_closing(found).renderables[0])
+    return [line.rstrip() for line in console.file.getvalue().rstrip().splitlines()]
 
 
 def stored(name: str) -> dict[str, Any] | None:
@@ -91,7 +107,7 @@ def run_table(chosen: Sequence[str]) -> list[str]:
     from lrtheory.cli import cells
 
     shown = ("L-S", "S", "S+noise")
-    lines = head("`lrtheory run --preset`", *(f"error on P: {a}" for a in shown), "P, Q halved under L-S", "under S",
+    lines = head("`lrtheory run --preset`", *(f"error on P: {a}" for a in shown), "P; Q halved under L-S", "under S",
                  "S errs more", "order")
     for name in chosen:
         found, preset = stored(name), f"`{name.removeprefix('run-')}`"
@@ -114,8 +130,8 @@ def run_table(chosen: Sequence[str]) -> list[str]:
             if entry is None:
                 return ""
             times, theory = ("time_p_half", "time_q_half"), entry.get("theory")
-            return both(", ".join(cells.time(entry[m], entry["diverged_seeds"]) for m in times),
-                        None if theory is None else ", ".join(cells.predicted_time(theory[m]) for m in times))
+            return both("; ".join(cells.time(entry[m], entry["diverged_seeds"]) for m in times),
+                        None if theory is None else "; ".join(cells.predicted_time(theory[m]) for m in times))
 
         verdict = found["verdict"]
         lines.append(row(preset, *map(error, entries.values()), halved(entries["L-S"]), halved(entries["S"]),
