@@ -77,7 +77,7 @@ def base_config(budget: str, setting: str = "block") -> Config:
 
 
 def family(base: Config) -> Mapping[str, Prediction]:
-    """The claims that are about a configuration: the two at the theorems' own exponents, or the ten at finite size."""
+    """The claims that are about a configuration: the two at the theorems' own exponents, or the others, at finite size."""
     return PREDICTIONS if dimension(base) is None else THEOREM
 
 
@@ -102,18 +102,16 @@ def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str
     Args:
       base: the configuration; predictions change of it what they need.
       claims: names of the theory's predictions, and predictions of your own; none: all of the theory's that are about the
-      base,
-        the ten at finite size or, of a configuration of `lrtheory.theorem`, the two at the theorems' own exponents.
+        base (`family`).
       folder: where verify.json, report.md and figures/NAME.png go, new or empty; None: nothing is written.
       tell: told what is being done.
 
     Returns:
       A tree: claims with statistics, intervals and verdicts, whether each should hold at this configuration (never with
-      minibatches, of which the theorems say nothing), and the level of an interval: 1 - 0.05/10 for the theory's ten
-      predictions (1 - 0.05/2 for the two), whether or not all are judged, a part more for each of your own. A claim holds
-      by these; of its k statistics one fails by an interval at 1 - 0.05/(10 k). Seeds of which a run diverged enter no
-      statistic. A claim whose runs cannot be made of this configuration, or which cannot be judged, is "not judged", with
-      the reason.
+      minibatches, of which the theorems say nothing), and the level of an interval: 1 - 0.05/n for the n predictions that
+      are about the base, whether or not all are judged, a part more for each of your own. A claim holds by these; of its k
+      statistics one fails by an interval at 1 - 0.05/(n k). Seeds of which a run diverged enter no statistic. A claim
+      whose runs cannot be made of this configuration, or which cannot be judged, is "not judged", with the reason.
 
     Raises:
       ConfigError: an unknown name, two claims of one name, a configuration that cannot run, or a folder that is not free.

@@ -59,8 +59,8 @@ def learning_order(results: xr.Dataset, theory: xr.Dataset | None = None) -> Fig
 @styled
 def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:  # noqa: PT028
     """Test error on P against time for every algorithm, from the first step on; bands of 2 standard errors over seeds."""
-    # at the start f = 0, an error everywhere by convention
-    results, theory = (runs if runs is None else runs.isel(record=slice(1, None)) for runs in (results, theory))
+    results = results.isel(record=slice(1, None))  # at the start f = 0, an error everywhere by convention
+    theory = None if theory is None else theory.isel(record=slice(1, None))
     figure, (axis,) = _panels(1)
     for name in results["algorithm"].values.tolist():
         colour, _ = algorithm_style(results["algorithm"].values.tolist(), name)

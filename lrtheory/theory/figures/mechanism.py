@@ -37,11 +37,12 @@ def problem(source: xr.Dataset | Config) -> Figure:
     rng = np.random.default_rng(0)
     for y, colour in ((1, BLUE), (-1, VERMILION)):
         along = y * (law.gamma0 + np.abs(rng.standard_normal(120)) / np.sqrt(law.d))
-        left.scatter(along, rng.standard_normal(120) / np.sqrt(law.d), s=6, color=colour, lw=0, label=f"y = {y:+d}")
+        left.scatter(along, rng.standard_normal(120) / np.sqrt(law.d), s=6, color=colour, lw=0)
+        left.text(y * (law.gamma0 + 0.8 / np.sqrt(law.d)), 4.1 / np.sqrt(law.d), "y = +1" if y > 0 else "y = −1",
+                  color=colour, ha="center", fontsize="small")
     left.axvline(0, color=GREY, lw=0.8, ls="--")
     left.set(xlabel="along w*", ylabel=f"one of {law.d - 1} other directions", xticks=[], yticks=[],
              ylim=(-4.6 / np.sqrt(law.d), 4.6 / np.sqrt(law.d)), title="P, carried by x₁")
-    left.legend(fontsize="small", loc="lower center", ncols=2, handletextpad=0.1, columnspacing=0.8)
     for b, colour, label in ((1, VERMILION, "z + ζ: y = −1"), (0, BLUE, "z: y = +1"), (-1, VERMILION, "z − ζ: y = −1")):
         x, y = np.cos(b * DRAWN_ANGLE), np.sin(b * DRAWN_ANGLE)
         middle.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.6, "shrinkA": 0})
