@@ -39,8 +39,8 @@ for condition in conditions(config.problem, config.training, config.network, ful
 # %% [markdown]
 # ## Predict
 #
-# * T_P = 117 T_Q. Which of the two does S learn first, and what do mixed examples teach it after that?
-# * Under the large rate Q's angle is blurred within 0.19 T_Q. Where is Q's loss until annealing?
+# * T_P = 120 T_Q. Which of the two does S learn first, and what do mixed examples teach it after that?
+# * Under the large rate Q's angle is blurred within 0.2 T_Q. Where is Q's loss until annealing?
 # * With what error on P does each end: of a classifier fed the 26 P-only examples, or of one fed all 192 that carry P?
 #
 # Both algorithms from 8 seeds in one compiled program; and the same data at infinite width, with nothing fitted (dashed).

@@ -216,6 +216,8 @@ MUTATIONS = [
              "test_drawing.py::test_panels_of_algorithms_have_a_line_each_and_it_is_theirs", "every name in every panel"),
     Mutation("style.py", "matplotlib.rcdefaults()", "pass",
              "test_terminal.py::test_figures_are_drawn_under_settings_of_our_own", "the user's LaTeX draws"),
+    Mutation("theory/figures/curves.py", "theory = None if theory is None else theory.isel(record=slice(1, None))", "pass",
+             "test_results.py::test_a_prediction_that_diverged_enters_no_mean", "the convention at time 0 is drawn as a prediction"),
     Mutation("sweeps/prediction.py", "if here != there:", "if False:", "test_drawing.py::test_a_theory_of_something_else_is_refused_in_one_line",
              "a prediction of another problem is drawn over a sweep"),
     Mutation("sweeps/prediction.py", "[int(place[0]) for place in places]", "[0 for place in places]",

@@ -197,7 +197,10 @@ def test_a_prediction_that_diverged_enters_no_mean(runs):
     found = results.summarise(runs.isel(seed=slice(3)), theory)["algorithms"]["S"]["theory"]["test_error_p"]
     assert np.isfinite(found["mean"])
     assert found["per_seed"][1] is None
-    assert figures.test_error_on_p(runs, theory)._repr_png_()
+    figure = figures.test_error_on_p(runs, theory)
+    assert figure._repr_png_()
+    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == runs.sizes["record"] - 1]
+    assert len(drawn) == 2 * runs.sizes["algorithm"]  # runs and predictions without the start, at which every output is 0
     line = figures.overlay({"same": runs}, theory, "test_error_p").axes[1].lines[-1]
     assert np.isfinite(line.get_ydata()).all()
 
