@@ -1,5 +1,7 @@
 """What figures of sweeps show: each line its own data, equal colours for equal values, labels read to their ends."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -7,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
 import lrtheory as lt
+from lrtheory.cli import plot
+from lrtheory.cli.arguments import PlotArguments
 from lrtheory.fields import to_json
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import figures as maps
@@ -148,3 +152,15 @@ def test_the_limit_is_level_over_the_number_of_neurons(neurons_and_theory):
     figure = maps.line(maps.select(runs, {"eta_ratio": "1e-4"}), "m_v", "test_error_p", theory=swept(
         "infinite", np.array([0.02])))
     np.testing.assert_allclose(figure.axes[0].lines[1].get_ydata(), [0.02, 0.02])
+
+
+def test_the_command_draws_a_theory_over_lines_of_a_sweep_alone(neurons_and_theory, monkeypatch):
+    runs, theory, _ = neurons_and_theory
+    monkeypatch.setattr(plot, "load", {Path("limit"): theory()}.__getitem__)
+    line = PlotArguments(Path("f"), x="r", y="test_error_p", panels="eta_ratio", theory=Path("limit"))
+    (make,) = plot.of_sweep(line, runs).values()
+    assert "infinite width" in [t.get_text() for t in make().axes[0].get_legend().get_texts()]
+    with pytest.raises(ConfigError, match="over a heat map"):
+        plot.of_sweep(PlotArguments(Path("f"), x="r", y="eta_ratio", z="test_error_p", theory=Path("limit")), runs)
+    with pytest.raises(ConfigError, match="must be a sweep"):
+        plot.of_run(PlotArguments(Path("f"), theory=Path("limit")), runs)
