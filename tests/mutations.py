@@ -53,7 +53,7 @@ MUTATIONS = [
              "a rate of 0 gives nan"),
     Mutation("schedule.py", "require(count == ends + 1 > 0", "require(count > 0", "test_stages.py",
              "boundaries that are too few are taken"),
-    Mutation("theory/simulate.py", "injected * config.training.balanced", "config.training.tau_xi + 0 * injected",
+    Mutation("theory/simulate.py", "injected * config.training.noise_unit", "config.training.tau_xi + 0 * injected",
              "test_own_algorithms.py", "injected noise of one's own does not act"),
     Mutation("theory/simulate.py", "first = jnp.min(jnp.where(ends > run.time.value, ends, jnp.inf))", "first = jnp.inf",
              "test_own_algorithms.py test_optimal.py", "a leap passes the end of a stage"),
@@ -269,6 +269,10 @@ MUTATIONS = [
              "test_theorem.py::test_the_number_of_examples_is_recovered", "a falling curve read as a rising one"),
     Mutation("predictions/regime.py", "np.where(np.isfinite(one[\"stopped_at\"].values), values, np.nan)", "values",
              "test_theorem.py::test_runs_that_were_cut_decide_nothing", "runs that were cut are judged"),
+    Mutation("theory/training.py", "return self.balanced if self.noise_scale is None else jnp.asarray(self.noise_scale)", "return self.balanced",
+             "test_simulate.py::test_noise_that_is_asked_for_as_a_number_needs_no_decay", "noise_scale does nothing"),
+    Mutation("theory/timescales.py", "else scale**2)", "else scale)", "test_config.py::test_blur_time_without_balance_is_that_of_the_noise_itself",
+             "blur_time takes noise_scale for its square"),
 ]
 
 

@@ -254,6 +254,18 @@ def test_decoupled_networks_are_near(small):
         assert gap[metric] < 0.06 * max(1.0, float(np.abs(theory[metric]).max())), (metric, gap[metric])
 
 
+def test_decoupled_networks_are_near_without_balance(small):
+    """Without decay the noise grows without end: fixed steps, leaps and neurons forget alike."""
+    config = vary(small, seeds=4, records=1, training__weight_decay=0.0, training__noise_scale=0.5)
+    (gap,), theory = at_widths(config, [4096])
+    assert float(theory["noise_variance_w"].max()) > 2
+    for metric in gap:
+        assert gap[metric] < 0.06 * max(1.0, float(np.abs(theory[metric]).max())), (metric, gap[metric])
+    leaps = lt.run(vary(config, engine="infinite", training__tolerance=1e-4)).isel(record=-1)
+    for metric in gap:
+        np.testing.assert_allclose(leaps[metric], theory[metric], atol=0.01)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["block", "conv"])
 def test_decoupled_networks_converge_as_one_over_sqrt_m(small, variant):
