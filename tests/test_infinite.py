@@ -12,7 +12,7 @@ from lrtheory.theory import simulate
 from lrtheory.theory.engines import ENGINES, infinite
 from lrtheory.theory.engines.base import Perturbation
 from lrtheory.theory.measure import loss_gradient
-from lrtheory.theory.problem import sample, sample_test
+from lrtheory.theory.problem import directions, sample, sample_test
 from lrtheory.theory.timescales import conditions
 
 pytestmark = pytest.mark.xdist_group("infinite")  # they share programs, so one process takes them all
@@ -113,8 +113,8 @@ def test_memory_without_history(float64, small, variant, groups, ratio, level):
     ours = ENGINE.read(config, inputs, state, test)
     x1 = np.asarray(test.x1)
     np.testing.assert_allclose(ours.f1, read([x1, 0 * x1], 1.0), rtol=1e-4, atol=2e-5 * scale)
-    directions = np.asarray(infinite.directions(config.problem) @ data.basis[1:])
-    np.testing.assert_allclose(ours.g, read([0 * directions, directions], 1.0), rtol=1e-6, atol=1e-6 * scale)
+    q = np.asarray(directions(config.problem) @ data.basis[1:])
+    np.testing.assert_allclose(ours.g, read([0 * q, q], 1.0), rtol=1e-6, atol=1e-6 * scale)
 
 
 # Leaps -------------------------------------------------------------------------------------------------------------------
