@@ -246,8 +246,11 @@ def at_widths(config, widths):
 
 
 def test_decoupled_networks_are_near(small):
-    """Once in a plain test; the order is fitted in a slow one."""
-    config = vary(small, seeds=4, records=1, training__activation_noise_form="shared", algorithms=("L-S", "S", "S+noise"))
+    """Once in a plain test, a smooth schedule among them; the order is fitted in a slow one."""
+    smooth = lt.Algorithm.from_text("smooth: warmup 5 to 0.4, cosine 20 to 0.01; activation noise 0.3 until 10, 0; "
+                                    "injected noise linear 20 to 0.5 from 1")
+    config = vary(small, seeds=4, records=1, training__activation_noise_form="shared",
+                  algorithms=("L-S", "S", "S+noise", smooth))
     (gap,), theory = at_widths(config, [4096])
     assert float(np.abs(theory["contrast"]).min()) > 0.01
     for metric in gap:
