@@ -242,6 +242,32 @@ def test_blur_time_is_that_of_the_noise_itself(ratio, level, float64):
     assert float(move.kick / (1 + move.shrink)) == pytest.approx(problem.r, rel=1e-3)
 
 
+@pytest.mark.parametrize("decay", [0.0, 1e-9, 4.6e-4])
+def test_blur_time_without_balance_is_that_of_the_noise_itself(decay, float64):
+    """Noise that is asked for as a number acts without decay, too; at its balanced value it is the balanced one."""
+    config = preset("phase").replace(**{"training.noise_scale": 0.02, "training.noise_level": 0.5,
+                                        "training.weight_decay": decay})
+    problem, training = config.problem, config.training
+    for rate in (training.eta1, 1e-3 * training.eta1):
+        time = blur_time(problem, training, rate)
+        move = noise.micro_steps(rate, time / rate, decay, training.tau_xi)
+        assert float(move.kick / (1 + move.shrink)) == pytest.approx(problem.r, rel=1e-3)
+    if decay:
+        same = config.replace(**{"training.noise_scale": float(training.balanced)})
+        balanced = config.replace(**{"training.noise_scale": None})
+        assert blur_time(problem, same.training, 0.01) == pytest.approx(blur_time(problem, balanced.training, 0.01), 1e-4)
+
+
+def test_a_rate_above_the_stability_bound_is_asked_for_by_name():
+    config = preset("phase")
+    eta1 = 1.5 * stability_bound(config.problem)
+    config = config.replace(**{"training.eta1": eta1, "training.eta_ratio": 1e-8})
+    with pytest.raises(ConfigError, match="or set training"):
+        config.check()
+    (said,) = config.replace(**{"training.allow_unstable": True}).check().cautions
+    assert "above the stability bound" in said
+
+
 @pytest.mark.parametrize("name", ["noise_level", "weight_decay"])
 def test_nothing_blurs_without_noise_or_decay(name):
     config = preset("phase").replace(**{f"training.{name}": 0.0})

@@ -180,6 +180,29 @@ def test_a_manifest_that_was_changed_is_not_believed(swept, tmp_path, old, new):
     assert not equal_or_refused(copy, swept[1])
 
 
+def test_damage_after_loading_is_found_when_the_numbers_are_read(swept, tmp_path, monkeypatch, capsys):
+    """A sweep's values are read when used: what was lost, cut or changed since is refused then, the rest is read."""
+    copy = tmp_path / "copy"
+    shutil.copytree(swept[0], copy)
+    found = lt.load(copy)
+    file, *_, other = (p for p in sorted((copy / files.STORE / "test_error_p" / "c").rglob("*")) if p.is_file())
+    contents = file.read_bytes()
+    for changed in (None, b"", contents[:-1], other.read_bytes()):
+        file.unlink()
+        if changed is not None:
+            file.write_bytes(changed)
+        said = refused(lambda: found["test_error_p"].copy().load())
+        assert "damaged since it was opened" in said
+        assert "--resume" in said
+        xr.testing.assert_identical(found["loss_q"].copy().load(), swept[1]["loss_q"])
+        file.write_bytes(contents)
+    xr.testing.assert_identical(found["test_error_p"].load(), swept[1]["test_error_p"])
+    real = lt.load
+    monkeypatch.setattr("lrtheory.cli.plot.load", lambda folder: (real(folder), file.unlink())[0])
+    assert main(["plot", str(copy), "--x", "eta_ratio", "--y", "test_error_p"]) == 2
+    assert capsys.readouterr().err.count("\n") <= 5
+
+
 def test_a_manifest_with_a_digest_of_its_own_is_not_believed_either(swept, tmp_path):
     """Its chunks and labels know of which sweep they are."""
     copy = tmp_path / "copy"

@@ -286,12 +286,14 @@ def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, monkeyp
         folder = Path(words[words.index("--out") + 1])
         folder.mkdir(parents=True)
         row = {"name": f"Q first at t = {0.5 if 'conv' in words else 7.9}", "value": 0.9, "low": 0.8, "high": 1.0,
-               "theory": "1", "region": [0.85, "inf"], "verdict": "not resolved"}
-        claim = {"number": 7, "name": "transition", "statement": "S turns | back", "verdict": "holds", "expected": True,
-                 "statistics": [row]}
+               "theory": "|f| = 1", "region": [0.85, "inf"], "verdict": "not resolved"}
+        today = predictions.PREDICTIONS["order"], predictions.PREDICTIONS["transition"]
+        claims = [{"number": k, "verdict": "holds", "expected": True, "statistics": [row], "name": p.name,
+                   "statement": p.statement, "source": p.source, "about": p.about, "fails": p.fails}
+                  for k, p in ((5, today[0]._replace(about="judged otherwise")), (7, today[1]))]
         facts = {"device": "cpu", "cpu_cores": 2, "lrtheory": "0.1.0", "git_revision": "abcdefghij", "jax": "1",
                  "date": "2026-01-01T"}
-        (folder / "verify.json").write_text(json.dumps({"claims": [claim], "seeds": 24, "seconds": 600.0,
+        (folder / "verify.json").write_text(json.dumps({"claims": claims, "seeds": 24, "seconds": 600.0,
                                                         "environment": facts}))
         return subprocess.CompletedProcess(words, 1)
 
@@ -302,9 +304,10 @@ def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, monkeyp
     said = capsys.readouterr().out
     assert "verify-block (1 of 2): lrtheory verify, never run here" in said
     assert "10 min last time" in said
-    *_, claim, row = made.verify_table(["verify-block", "verify-conv", "verify-minibatch"])
-    assert claim == "| 7 | **S turns \\| back** |  |  | **holds** | **holds** | not run |"
-    assert row == ("|  | Q first at t = 7.9 | 1 | above 0.85 | 0.9 [0.8, 1], not resolved | "
+    *_, old, claim, row = made.verify_table(["verify-block", "verify-conv", "verify-minibatch"])
+    assert old.endswith("|  |  | changed since, not run | changed since, not run | not run |")
+    assert claim.endswith("|  |  | **holds** | **holds** | not run |")
+    assert row == ("|  | Q first at t = 7.9 | \\|f\\| = 1 | above 0.85 | 0.9 [0.8, 1], not resolved | "
                    "0.9 [0.8, 1], not resolved (at 0.5) |  |")
     assert ("| `lrtheory verify` | 24 | 10 min | cpu, 2 cores; lrtheory 0.1.0 at abcdefg, jax 1; 2026-01-01 |"
             in made.made_by(["verify-block"]))

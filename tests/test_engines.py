@@ -9,6 +9,7 @@ import pytest
 from conftest import grouped, vary
 from jax.test_util import check_grads
 
+import lrtheory as lt
 from lrtheory import noise
 from lrtheory.theory.config import EngineName
 from lrtheory.theory.engines import ENGINES, State
@@ -50,9 +51,9 @@ def test_dense_is_reduced_path_by_path(float64, small, variant, init, groups):
     test = sample_test(config.problem, data, 32, jax.random.key(7))
     engines = ENGINES["dense"], ENGINES["reduced"]
     lam, tau_xi = config.training.weight_decay, config.training.tau_xi
-    begun = states
+    begun, rate = states, lt.cosine(0.2, 0.02, 50.0)
     for k in range(100):
-        eta, count = (0.2, 1) if k < 50 else (0.02, 10)  # the large rate, then micro-steps of the small one
+        eta, count = (float(rate(k)), 1) if k < 50 else (0.02, 10)  # a falling rate, then micro-steps of the last one
         move = noise.micro_steps(eta, count, lam, tau_xi)
         normals = engines[0].draw(jax.random.key(100 + k), states[0])
         outputs = [e.forward(config, i, s, None) for e, i, s in zip(engines, inputs, states, strict=True)]

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from mutations import MUTATIONS
 
 import lrtheory
 
@@ -108,3 +109,12 @@ def test_what_notebooks_and_benchmarks_import_is_there(file):
             if not inspect.ismodule(found):
                 break  # of a value's attributes only running it tells
             found = getattr(found, word)
+
+
+def test_every_fault_on_the_list_can_be_planted():
+    """What it replaces stands there once, and its tests are there (`tests/mutations.py` plants them, in hours)."""
+    for mutation in MUTATIONS:
+        assert (ROOT / "lrtheory" / mutation.file).read_text().count(mutation.old) == 1, mutation.fault
+        for test in mutation.tests.split():
+            file, _, name = test.partition("::")
+            assert f"def {name.partition('[')[0]}" in (ROOT / "tests" / file).read_text(), f"{mutation.fault}: {test}"

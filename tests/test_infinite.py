@@ -12,7 +12,7 @@ from lrtheory.theory import simulate
 from lrtheory.theory.engines import ENGINES, infinite
 from lrtheory.theory.engines.base import Perturbation
 from lrtheory.theory.measure import loss_gradient
-from lrtheory.theory.problem import sample, sample_test
+from lrtheory.theory.problem import directions, sample, sample_test
 from lrtheory.theory.timescales import conditions
 
 pytestmark = pytest.mark.xdist_group("infinite")  # they share programs, so one process takes them all
@@ -113,8 +113,8 @@ def test_memory_without_history(float64, small, variant, groups, ratio, level):
     ours = ENGINE.read(config, inputs, state, test)
     x1 = np.asarray(test.x1)
     np.testing.assert_allclose(ours.f1, read([x1, 0 * x1], 1.0), rtol=1e-4, atol=2e-5 * scale)
-    directions = np.asarray(infinite.directions(config.problem) @ data.basis[1:])
-    np.testing.assert_allclose(ours.g, read([0 * directions, directions], 1.0), rtol=1e-6, atol=1e-6 * scale)
+    q = np.asarray(directions(config.problem) @ data.basis[1:])
+    np.testing.assert_allclose(ours.g, read([0 * q, q], 1.0), rtol=1e-6, atol=1e-6 * scale)
 
 
 # Leaps -------------------------------------------------------------------------------------------------------------------
@@ -246,12 +246,27 @@ def at_widths(config, widths):
 
 
 def test_decoupled_networks_are_near(small):
-    """Once in a plain test; the order is fitted in a slow one."""
-    config = vary(small, seeds=4, records=1, training__activation_noise_form="shared", algorithms=("L-S", "S", "S+noise"))
+    """Once in a plain test, a smooth schedule among them; the order is fitted in a slow one."""
+    smooth = lt.Algorithm.from_text("smooth: warmup 5 to 0.4, cosine 20 to 0.01; activation noise 0.3 until 10, 0; "
+                                    "injected noise linear 20 to 0.5 from 1")
+    config = vary(small, seeds=4, records=1, training__activation_noise_form="shared",
+                  algorithms=("L-S", "S", "S+noise", smooth))
     (gap,), theory = at_widths(config, [4096])
     assert float(np.abs(theory["contrast"]).min()) > 0.01
     for metric in gap:
         assert gap[metric] < 0.06 * max(1.0, float(np.abs(theory[metric]).max())), (metric, gap[metric])
+
+
+def test_decoupled_networks_are_near_without_balance(small):
+    """Without decay the noise grows without end: fixed steps, leaps and neurons forget alike."""
+    config = vary(small, seeds=4, records=1, training__weight_decay=0.0, training__noise_scale=0.5)
+    (gap,), theory = at_widths(config, [4096])
+    assert float(theory["noise_variance_w"].max()) > 2
+    for metric in gap:
+        assert gap[metric] < 0.06 * max(1.0, float(np.abs(theory[metric]).max())), (metric, gap[metric])
+    leaps = lt.run(vary(config, engine="infinite", training__tolerance=1e-4)).isel(record=-1)
+    for metric in gap:
+        np.testing.assert_allclose(leaps[metric], theory[metric], atol=0.01)
 
 
 @pytest.mark.slow

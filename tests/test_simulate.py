@@ -154,6 +154,19 @@ def test_noise_variance_stays_at_tau0_squared_and_then_follows_its_law(small):
     assert runs["noise_variance_theory"].values[0, -1] < 0.5
 
 
+def test_noise_that_is_asked_for_as_a_number_needs_no_decay(small):
+    """v = 1 + eta tau_xi^2 t, a random walk: at the same time ten times as much under a rate ten times as large."""
+    runs = lt.run(vary(small, network__m_w=400, network__m_v=2000, training__weight_decay=0.0, training__noise_scale=0.2,
+                       training__eps1=-10.0, seeds=4))
+    for name, rate in (("L-S", 0.5), ("S", 0.05)):
+        run = runs.sel(algorithm=name).isel(record=-1)
+        law = 1 + rate * 0.2**2 * float(run["time"][0])
+        np.testing.assert_allclose(run["noise_variance_theory"], law, rtol=1e-5)
+        for half, count in (("w", 400 * 8 / 2), ("v", 2000 * 2 / 2)):
+            assert abs(float(run[f"noise_variance_{half}"].mean()) / law - 1) < 4.5 * np.sqrt(2 / (count * 4))
+    assert law < 1.1 < float(runs["noise_variance_theory"][0, 0, -1])
+
+
 def test_without_injected_noise_the_noise_part_only_decays(small):
     runs = lt.run(vary(small, training__noise_level=0.0, algorithms=("S",)))
     law = (1 - 0.05 * 2e-3) ** (2 * runs["iterations"].values)

@@ -335,9 +335,9 @@ PLANTED = [
     ("bound", changed((("kappa",), "L-S"), along=by_kappa(4)), "exponent in kappa of L-S's test loss"),
     ("bound", changed((("eps1",), "L-S"), annealed=lambda c, v: v / c.training.eps1), "exponent in eps1"),
     ("bound", changed((("d",), "L-S"), annealed=lambda c, v: v * c.problem.z_norm), "exponent in d"),
-    ("floor", changed((("kappa",), "S"), far=by_kappa(-0.6)), "exponent in kappa of S's test error"),
+    ("floor", changed((("held",), "S"), far=by_kappa(-0.6)), "exponent in kappa of S's test error"),
     ("floor", changed((("q",), "S"), far=lambda c, v: 1e9), "least test error of S"),
-    ("floor", changed((("kappa",), "S"), along=by_kappa(-1)), "exponent in kappa of S's test loss"),
+    ("floor", changed((("held",), "S"), along=by_kappa(-1)), "exponent in kappa of S's test loss"),
     ("floor", changed((("kappa",), "L-S"), far=lambda c, v: 1.3), "S's test error over L-S's"),
     ("floor", changed((("kappa",), "L-S"), along=by_kappa(3)), "S's test loss over L-S's"),
     ("floor", changed((("eps1",), "S"),
@@ -362,7 +362,7 @@ def test_exchanged_labels_fail(name):
 
 def test_runs_that_were_cut_decide_nothing():
     """S, never at the small loss that it is to reach."""
-    found = verdicts("floor", literal_runs(changed((("kappa", "eps1", "q"), "S"), stopped=lambda c, v: np.inf)))
+    found = verdicts("floor", literal_runs(changed((("held", "kappa", "eps1", "q"), "S"), stopped=lambda c, v: np.inf)))
     assert set(found.values()) == {"not resolved"}
 
 

@@ -342,7 +342,9 @@ def _loss_line(found: dict[str, Any]) -> str:
 def _interval(found: dict[str, Any]) -> str:
     """The statistic of a comparison with its interval, and over how many seeds."""
     row = found["statistics"][0]
-    low, high = ("none" if v is None else f"{v:.3g}" for v in (row["low"], row["high"]))
+    if row["low"] is None and row["high"] is None:
+        return f"{row['name']} has no interval from {found['seeds']} seeds; more --seeds give one"
+    low, high = ("no end" if v is None else f"{v:.3g}" for v in (row["low"], row["high"]))
     return f"{row['name']} [{low}, {high}] over {found['seeds']} seeds"
 
 

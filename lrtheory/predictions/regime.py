@@ -19,7 +19,8 @@ from lrtheory.theory.theorem import dimension
 from lrtheory.theory.timescales import p_time
 
 KAPPAS = (0.5, 0.5**1.5, 0.25)
-"""kappa, with p0 = kappa^2/2 and N/d = 1/kappa^2; eps1 is kappa/4, as P's loss must not hide what order costs."""
+"""kappa, with p0 = kappa^2/2 and N/d = 1/kappa^2; eps1 is kappa/4, as P's loss must not hide what order costs, but where S's
+constant is asked for: S's loss falls with the training loss it is followed to, so that one is held at the middle kappa's."""
 EPSILONS = (0.2, 0.1, 0.05)
 """eps1 at the middle kappa."""
 SHARES = (0.15, 0.4)
@@ -44,7 +45,10 @@ def at(base: Config, kappa: float, eps1: float, q0: float) -> Config:
 
 
 def needs(base: Config) -> Mapping[str, Need]:
-    """L-S and S over kappa, over eps1, over q0 and over d. Raises `ConfigError` for a base that is not the theorems'."""
+    """L-S and S over kappa, over eps1 and over q0, S over kappa at one eps1, L-S over d.
+
+    Raises `ConfigError` for a base that is not the theorems'.
+    """
     d = dimension(base)
     if d is None:
         raise ConfigError(f"{base.name}: must be a configuration of lrtheory.theorem to be judged in the theorems' own "
@@ -63,7 +67,9 @@ def needs(base: Config) -> Mapping[str, Need]:
                 training.eta_ratio * by**-2)
 
     fields = ("problem.r", "problem.z_norm", "training.weight_decay", "training.eta1", "training.eta_ratio")
+    held = over(*(at(base, k, middle / 4, q0) for k in KAPPAS))
     return {"kappa": over(*(at(base, k, k / 4, q0) for k in KAPPAS)),
+            "held": held._replace(config=main.replace(algorithms=("S",))),
             "eps1": over(*(at(base, middle, e, q0) for e in EPSILONS)),
             "q": over(*(at(base, middle, middle / 4, q) for q in SHARES)),
             "d": Need(main.replace(algorithms=("L-S",)), ((fields, tuple(map(scaled, (*LARGE, d)))),))}

@@ -42,7 +42,7 @@ def load(folder: str | Path) -> xr.Dataset:
 
     A sweep's axes come first, then algorithm, seed and record; its values are read from disk when used. Of a sweep
     that is not finished the runs that are there are read at once, the others are nan, and `done` tells them apart.
-    Raises `ConfigError` if there are no results, or a finished sweep has lost files.
+    Raises `ConfigError` if there are no results, or files were lost or changed; so does reading, if they are later.
     """
     folder = Path(folder)
     if not is_sealed(folder) and not (folder / MANIFEST).is_file():
@@ -55,8 +55,8 @@ def load(folder: str | Path) -> xr.Dataset:
         store = Store(folder / STORE, grid, cut, names_of(grid.config.algorithms))
         if is_sealed(folder):
             store.must_be_whole()
-        else:
-            _must_be_as_before(store)
+            return open_results(folder / STORE, store.sealed())
+        _must_be_as_before(store)
         return open_results(folder / STORE)
     except Exception as error:  # damage, and what others put there, may raise anything
         raise ConfigError(f"{folder}: damaged ({reason(error)}); must be as it was written; `lrtheory sweep --resume "

@@ -14,6 +14,7 @@ chunks stay what they are, but for those at an end that were not full, of which 
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import itertools
 import json
 import shutil
@@ -25,14 +26,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.abc.store import ByteRequest
 from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.storage import LocalStore, MemoryStore
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 from lrtheory import algorithm, files
 from lrtheory.fields import to_json
 from lrtheory.files import STORE, Damaged, read_sealed, write_sealed
 from lrtheory.labelled import config_of, names_of
 from lrtheory.provenance import environment
+from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import Grid
 from lrtheory.sweeps.kinds import kind_in, kind_of
 from lrtheory.sweeps.manifest import SEALS, UNSAID, describe, read_manifest, read_tree, write_tree
@@ -217,10 +221,14 @@ class Store:
         files.must_be_same(self.place, seal["files"])
         files.must_fit(self.place, lambda array: not _is_measured(array))
         boxes = [c for group in self.grid.groups() for c in chunks(self.grid, self.cut, group)]
-        there = [chunk for chunk in boxes if self.has_mark(chunk)]
-        if bad := [(chunk, why) for chunk in there if (why := self.lacks(chunk)) is not None]:
+        if bad := [(chunk, why) for chunk in boxes if self.has_mark(chunk) and (why := self.lacks(chunk)) is not None]:
             chunk, why = bad[0]
             raise Damaged(f"{len(bad)} of {len(boxes)} chunks; of chunk {'-'.join(map(str, chunk.number))} {why}")
+
+    def sealed(self) -> dict[str, str]:
+        """{file: SHA-256} of what was measured, as the seals have it."""
+        return {name: known for group in self.grid.groups() for chunk in chunks(self.grid, self.cut, group)
+                if self.has_mark(chunk) for name, known in read_sealed(self._seal(chunk))["files"].items()}
 
     def unmark(self, chunk: Chunk) -> None:
         """Make a damaged chunk count as missing, until it is written anew."""
@@ -275,9 +283,36 @@ def missing_files(place: Path) -> int:
     return count
 
 
-def open_results(place: Place) -> xr.Dataset:
-    """The dataset of a store, read when used; of an unfinished one, the runs that are there (others nan), with `done`."""
-    results = xr.open_zarr(place, consolidated=False, chunks=None, decode_times=False, mask_and_scale=False)
+class _AsOpened(WrapperStore[LocalStore]):
+    """A folder of which the files listed are read as they were when it was opened, or not at all."""
+
+    def __init__(self, store: LocalStore, listed: Mapping[str, str]) -> None:
+        super().__init__(store)
+        self.listed = listed
+        """{file: SHA-256}"""
+
+    def _with_store(self, store: LocalStore) -> "_AsOpened":
+        return _AsOpened(store, self.listed)
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        found = await super().get(key, prototype, byte_range)
+        known = self.listed.get(key)
+        if known is not None and (found is None or hashlib.sha256(found.to_bytes()).hexdigest() != known):
+            raise ConfigError(f"{self._store.root.parent}: damaged since it was opened ({key} "
+                              f"{'is missing' if found is None else 'was changed'}); must be as it was written; `lrtheory "
+                              f"sweep --resume {self._store.root.parent}` computes again what is not")
+        return found
+
+
+def open_results(place: Place, listed: Mapping[str, str] | None = None) -> xr.Dataset:
+    """The dataset of a store, read when used; of an unfinished one, the runs that are there (others nan), with `done`.
+
+    Where the digests of its files are given, reading raises `ConfigError` for those that were changed in between.
+    """
+    source: Any = place
+    if listed is not None and isinstance(place, Path):
+        source = _AsOpened(LocalStore(place, read_only=True), listed)
+    results = xr.open_zarr(source, consolidated=False, chunks=None, decode_times=False, mask_and_scale=False)
     dims = [*json.loads(results.attrs.get("axes", "[]")), "algorithm", "seed", "record"]
     kind = kind_in(results.attrs["config"])
     names = kind.described(config_of(results, kind.config))

@@ -73,12 +73,13 @@ class Config:
         require(1 <= self.required_ratio <= MOST, "required_ratio", self.required_ratio, f"between 1 and {MOST:g}",
                 "2 asks for twice")
         bound = stability_bound(self.problem)
-        require(self.training.eta1 < bound, "training.eta1", self.training.eta1,
+        free = self.training.allow_unstable
+        require(free or self.training.eta1 < bound, "training.eta1", self.training.eta1,
                 f"below the stability bound 2/lambda_max = {bound:.4g} of this problem",
-                "lower the rate or problem.z_norm")
+                "lower the rate or problem.z_norm, or set training.allow_unstable")
         if self.engine == "infinite":
             self._check_infinite()
-        require(self.adaptive or self.training.step_time < bound, "training.step_time", self.training.step_time,
+        require(free or self.adaptive or self.training.step_time < bound, "training.step_time", self.training.step_time,
                 f"below the stability bound 2/lambda_max = {bound:.4g} of this problem (K eta is one gradient step)",
                 "lower it; 0 takes K = 1")
 
@@ -97,8 +98,11 @@ class Config:
 
     @property
     def cautions(self) -> list[str]:
-        """What its reader must be told before it runs, a line each: rates of your own above the stability bound."""
+        """What its reader must be told before it runs, a line each: rates above the stability bound."""
         said, bound = [], stability_bound(self.problem)
+        if self.training.eta1 >= bound:
+            said.append(f"training.eta1 = {self.training.eta1:.4g} is above the stability bound 2/lambda_max = {bound:.4g} "
+                        "of this problem, as training.allow_unstable asks for: runs may diverge")
         for algorithm in (a for a in self.algorithms if isinstance(a, Algorithm)):
             highest = max(value for pair in algorithm.rate.resolved for value in pair)
             if highest >= bound:

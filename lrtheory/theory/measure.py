@@ -132,7 +132,7 @@ def described(problem: Problem) -> dict[str, tuple[str, str]]:
         "steps": ("1", "steps taken, each of K iterations; tried ones included where the engine chooses K"),
         "learning_rate": ("sum of rates an iteration", "rate of the next step unless the loss changes it"),
         "activation_noise": ("tau0 |x|", "std of the pre-activation noise on x"),
-        "injected_noise": ("1", "injected noise over its balanced value"),
+        "injected_noise": ("1", "injected noise over its balanced value, or over noise_scale"),
         "phase": ("1", "stages behind the algorithm, over all its schedules; L-S: 0 before annealing, 1 after"),
         "train_loss": ("nat", "logistic training loss L, without weight decay and without activation noise"),
         "accuracy": ("1", "training accuracy"),

@@ -108,7 +108,7 @@ def levels(config: Config, algorithm: Algorithm, run: Run, clock: Array) -> Leve
     """The schedules at a clock () within the stages where a run stands."""
     eta, activation, injected = (schedule.value(state, clock) for schedule, state in zip(
         algorithm.schedules, (run.rate, run.activation_noise, run.injected_noise), strict=True))
-    return Levels(eta, activation, injected * config.training.balanced)
+    return Levels(eta, activation, injected * config.training.noise_unit)
 
 
 def look(config: Config, algorithm: Algorithm, data: Data, run: Run, f: Array) -> Now:

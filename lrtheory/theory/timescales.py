@@ -46,10 +46,14 @@ def blur_time(problem: Problem, training: Training, rate: float) -> float:
     beside nu^2 eps (1 - exp(-2 lambda t)) of fresh noise, so gates have turned by an angle whose square (of the tangent) is
     nu^2 eps (exp(2 lambda t) - 1): at t_blur that is r^2. Derived here, up to a relative eta1 lambda. Under a small rate the
     old noise must decay first, so t_blur grows like log(1/eps) only; for r^2 << nu^2 eps it is r^2/(2 lambda nu^2 eps).
-    Infinite without noise or decay.
+    With `noise_scale` c (tau_xi = nu c tau0) 2 lambda nu^2 eps is nu^2 c^2 eta: without decay t_blur = r^2/(nu^2 c^2 eta).
+    Infinite without noise.
     """
-    fresh, decay = training.noise_level**2 * rate / training.eta1, 2 * training.weight_decay
-    return math.log1p(problem.r**2 / fresh) / decay if fresh > 0 and decay > 0 else math.inf
+    decay, scale = 2 * training.weight_decay, training.noise_scale
+    grows = training.noise_level**2 * rate * (decay / training.eta1 if scale is None else scale**2)  # d variance/dt
+    if not grows > 0:
+        return math.inf
+    return math.log1p(decay * problem.r**2 / grows) / decay if decay > 0 else problem.r**2 / grows
 
 
 def stability_bound(problem: Problem) -> float:

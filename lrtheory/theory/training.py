@@ -45,7 +45,9 @@ class Training:
     weight_decay: float = swept(default=4.6e-4)
     """lambda of L + (lambda/2)|U|^2 (paper: d^-5/4)"""
     noise_level: float = swept(default=1.0)
-    """tau_xi over its balanced value (assumption 3.1); 1: as in the paper, 0: no injected noise"""
+    """tau_xi over its balanced value (assumption 3.1), or over noise_scale; 1: as in the paper, 0: no injected noise"""
+    noise_scale: float | None = swept(default=None)
+    """tau_xi at noise_level 1, in units of tau0, whatever rate and decay; None: the balanced value, 0 without decay"""
     eps1: float = swept(default=0.15)
     """anneal once the training loss is at most eps1 + q log 2 (nat)"""
     loss_smoothing: float = swept(default=0.0)
@@ -73,6 +75,8 @@ class Training:
     """time constant of an exponential moving average of the weights, measured as averaged_...; None: no average"""
     batch_size: int | None = static(default=None)
     """examples in the gradient of a step, drawn without replacement; None: all of them, as in the paper"""
+    allow_unstable: bool = static(default=False)
+    """whether eta1 and step_time may reach the stability bound 2/lambda_max at f = 0; such runs may diverge"""
 
     @property
     def balanced(self) -> Array:
@@ -80,9 +84,14 @@ class Training:
         return noise.balanced_noise(self.eta1, self.weight_decay)
 
     @property
+    def noise_unit(self) -> Array:
+        """Standard deviation of the injected noise at level 1, in units of tau0: `noise_scale`, or the balanced one."""
+        return self.balanced if self.noise_scale is None else jnp.asarray(self.noise_scale)
+
+    @property
     def tau_xi(self) -> Array:
-        """Standard deviation of the injected noise of L-S and S, in units of tau0: noise_level times its balanced value."""
-        return self.noise_level * self.balanced
+        """Standard deviation of the injected noise of L-S and S, in units of tau0: noise_level times its unit."""
+        return self.noise_level * self.noise_unit
 
     @property
     def duration(self) -> float:
@@ -140,8 +149,9 @@ class Training:
         require_count("training.steps", self.steps, 1, "give the number of steps")
         if self.activation_noise_form is not None:
             require_choice("training.activation_noise_form", self.activation_noise_form, get_args(ActivationNoise))
-        if self.average_time is not None:
-            require_positive("training.average_time", self.average_time)
+        for name in ("average_time", "noise_scale"):
+            if getattr(self, name) is not None:
+                require_positive(f"training.{name}", getattr(self, name))
         if self.batch_size is not None:
             require(1 <= self.batch_size <= n_train, "training.batch_size", self.batch_size,
                     f"between 1 and N = {n_train}", "or None for the full batch")

@@ -143,7 +143,8 @@ def run_table(chosen: Sequence[str]) -> list[str]:
 def verify_table(chosen: Sequence[str]) -> list[str]:
     """A row a statistic under its claim's, a column a setting: values with intervals, and what does not hold by itself.
 
-    Statistics of different settings are the same if their names are, but for numbers, which then stand with the value.
+    Statistics of different settings are the same if their names are, but for numbers, which then stand with the value. A
+    claim that says something else by now has no verdict.
     """
     from lrtheory.predictions.words import interval, region, said
 
@@ -156,10 +157,10 @@ def verify_table(chosen: Sequence[str]) -> list[str]:
         judged = [next((c for c in report["claims"] if c["name"] == claim), None) if report else None
                   for report in reports.values()]
         lines.append(row(number, f"**{statement}**", "", "", *(
-            "not run" if c is None else f"**{said(c)}**" for c in judged)))
+            "not run" if c is None else "changed since, not run" if is_old(c) else f"**{said(c)}**" for c in judged)))
         rows: dict[str, list[dict[str, Any] | None]] = {}
         for k, c in enumerate(judged):
-            for s in c["statistics"] if c else ():
+            for s in c["statistics"] if c and not is_old(c) else ():
                 rows.setdefault(without_numbers(s["name"]), [None] * len(judged))[k] = s
         for found in rows.values():
             first = next(s for s in found if s is not None)
@@ -167,6 +168,14 @@ def verify_table(chosen: Sequence[str]) -> list[str]:
                 "" if s is None else interval(s) + ("" if s["verdict"] == "holds" else f", {s['verdict']}")
                 + ("" if s["name"] == first["name"] else f" (at {', '.join(numbers_in(s['name']))})") for s in found)))
     return lines
+
+
+def is_old(claim: dict[str, Any]) -> bool:
+    """Whether a claim was judged by another rule than today's, as far as its words say."""
+    from lrtheory.predictions import PREDICTIONS, THEOREM
+
+    today = (PREDICTIONS | THEOREM)[claim["name"]]
+    return any(claim[part] != getattr(today, part) for part in ("statement", "source", "about", "fails"))
 
 
 NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?")
