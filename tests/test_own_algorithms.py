@@ -134,4 +134,5 @@ def test_64_schedules_from_64_seeds_survive_being_killed(tiny, tmp_path):
         process.wait()
     done = lt.sweep(config, {}, folder, resume=True).load()
     assert done.sizes["algorithm"] == done.sizes["seed"] == 64
-    same(done, lt.sweep(config, {}).load(), rtol=1e-4)
+    # The same chunks: under other shapes products round otherwise, and of 4,096 runs one or two have a gate that tells.
+    same(done, lt.sweep(config, {}, chunk=8).load())

@@ -15,6 +15,7 @@ from patched import IMAGES, TINY
 
 from lrtheory import files
 from lrtheory.algorithm import Algorithm, named
+from lrtheory.progress import Interrupted
 from lrtheory.schedule import anneal_at_loss, constant
 from lrtheory.spec import ConfigError
 from lrtheory.vision import checkpoints, cifar, programs, runs
@@ -27,7 +28,7 @@ def test_stopped_and_resumed_is_the_same_curve(tmp_path):
     config = TINY.replace(checkpoint_epochs=3)
     whole = runs.run(config, IMAGES)
     calls = []
-    with pytest.raises(runs.Interrupted):
+    with pytest.raises(Interrupted):
         runs.run(config, IMAGES, checkpoints=tmp_path, stop=lambda: len(calls) >= 2, progress=lambda *a: calls.append(a))
     seen = []
     resumed = runs.run(config, IMAGES, checkpoints=tmp_path, progress=lambda *a: seen.append(a))
@@ -39,7 +40,7 @@ def test_stopped_and_resumed_is_the_same_curve(tmp_path):
 def test_interleaved_runs_are_the_same_and_a_stop_leaves_comparable_curves(tmp_path, two_devices):
     config = TINY.replace(interleave=True, seeds=2)
     seen, kept = [], []
-    with pytest.raises(runs.Interrupted):
+    with pytest.raises(Interrupted):
         runs.run(config, IMAGES, checkpoints=tmp_path, stop=lambda: len(seen) >= 13, keep=kept.append,
                  progress=lambda *a: seen.append(a[2:5]))
     for seed in (0, 1):  # each on its device
@@ -58,7 +59,7 @@ def test_interleaved_runs_are_the_same_and_a_stop_leaves_comparable_curves(tmp_p
 
 
 def test_time_that_is_up_ends_it_before_another_epoch(tmp_path, monkeypatch):
-    with pytest.raises(runs.Interrupted):
+    with pytest.raises(Interrupted):
         runs.run(TINY, IMAGES, checkpoints=tmp_path, until=time.monotonic() + 0.5 * runs.SAVING,
                  progress=lambda *a: pytest.fail("an epoch was begun"))
     clock, done = [0.0], []
@@ -69,7 +70,7 @@ def test_time_that_is_up_ends_it_before_another_epoch(tmp_path, monkeypatch):
         done.append(row)
         clock[0] += 10
 
-    with pytest.raises(runs.Interrupted):
+    with pytest.raises(Interrupted):
         runs.run(TINY.replace(algorithms=("S",)), IMAGES, until=29.0, progress=epoch)
     assert len(done) == 3
 

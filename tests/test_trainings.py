@@ -17,6 +17,7 @@ from lrtheory import files
 from lrtheory.cli import main as cli
 from lrtheory.cli import report
 from lrtheory.fields import to_json
+from lrtheory.progress import Interrupted
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import folder as folders
 from lrtheory.sweeps import reading, tables
@@ -74,7 +75,7 @@ def _missing(folder):
 def test_stopped_and_resumed_is_the_same_sweep(swept, tmp_path):
     """Two epochs of the third run are kept; what had ended is not trained again."""
     calls = []
-    with pytest.raises(folders.Interrupted):
+    with pytest.raises(Interrupted):
         lt.sweep(CONFIG, AXES, tmp_path / "a", images=IMAGES, watch=folders.Watch(
             progress=lambda n, what: calls.append(what), stop=lambda: len(calls) >= 8))
     assert int(lt.load(tmp_path / "a")["done"].sum()) == 1

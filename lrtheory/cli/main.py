@@ -206,8 +206,9 @@ def sweep(argv: list[str]) -> int:
     """`lrtheory sweep`: print the plan, compute what is missing, write tables and figures."""
     from lrtheory import devices
     from lrtheory.cli import arguments, progress, report
+    from lrtheory.progress import Interrupted
     from lrtheory.sweeps import plan, results, trainings
-    from lrtheory.sweeps.course import Interrupted, Watch, carry_out
+    from lrtheory.sweeps.course import Watch, carry_out
     from lrtheory.vision import cifar
 
     devices.use_all_cores()
@@ -360,6 +361,7 @@ def cifar(argv: list[str]) -> int:
     """`lrtheory cifar`: train on patched CIFAR-10, print the table and the verdict, write the folder."""
     from lrtheory import devices, files
     from lrtheory.cli import arguments, progress, report
+    from lrtheory.progress import Interrupted
     from lrtheory.vision import cifar, results, runs, simulate
 
     started = time.monotonic()
@@ -389,7 +391,7 @@ def cifar(argv: list[str]) -> int:
             with progress.CifarDisplay(console) as show, stop_on_signals(show.tell, "epoch") as stop:
                 found = runs.run(config, images, checkpoints=folder / "checkpoints", progress=show.progress,
                                  keep=lambda so_far: results.save(so_far, folder), stop=stop, until=until)
-        except (runs.Interrupted, KeyboardInterrupt):
+        except (Interrupted, KeyboardInterrupt):
             if (folder / files.SUMMARY).exists():
                 so_far = files.read_dataset(folder)
                 console.print(report.cifar_closing(results.summarise(so_far)))

@@ -17,7 +17,7 @@ from rich.table import Table
 from lrtheory.algorithm import names_of
 from lrtheory.cli import cells
 from lrtheory.labelled import finite
-from lrtheory.optimal.design import Design
+from lrtheory.optimal.design import LEVEL, Design
 from lrtheory.predictions import PREDICTIONS, THEOREM, words
 from lrtheory.predictions.verify import broken
 from lrtheory.progress import spoken
@@ -97,19 +97,21 @@ def design_closing(found: Design) -> Group:
     """A row a family: its best numbers, what they end with, predicted and measured; what the optimum is, in words."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title=f"{found.objective} within {found.budget}",
                   title_justify="left")
-    for name in ("family", "best numbers", "searched", "predicted", "with neurons", "agree"):
+    for name in ("family", "best numbers", "searched", "predicted", "with neurons", f"difference, {LEVEL:.0%}"):
         table.add_column(name, justify="left" if name in ("family", "best numbers") else "right")
     tree = found.tree["families"]
     for best in sorted((found.best, *found.competitors), key=lambda b: tree[b.family.name].get("predicted", {}).get(
             "mean", b.value)):
         row = tree[best.family.name]
-        judged = ["-", "-"]
+        judged = ["-"] * 3
         if "agrees" in row:
             judged = [f"{row[k]['mean']:.4g} ± {row[k]['sem']:.1g}" for k in ("predicted", "measured")]
+            ends = [row["difference"][k] for k in ("low", "high")]
+            apart = "" if row["agrees"] else " (apart)"
+            judged.append("none" if np.isnan(ends).any() else f"{ends[0]:.2g} to {ends[1]:.2g}{apart}")
         numbers = ", ".join(f"{name} {value:.3g}" + ("*" if name in best.at_bounds else "")
                             for name, value in best.numbers.items())
-        table.add_row(best.family.name, numbers, f"{best.value:.3g}", *judged,
-                      {True: "yes", False: "no", None: "-"}[row.get("agrees")])
+        table.add_row(best.family.name, numbers, f"{best.value:.3g}", *judged)
     said = [f"best of {found.best.family.name}: {words_of(found.best.schedule)}"]
     if any(b.at_bounds for b in (found.best, *found.competitors)):
         said.append("*: at an end of its bounds")

@@ -20,11 +20,12 @@ from zarr.storage import MemoryStore
 from lrtheory.algorithm import Algorithm, named, names_of
 from lrtheory.devices import free_memory, require_working
 from lrtheory.files import STORE
+from lrtheory.progress import Interrupted
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import plan as planning
 from lrtheory.sweeps import store as storing
 from lrtheory.sweeps import trainings
-from lrtheory.sweeps.folder import Interrupted, Watch, disk_trouble, every_chunk, take_up
+from lrtheory.sweeps.folder import Watch, disk_trouble, every_chunk, take_up
 from lrtheory.sweeps.grid import Grid, make_grid
 from lrtheory.sweeps.manifest import read_manifest
 from lrtheory.sweeps.plan import MEMORY_SHARE, Chunk, Cut, Group, Plan

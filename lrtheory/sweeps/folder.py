@@ -29,10 +29,6 @@ SESSIONS = "sessions.json"
 """A list with the environment of every process that worked on a sweep, in order."""
 
 
-class Interrupted(Exception):
-    """A sweep was asked to stop; what was begun is kept."""
-
-
 class Watch(NamedTuple):
     """What a caller wants to hear while a sweep runs, and how it asks for an end."""
 

@@ -21,7 +21,7 @@ from zarr.storage import MemoryStore
 from lrtheory.algorithm import names_of
 from lrtheory.devices import require_working
 from lrtheory.spec import ConfigError
-from lrtheory.sweeps.folder import Interrupted, Watch, disk_trouble, every_chunk, take_up
+from lrtheory.sweeps.folder import Watch, disk_trouble, every_chunk, take_up
 from lrtheory.sweeps.grid import Grid
 from lrtheory.sweeps.plan import Chunk, Cut
 from lrtheory.sweeps.store import Store
@@ -117,10 +117,7 @@ def _train(store: Store, missing: Sequence[Chunk], images: cifar.Images, states:
                 for group in runs.jobs(config, names)]
 
     groups = [group for chunk in sorted(missing, key=lambda c: c.number[-1]) for group in work(chunk)]
-    try:
-        runs.train_all(groups, images, watch.stop)
-    except runs.Interrupted:
-        raise Interrupted from None
+    runs.train_all(groups, images, watch.stop)
 
 
 def _found(store: Store, record: runs.Record) -> dict[str, np.ndarray]:

@@ -24,6 +24,7 @@ import xarray as xr
 from lrtheory import labelled
 from lrtheory.algorithm import Algorithm, named, names_of
 from lrtheory.devices import free_memory, require_working
+from lrtheory.progress import Interrupted
 from lrtheory.spec import require
 from lrtheory.vision import simulate
 from lrtheory.vision.checkpoints import Checkpoints, claim
@@ -45,10 +46,6 @@ SAVING = 1.0
 """Seconds set apart for a checkpoint before a deadline."""
 KEEP_EVERY = 10.0
 """Seconds after which results so far are kept again, at the end of an epoch."""
-
-
-class Interrupted(Exception):
-    """Training was asked to stop, or its time was up; the checkpoints are there."""
 
 
 def jobs(config: Experiment, names: Sequence[str]) -> list[list[Job]]:
