@@ -243,10 +243,7 @@ def test_notebooks_run(notebook, fast):
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.name)
 def test_executed_copies_are_those_of_their_code(notebook):
-    """Outputs older than the code fail; `python notebooks/pages/build.py` makes them. Two may have none, nor a link."""
-    if notebook.name[:2] in ("07", "08") and not (ROOT / "notebooks/executed" / f"{notebook.stem}.ipynb").exists():
-        assert f"executed/{notebook.stem}" not in "".join(PAGES.values())
-        return
+    """Outputs older than the code fail; `python notebooks/pages/build.py` makes them."""
     found = json.loads((ROOT / "notebooks/executed" / f"{notebook.stem}.ipynb").read_text())
     assert found["metadata"]["lrtheory"]["source"] == hashlib.sha256(notebook.read_bytes()).hexdigest()
     code = [cell for cell in found["cells"] if cell["cell_type"] == "code"]
@@ -277,7 +274,8 @@ def test_stored_results_are_of_what_their_commands_run_today(made):
         if (found := made.stored(name)) is not None:
             asked = arguments.run_arguments(words)[0] if command == "run" else arguments.verify_arguments(words)[0].options
             with precision(asked):
-                assert from_json(json.dumps(found["config"]), Config) == asked.check(), name
+                same = [c.replace(note="") for c in (from_json(json.dumps(found["config"]), Config), asked.check())]
+                assert same[0] == same[1], name
 
 
 def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, monkeypatch, tmp_path, capsys):
