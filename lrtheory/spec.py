@@ -141,7 +141,10 @@ class _WithFields:
 
 def meanings(kind: type) -> dict[str, str]:
     """{field: what the string below it says, as one line} of a dataclass whose source is at hand."""
-    return _meanings(inspect.getsourcefile(kind) or "").get(kind.__qualname__, {})
+    found: dict[str, str] = {}
+    for base in reversed([b for b in kind.__mro__ if dataclasses.is_dataclass(b)]):
+        found |= _meanings(inspect.getsourcefile(base) or "").get(base.__qualname__, {})
+    return found
 
 
 @functools.cache

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import lrtheory as lt
-from lrtheory.cli.arguments import COMMANDS
 from lrtheory.cli.main import main
+from lrtheory.cli.options import COMMANDS
 from lrtheory.predictions import series
 from lrtheory.predictions import verify as verifying
 from lrtheory.sweeps.tables import DERIVED
@@ -80,6 +80,7 @@ def test_help_fits_two_screens_and_help_all_has_the_rest(command, preset, shown,
     assert short.count("\n") <= 72
     assert max(map(len, short.splitlines())) <= 80
     assert all(text in short for text in shown)
+    assert not re.findall(r"^  --\S+(?: \([^)]*\))?\s*\n(?! {36}\S)", short, re.M)  # an option without words
     assert "problem:" in short or "patch:" in short
     with pytest.raises(SystemExit):
         main([command, "--preset", preset, "--help-all"])

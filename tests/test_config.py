@@ -96,13 +96,14 @@ def test_a_byte_order_mark_is_no_damage(tmp_path, small, encoding, said):
     {"training__eta1": np.float32(0.5)}, {"training__eta1": np.float64(0.5)}, {"training__eta1": jnp.float32(0.5)},
     {"training__eta1": np.array(0.5)}, {"seeds": np.int64(3)}, {"seeds": jnp.asarray(3)}, {"engine": np.str_("decoupled")},
     {"algorithms": ["L-S", "S"]}, {"algorithms": np.array(["L-S", "S"]).tolist()}, {"training__steps": np.uint8(60)},
-    {"training__eps1": np.float64(0.3)}, {"problem__extra_groups": []}, {"training__weight_decay": 2e-3}])
+    {"training__eps1": np.float64(0.3)}, {"problem__extra_groups": []}, {"training__weight_decay": 2e-3},
+    {"training__allow_unstable": np.bool_(False)}])
 def test_values_of_other_libraries_become_pythons_own(small, change):
     """They are equal, are written and read back, and are what a run holds; as they are without conversion, too."""
     given = vary(small, **change)
     found = given.check()
     assert found == small
-    plain = (str, int, float, tuple, type(None))
+    plain = (str, int, float, bool, tuple, type(None))
     for part in (found, found.problem, found.network, found.training):
         assert all(type(getattr(part, f.name)) in plain or dataclasses.is_dataclass(getattr(part, f.name))
                    for f in dataclasses.fields(part))

@@ -19,6 +19,7 @@ import lrtheory as lt
 from lrtheory import predictions
 from lrtheory.cli import arguments
 from lrtheory.cli import main as cli
+from lrtheory.cli.options import COMMANDS
 from lrtheory.fields import from_json, to_json
 from lrtheory.predictions import series
 from lrtheory.predictions import verify as verifying
@@ -165,7 +166,7 @@ def test_every_command_is_understood(words, tmp_path, monkeypatch):
     name, *rest = called(words)
     (tmp_path / "runs/first/config.json").write_text(to_json(preset("quick")))
     if name not in ("run", "sweep", "verify", "cifar") or {"--resume", "--extend", "--help"} & set(rest):
-        assert name in (*arguments.COMMANDS, "--help", "--version")
+        assert name in (*COMMANDS, "--help", "--version")
     elif name == "sweep":
         runs = (78 * 32 * 2, 24 * 256 * 2, 2 * 16 * 2, 3 * 16 * 2, 6 * 3 * 2, 3 * 4 * 3, 2 * 4 * 2, 6 * 8 * 2, 16 * 8 * 2)
         assert arguments.sweep_arguments(rest)[1].check().runs in runs

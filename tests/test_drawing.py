@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 
 import lrtheory as lt
 from lrtheory.cli import plot
-from lrtheory.cli.arguments import PlotArguments
+from lrtheory.cli.options import PlotArguments
 from lrtheory.fields import to_json
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import figures as maps

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args
 import tyro
 
 from lrtheory.algorithm import AlgorithmName
-from lrtheory.cli.arguments import COMMANDS, algorithms_from_words, groups_from_words
+from lrtheory.cli.options import COMMANDS, algorithms_from_words, groups_from_words
 from lrtheory.optimal.families import FAMILIES
 from lrtheory.predictions import PREDICTIONS, THEOREM
 from lrtheory.predictions.series import STUDIES
@@ -48,7 +48,7 @@ WORDS: dict[str, dict[str, Iterable[str]]] = {
              "select": [f"{f}=" for f in ("algorithm", *FIELDS)]}}
 """{command: {option: what may follow it, or begin what follows it}}, beside the choices that options have in `arguments`."""
 OFFERED = tyro.constructors.ConstructorRegistry()
-"""`arguments.REGISTRY`, but that an option of algorithms offers those that have names."""
+"""`options.REGISTRY`, but that an option of algorithms offers those that have names."""
 OFFERED.primitive_rule(groups_from_words)
 BASH = """
 # Where nothing is offered, files are; NAME= is not the end of a word.

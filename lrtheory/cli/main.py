@@ -205,7 +205,7 @@ def add_examples(summary: dict[str, Any], config: "Config", found: "xr.Dataset",
 def sweep(argv: list[str]) -> int:
     """`lrtheory sweep`: print the plan, compute what is missing, write tables and figures."""
     from lrtheory import devices
-    from lrtheory.cli import arguments, progress, report
+    from lrtheory.cli import arguments, options, progress, report
     from lrtheory.progress import Interrupted
     from lrtheory.sweeps import plan, results, trainings
     from lrtheory.sweeps.course import Watch, carry_out
@@ -213,7 +213,7 @@ def sweep(argv: list[str]) -> int:
 
     devices.use_all_cores()
     asked, grid, out = arguments.sweep_arguments(argv)
-    trained = isinstance(asked, arguments.TrainingsArguments)
+    trained = isinstance(asked, options.TrainingsArguments)
     first = True
     if asked.distributed:
         devices.join_processes()
@@ -420,10 +420,10 @@ def plot(argv: list[str]) -> int:
 
 def export(argv: list[str]) -> int:
     """`lrtheory export`: a tidy table of a folder's results."""
-    from lrtheory.cli import arguments
+    from lrtheory.cli import arguments, options
     from lrtheory.sweeps import results, tables
 
-    asked = arguments.parse(arguments.ExportArguments, "export", argv)
+    asked = arguments.parse(options.ExportArguments, "export", argv)
     rows = tables.export(results.load(asked.folder), asked.to, asked.over_time)
     print(f"{asked.to}: {rows:,} rows")
     return 0
@@ -431,9 +431,9 @@ def export(argv: list[str]) -> int:
 
 def completion(argv: list[str]) -> int:
     """`lrtheory completion`: a shell's script for tab completion of commands, options and what they take."""
-    from lrtheory.cli import arguments
+    from lrtheory.cli import arguments, options
 
-    shell = arguments.parse(arguments.CompletionArguments, "completion", argv).shell
+    shell = arguments.parse(options.CompletionArguments, "completion", argv).shell
     from lrtheory.cli import completion as completing
 
     print(completing.script(shell), end="")

@@ -12,7 +12,8 @@ from typing import Any
 import xarray as xr
 
 from lrtheory import style
-from lrtheory.cli.arguments import PlotArguments, selections
+from lrtheory.cli.arguments import selections
+from lrtheory.cli.options import PlotArguments
 from lrtheory.fields import parse
 from lrtheory.files import reason
 from lrtheory.spec import ConfigError, choose
