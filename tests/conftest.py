@@ -1,5 +1,6 @@
 """One strict session: two fake devices, no silent rank promotion, warnings are errors (pyproject.toml)."""
 
+import gc
 import importlib.metadata
 import os
 import shutil
@@ -20,6 +21,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # many tests run the same pro
 
 import jax
 import numpy as np
+import psutil
 import pytest
 import xarray as xr
 
@@ -30,6 +32,18 @@ from lrtheory.theory.config import Config  # noqa: E402
 from lrtheory.theory.network import Network  # noqa: E402
 from lrtheory.theory.problem import Group, Problem  # noqa: E402
 from lrtheory.theory.training import Training  # noqa: E402
+
+MUCH = 3 * 2**30
+"""Bytes that a process of the session may hold before it lets go of what JAX keeps of earlier programs."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def let_go():
+    """What was traced and compiled for one file is little use to the next, and 1,500 tests would fill the memory."""
+    yield
+    if psutil.Process().memory_info().rss > MUCH:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
