@@ -42,7 +42,7 @@ class Algorithm:
     activation_noise: Schedule | None = swept(default=None)
     """standard deviation of the noise before every ReLU; None: none"""
     injected_noise: Schedule | None = swept(default=None)
-    """injected noise over its balanced value; None: as the configuration's training has it"""
+    """injected noise over its balanced value, or over noise_scale; None: as the configuration's training has it"""
     name: str = static(default="mine")
     """what results call it"""
 

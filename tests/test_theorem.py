@@ -70,6 +70,7 @@ def test_numbers_in_the_paper_s_unit(float64):
         assert apart == pytest.approx((1 - kappa**2 / 2) / (1 - 0.125) * 0.0577 * d**0.25, rel=1e-2)
     assert dimension(lt.preset("phase")) is None
     assert dimension(theorem(1e9).replace(**{"training.weight_decay": 1.0})) is None
+    assert dimension(theorem(1e9).replace(**{"training.noise_scale": 0.1})) is None
     with pytest.raises(ConfigError, match=r"d = 10: must be finite and at least size = 64"):
         theorem(10)
 

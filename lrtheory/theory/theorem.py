@@ -87,7 +87,8 @@ def dimension(config: Config) -> float | None:
     asked = {"gamma0": (problem.gamma0, problem.d**-0.5), "lambda": (training.weight_decay, d**-1.25 * b),
              "eta1": (training.eta1, 0.5 / b), "p0": (problem.p0, problem.d / problem.n_train / 2)}
     same = all(math.isclose(here, there, rel_tol=1e-2 if name == "p0" else 1e-6) for name, (here, there) in asked.items())
-    whole = config.engine == "infinite" and problem.alpha_min == 0 and training.noise_level == 1
+    balanced = training.noise_level == 1 and training.noise_scale is None
+    whole = config.engine == "infinite" and problem.alpha_min == 0 and balanced
     return d if same and whole else None
 
 
