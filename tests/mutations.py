@@ -271,6 +271,8 @@ MUTATIONS = [
              "running statistics that never run"),
     Mutation("theory/engines/infinite.py", "jnp.where(response[0, 0] > STIFF, exact, total)", "total",
              "test_theorem.py::test_at_any_d_nothing_diverges_and_s_is_at_its_limit", "a stiff mode's residual is a sum over examples"),
+    Mutation("theory/config.py", "require(stiffness <= most", "require(True",
+             "test_theorem.py::test_single_precision_is_refused_where_it_holds_no_such_numbers", "Q's outputs are rounding"),
     Mutation("theory/theorem.py", "weight_decay=d**-1.25 * b", "weight_decay=d**-1.25",
              "test_theorem.py::test_numbers_in_the_paper_s_unit", "lambda in the paper's unit, all else in ours"),
     Mutation("theory/theorem.py", "z_norm=math.sqrt(b)", "z_norm=b", "test_theorem.py::test_numbers_in_the_paper_s_unit",

@@ -8,12 +8,15 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args
 
+import jax
+import jax.numpy as jnp
+
 from lrtheory.algorithm import Algorithm, AlgorithmName, check_runs, settled_algorithms
 from lrtheory.fields import changed, settled
 from lrtheory.spec import MOST, require, require_choice, require_count, require_words, spec, static
 from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
-from lrtheory.theory.timescales import stability_bound
+from lrtheory.theory.timescales import p_time, stability_bound
 from lrtheory.theory.training import Training
 
 EngineName = Literal["dense", "reduced", "decoupled", "infinite"]
@@ -125,12 +128,30 @@ class Config:
         resolved = 200 * self.network.shortest_lag
         require(self.problem.r**2 >= resolved, "problem.r", self.problem.r,
                 f"at least {math.sqrt(resolved):.3g} = (200 network.shortest_lag)^(1/2)", "lower network.shortest_lag")
+        self._check_digits()
         if self.adaptive:
             require(self.training.step_time > 0, "training.step_time", self.training.step_time,
                     "positive where the infinite engine chooses its steps",
                     "records lie at multiples of it; or set training.tolerance 0 to take fixed steps")
             require(self.training.batch_size is None, "training.batch_size", self.training.batch_size,
                     "None where the infinite engine chooses its steps", "or set training.tolerance 0 to take fixed steps")
+
+    def _check_digits(self) -> None:
+        """Raise `ConfigError` where single precision cannot tell Q's outputs from rounding.
+
+        g(z) is held near 0 by residuals that cancel to 1 in lambda_max T_P, and steps are T_P/100 at most: at
+        lambda_max T_P = 1e6 rounding moves it by 1e-3. Measured along `lt.theorem`: the contrast errs by 5% at 1e5 and by
+        12% and more at 1e8; beyond that outputs are no numbers, or 0 (derived here).
+        """
+        if jax.config.read("jax_enable_x64"):
+            return
+        problem = self.problem
+        time = min(p_time(problem), self.training.duration)
+        stiffness = 2 * time / stability_bound(problem)
+        most = 0.1 / float(jnp.finfo(jnp.float32).eps)
+        require(stiffness <= most, "problem.z_norm", problem.z_norm,
+                f"at most {problem.z_norm * math.sqrt(most / stiffness):.3g} in single precision for the infinite engine here",
+                "Q's outputs would be rounding: run it under jax.enable_x64(True), or with JAX_ENABLE_X64=1")
 
     def at_infinite_width(self) -> "Config":
         """The same run at infinite width, in steps that the engine chooses: the theory's prediction of it.
