@@ -157,12 +157,12 @@ def test_the_end_of_a_leap_agrees_with_itself(float64, small):
     assert np.abs(found.state.g).max() > 0.05
 
 
-@pytest.mark.parametrize(("variant", "level"), [
-    ("block", 0.0), ("conv", 0.4), pytest.param("block", 0.4, marks=pytest.mark.slow),
-    pytest.param("conv", 0.0, marks=pytest.mark.slow)])
-def test_leaps_approach_the_literal_iterations(float64, small, variant, level):
+@pytest.mark.parametrize(("variant", "level", "kinks"), [
+    ("block", 0.0, "fixed"), ("block", 0.0, "moving"), ("conv", 0.4, "fixed"),
+    pytest.param("block", 0.4, "fixed", marks=pytest.mark.slow), pytest.param("conv", 0.0, "fixed", marks=pytest.mark.slow)])
+def test_leaps_approach_the_literal_iterations(float64, small, variant, level, kinks):
     """Error of leaps of K against K single iterations: as K^2 over a fixed stretch, and below what the leap says."""
-    config = vary(small, engine="infinite", network__variant=variant,
+    config = vary(small, engine="infinite", network__variant=variant, network__kinks=kinks,
                   training__activation_noise_form="shared" if level else None, training__weight_decay=2e-2)
     setting, run = simulate.begin(config, config.training.algorithm("L-S"), jnp.array(0))
     leap = jax.jit(lambda state, count: ENGINE.leap(

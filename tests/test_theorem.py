@@ -78,7 +78,7 @@ def test_numbers_in_the_paper_s_unit(float64):
 def test_single_precision_is_refused_where_it_holds_no_such_numbers():
     with pytest.raises(ConfigError, match=r"in double precision \(jax\.enable_x64\)"):
         theorem(1e21).check()
-    with pytest.raises(ConfigError, match=r"problem\.z_norm = 1250: must be at most 330 in single precision"):
+    with pytest.raises(ConfigError, match=r"problem\.z_norm = 1250: must be at most 330 for this infinite run"):
         theorem(1e8).check()  # before: a contrast of 0, without a word, at 1e15
     theorem(1e6).check()
 

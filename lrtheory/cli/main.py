@@ -39,7 +39,7 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory sweep --resume FOLDER      finish what an interrupt, a kill or a full disk left undone
   lrtheory sweep --extend FOLDER --seeds 128 --axis r=0.04    more seeds and values; only what is new is computed
 
-  lrtheory verify                     eleven predictions of the theory, each with a verdict; a folder with a report
+  lrtheory verify                     thirteen predictions of the theory, each with a verdict; a folder with a report
   lrtheory verify --list              what each says and how it is judged
   lrtheory verify --only order error
   lrtheory verify --setting conv      the same outside the theorems' setting: conv, minibatch
@@ -134,10 +134,12 @@ def run(argv: list[str]) -> int:
     console.print(report.run_opening(config))
     for caution in config.cautions:
         console.print(f"note: {caution}", soft_wrap=True)
+    theory = predict(config, console.print) if wanted and config.engine != "infinite" else None
+    if theory is not None and (jitter := results.annealing_jitter(config, theory)) is not None:
+        console.print(report.jitter_line(jitter, config), soft_wrap=True)
     with progress.RunDisplay(console, config) as show:
         show.tell("compiling ...")
         found = runs.run(config, progress=show.progress)
-    theory = predict(config, console.print) if wanted and config.engine != "infinite" else None
     summary = results.summarise(found, theory)
     if wanted:
         add_examples(summary, config, found, console.print)

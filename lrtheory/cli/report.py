@@ -51,6 +51,17 @@ def run_opening(config: Config) -> str:
             f"Time is the sum of learning rates. T_Q = {q_time(p):.3g}, T_P = {p_time(p):.3g}.")
 
 
+def jitter_line(jitter: dict[str, float], config: Config) -> str:
+    """When L-S will anneal, and by how much the width of V makes that jitter."""
+    window, x = config.training.loss_smoothing, jitter["jitter"]
+    said = (f"L-S will anneal near time {jitter['time']:.3g}, give or take {x:.3g} with {config.network.m_v} neurons of V: "
+            f"its loss will jitter by {jitter['loss']:.2g}, as 1/sqrt(m_v).")
+    if x > 2 * max(window, config.training.eta1):
+        said += (f" That is more than the time {window:g} over which the trigger averages: the first of many crossings "
+                 "counts, and annealing comes early. Raise network.m_v or training.loss_smoothing.")
+    return said
+
+
 def run_closing(summary: dict[str, Any]) -> Group:
     """The table and the verdict of a run."""
     return Group(Unbroken(_table(summary)), *verdict_lines(summary))

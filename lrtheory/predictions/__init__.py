@@ -11,9 +11,11 @@ from lrtheory.predictions import (
     cause,
     error,
     floor,
+    jitter,
     limit,
     microsteps,
     mitigation,
+    moving,
     order,
     plateau,
     transition,
@@ -23,7 +25,7 @@ from lrtheory.predictions import (
 from lrtheory.predictions.base import Need, Prediction, at_end
 
 _ALL = [m.PREDICTION for m in (variance, widths, plateau, annealing, order, error, transition, mitigation, microsteps, limit,
-                                bound, floor, cause)]
+                                bound, floor, cause, jitter, moving)]
 NUMBERS: dict[str, int] = {p.name: k for k, p in enumerate(_ALL, 1)}
 """The number by which each is known."""
 THEOREM: dict[str, Prediction] = {m.PREDICTION.name: m.PREDICTION for m in (bound, floor)}

@@ -20,11 +20,11 @@ from lrtheory.theory.config import Config
 
 FREE = frozenset({
     "name", "note", "engine", "algorithms", "seeds", "first_seed", "records", "n_test", "required_ratio", "network.m_w",
-    "network.m_v", "network.init", "network.kernel", "network.shortest_lag", "training.step_time", "training.tolerance",
-    "training.steps", "training.batch_size", "training.average_time"})
+    "network.m_v", "network.init", "network.kernel", "network.kinks", "network.shortest_lag", "training.step_time",
+    "training.tolerance", "training.steps", "training.batch_size", "training.average_time"})
 """Fields that the limit of infinite width does not have, or that say how it is computed: they may differ, also as an axis.
 
-The time that is covered may not, though what makes it may.
+The time that is covered may not, though what makes it may; nor the width of V where its kinks move.
 """
 REMEDY = "sweep the same axes with the same options and --engine infinite"
 
@@ -45,12 +45,13 @@ def require_prediction(runs: xr.Dataset, theory: xr.Dataset, y: str) -> None:
     for name, algorithm in zip(names_of(ours.algorithms), ours.algorithms, strict=True):
         if name in runs["algorithm"].values and own.get(name) != algorithm:
             raise ConfigError(f"theory: has {', '.join(own)} but not this {name}; must have the same algorithms; {REMEDY}")
-    swept = [axes_and_fields(part) for part in (runs, theory)]
+    free = FREE - {"network.m_v"} if theirs.network.kinks == "moving" else FREE
+    swept = [axes_and_fields(part, free) for part in (runs, theory)]
     if swept[0] != swept[1]:
         here, there = (" x ".join("+".join(fields) for fields in axes.values()) or "nothing" for axes in swept)
         raise ConfigError(f"theory: is a sweep over {there}; must be over {here}; {REMEDY}")
     on_axes = {field for fields in swept[0].values() for field in fields}
-    for name in (n for n in field_names(ours) if n not in FREE | on_axes | {"problem", "network", "training"}):
+    for name in (n for n in field_names(ours) if n not in free | on_axes | {"problem", "network", "training"}):
         here, there = map(attrgetter(name), (ours, theirs))
         if here != there:
             raise ConfigError(f"theory: has {name} = {there}; must be {here}, as here; {REMEDY}")
@@ -59,11 +60,11 @@ def require_prediction(runs: xr.Dataset, theory: xr.Dataset, y: str) -> None:
         raise ConfigError(f"theory: covers a time of {times[1]:g}; must be {times[0]:g}, as here; {REMEDY}")
 
 
-def axes_and_fields(runs: xr.Dataset) -> dict[str, tuple[str, ...]]:
-    """{axis: fields that change along it}, without those that infinite width does not have."""
+def axes_and_fields(runs: xr.Dataset, free: frozenset[str]) -> dict[str, tuple[str, ...]]:
+    """{axis: fields that change along it}, without those that are free."""
     found: dict[str, list[str]] = {axis: [] for axis in axes_of(runs)}
     for values in runs.coords.values():
-        if "field" in values.attrs and values.attrs["field"] not in FREE and len(values.dims) == 1:
+        if "field" in values.attrs and values.attrs["field"] not in free and len(values.dims) == 1:
             found[str(values.dims[0])].append(str(values.attrs["field"]))
     return {axis: tuple(sorted(fields)) for axis, fields in sorted(found.items()) if fields}
 

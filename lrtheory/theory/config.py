@@ -150,7 +150,7 @@ class Config:
         stiffness = 2 * time / stability_bound(problem)
         most = 0.1 / float(jnp.finfo(jnp.float32).eps)
         require(stiffness <= most, "problem.z_norm", problem.z_norm,
-                f"at most {problem.z_norm * math.sqrt(most / stiffness):.3g} in single precision for the infinite engine here",
+                f"at most {problem.z_norm * math.sqrt(most / stiffness):.3g} for this infinite run in single precision",
                 "Q's outputs would be rounding: run it under jax.enable_x64(True), or with JAX_ENABLE_X64=1")
 
     def at_infinite_width(self) -> "Config":
@@ -164,6 +164,7 @@ class Config:
             "training.tolerance": training.tolerance or Training().tolerance, "training.batch_size": None,
             "training.average_time": None,
             "training.step_time": max(training.step_time, training.eta1),
+            "network.kinks": "moving" if self.engine in ("dense", "reduced") else network.kinks,
             "network.shortest_lag": min(network.shortest_lag, self.problem.r**2 / 1000)})
 
     @property

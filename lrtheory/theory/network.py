@@ -21,6 +21,8 @@ Init = Literal["antisymmetric", "plain"]
 """Values of `Network.init`."""
 Kernel = Literal["matrix", "features"]
 """Values of `Network.kernel`."""
+Kinks = Literal["fixed", "moving"]
+"""Values of `Network.kinks`."""
 Weights = tuple[Array, ...]
 """First-layer matrices, each (inputs, neurons): (W, V) for block, (U,) for conv. The paper's U is their transpose:
 neurons come last because accelerators pad the last axis to 128."""
@@ -53,6 +55,10 @@ class Network:
     shortest_lag: float = static(default=1e-12)
     """infinite engine: lag of the noise's clock down to which the kernel's relative changes are resolved; below r^2/200"""
 
+    kinks: Kinks = static(default="fixed")
+    """infinite engine: fixed: m -> infinity at fixed tau_v, the limit of decoupled networks;
+    moving: at fixed sqrt(m_v) tau_v, that of full ones"""
+
     @property
     def widths(self) -> tuple[int, ...]:
         """Neurons of each first-layer matrix: (m_w, m_v), or (m_w + m_v,) for conv.
@@ -73,6 +79,7 @@ class Network:
         require_choice("network.variant", self.variant, get_args(Variant))
         require_choice("network.init", self.init, get_args(Init))
         require_choice("network.kernel", self.kernel, get_args(Kernel))
+        require_choice("network.kinks", self.kinks, get_args(Kinks))
         least, _, why = span()
         require(least <= self.shortest_lag <= 1e-4, "network.shortest_lag", self.shortest_lag, f"between {least:g} and 1e-4",
                 f"1e-12 serves r down to 2e-5; {why}")

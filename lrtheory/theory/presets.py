@@ -53,8 +53,8 @@ def full() -> Config:
     return Config(
         name="full",
         note="The full network. " + _RELAXED.format(z=33, smooth=15)
-             + " tau0 of V is 4.5 and of W is 0.2 (the paper: one tau0). The theory beside it is that of decoupled gates: "
-             "here V's neurons leave their kinks before S's contrast is as predicted, so S errs less on P than it says.",
+             + " tau0 of V is 4.5 and of W is 0.2 (the paper: one tau0). The theory beside it is the full network's own "
+             "limit, in which V's kinks move; it knows no kinks that eta2's noise brings in, so S's contrast ends larger.",
         problem=Problem(d=32, kappa=0.5, p0=0.1, q0=0.25, r=0.025, z_norm=33.0, alpha_min=1.0, gamma0=0.1414),
         network=Network(m_w=512, m_v=131_072, tau_w=0.2, tau_v=4.5),
         training=Training(eta1=0.012, eta_ratio=1e-4, weight_decay=1.08e-3, eps1=0.2, loss_smoothing=15.0,

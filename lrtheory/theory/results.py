@@ -16,9 +16,10 @@ from lrtheory import files
 from lrtheory.fields import read_config
 from lrtheory.intervals import Level, Statistic, decide, mean, share
 from lrtheory.labelled import config_of, each_seed, estimate, finite, summary, undiverged
+from lrtheory.theory import kinks
 from lrtheory.theory.config import Config
 from lrtheory.theory.html import short
-from lrtheory.theory.timescales import conditions, p_time
+from lrtheory.theory.timescales import conditions, p_time, q_time
 
 THEORY = "theory.zarr"
 """The prediction beside the results of `lrtheory run`."""
@@ -133,6 +134,50 @@ def too_short(results: xr.Dataset) -> dict[str, float] | None:
     steps = WHOLE * expected / max(config.training.duration / config.training.steps, 1e-300)
     return {"end": float(runs["time"].isel(record=-1).max()), "p_half_expected": expected,
             "steps": float(f"{steps:.2g}")}
+
+
+def annealing_jitter(config: Config, theory: xr.Dataset) -> dict[str, float] | None:
+    """By how much L-S's annealing will jitter in networks of `config.network.m_v` neurons, from its prediction.
+
+    The loss that triggers it scatters over networks by (rho/2) `kinks.scatter`, for dL = (rho/2) d contrast at stiff g(z),
+    and crosses its threshold at a slope dL/dt:
+
+        jitter in time = scatter of the loss / |dL/dt|,  as 1/sqrt(m_v).
+
+    Where that is more than what the loss is averaged over (`training.loss_smoothing`), the first of many crossings counts:
+    annealing then comes early, by up to the jitter times the root of 2 log of their number. {"time" of annealing, "jitter"
+    of it, "loss": its scatter}; None where the prediction does not anneal by its loss, or for networks and noise of which
+    the scatter is not known: others than decoupled blocks with full batches, noise that is not balanced. Derived here.
+    """
+    problem, training = config.problem, config.training
+    balanced = training.noise_level == 1 and training.noise_scale is None and training.weight_decay > 0
+    if not (config.engine == "decoupled" and config.network.variant == "block" and balanced
+            and training.batch_size is None and "L-S" in theory["algorithm"].values and math.isfinite(q_time(problem))):
+        return None
+    runs = undiverged(theory.sel(algorithm="L-S"))
+    when, slopes = runs["annealed_at"].values, falls(runs)
+    known = np.isfinite(when) & (slopes > 0)
+    if not known.any():
+        return None
+    last = np.sum(runs["time"].transpose("seed", "record").values[known] < when[known, None], 1) - 1  # before Q is fitted
+    losses = {group: runs[f"loss_{group}"].transpose("seed", "record").values[known][np.arange(last.size), last].mean()
+              for group in ("q", "mixed")}
+    push = kinks.push_of(problem, {group: float(value) for group, value in losses.items() if math.isfinite(value)})
+    rho = 2 * math.pi * push / (problem.z_norm**2 * problem.r * q_time(problem))
+    time = float(np.mean(when[known]))
+    loss = rho / 2 * kinks.scatter(problem, training, config.network.m_v, push, time, training.loss_smoothing)
+    return {"time": time, "loss": loss, "jitter": loss / float(np.mean(slopes[known]))}
+
+
+def falls(runs: xr.Dataset) -> np.ndarray:
+    """How fast the training loss falls before each seed anneals, -dL/dt over its last four records: (seeds,); else nan."""
+    found = np.full(runs.sizes["seed"], np.nan)
+    times, loss = (runs[name].transpose("seed", "record").values for name in ("time", "train_loss"))
+    for k, end in enumerate(runs["annealed_at"].values):
+        before = np.flatnonzero(times[k] < end)[-4:]
+        if np.isfinite(end) and len(before) > 1:
+            found[k] = -np.polyfit(times[k][before], loss[k][before], 1)[0]
+    return found
 
 
 def common_time(results: xr.Dataset, names: Sequence[str]) -> float | None:

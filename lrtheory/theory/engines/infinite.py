@@ -12,7 +12,7 @@ from jax import Array
 
 from lrtheory import keys, noise
 from lrtheory.linalg import matmul
-from lrtheory.theory import kernel
+from lrtheory.theory import kernel, kinks
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines.base import Diagnostics, Engine, Leap, Perturbation, Readout, Slope
 from lrtheory.theory.engines.gram import TEST_ERROR, off_diagonal, off_diagonal_rates, terms
@@ -21,11 +21,12 @@ from lrtheory.theory.engines.memory import (
     Source,
     State,
     advance,
-    directions_of,
+    ceiling,
     each_direction,
     examples,
     features,
     forward,
+    g_of,
     gradient_square,
     init,
     prepare,
@@ -86,8 +87,10 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     literal = count <= 1
     p, q = (jnp.where(literal, w, h + weight * (h - e)) for w, h, e in
             zip(whole.literal, (halves.state.p, halves.state.q), (whole.state.p, whole.state.q), strict=True))
+    steady = (rates[1] == rates[2]) & (noises[1] == noises[2])
+    variance = jnp.where(steady | literal, whole.state.variance, halves.state.variance)
     f1 = read_p(config, inputs, p, q)
-    g = directions_of(read_q(config, inputs, p, q))
+    g = g_of(config, read_q(config, inputs, p, q), variance)
     move = noise.micro_steps(rate, count, config.training.weight_decay, noises[0])
     a, took = 1 + move.shrink, count * rate
     pulls = [work_done(config, source, f1, g) for source, f1, g in  # Simpson's rule over the leap
@@ -99,8 +102,6 @@ def leap(config: Config, inputs: Inputs, state: State, slope: Slope, rate: Array
     of_q = jnp.max(jnp.abs(halves.state.g - whole.state.g)) + whole.left + half.left + halves.left
     error = jnp.maximum(jnp.max(jnp.abs(halves.state.f1 - whole.state.f1), initial=0.0),
                         of_q / jnp.maximum(1.0, jnp.max(jnp.abs(halves.state.g)) / LARGE))
-    steady = (rates[1] == rates[2]) & (noises[1] == noises[2])
-    variance = jnp.where(steady | literal, whole.state.variance, halves.state.variance)
     return Leap(State(p, q, f1, g, variance, squares), jnp.where(literal, 0.0, error))
 
 
@@ -133,13 +134,15 @@ def _implicit(config: Config, inputs: Inputs, state: State, slope: Slope, start:
     def newton(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         """Towards modes = base + response rho(modes), rho the residuals' sums."""
         k, modes, _ = carry
-        f = examples(config, inputs, f1, directions_of(modes))
+        f = examples(config, inputs, f1, g_of(config, modes, variance))
         df, curvature = jax.jvp(slope, (f,), (jnp.ones_like(f),))
         value = modes - base - matmul(response, source_of(config, inputs, df).q)
         h_z, h_plus, h_minus = matmul(inputs.on**2, curvature)
         both, apart = h_plus + h_minus, h_plus - h_minus
         fall = jnp.stack([jnp.stack([h_z + both, both / 2, apart / 2]),  # -d rho / d modes
                           jnp.stack([both, both / 2, apart / 2]), jnp.stack([apart, apart / 2, both / 2])])
+        if config.network.kinks == "moving":
+            fall = fall.at[:, 1].multiply(jax.grad(kinks.reached)(modes[1], ceiling(config, variance)))
         jacobian = jnp.eye(3) + matmul(response, fall)
         scale = jnp.max(jnp.abs(jacobian), axis=-1)
         change = _solve(jacobian / scale[:, None], value / scale)
@@ -151,9 +154,12 @@ def _implicit(config: Config, inputs: Inputs, state: State, slope: Slope, start:
         k, modes, size = carry
         return (k < NEWTON_STEPS) & (size > jnp.finfo(size.dtype).eps * jnp.maximum(1.0, jnp.max(jnp.abs(modes))))
 
-    first = jnp.stack([state.g[0], state.g[1] + state.g[2] - 2 * state.g[0], state.g[1] - state.g[2]])
+    if config.network.kinks == "moving":
+        first = read_q(config, inputs, state.p, state.q)
+    else:
+        first = jnp.stack([state.g[0], state.g[1] + state.g[2] - 2 * state.g[0], state.g[1] - state.g[2]])
     _, modes, left = jax.lax.while_loop(unsolved, newton, (jnp.array(0), first, jnp.array(jnp.inf)))
-    g = directions_of(modes)
+    g = g_of(config, modes, variance)
     source = _stiff(source_of(config, inputs, slope(examples(config, inputs, f1, g))), modes - base, response)
     p, q = remember(state, decay, source, blur)
     return _Try(State(p, q, f1, g, variance, state.squares), source, literal, left)
@@ -213,20 +219,24 @@ def read(config: Config, inputs: Inputs, state: State, test: Data) -> Readout:
 def diagnose(config: Config, inputs: Inputs, state: State, before: State) -> Diagnostics:
     """`Diagnostics`: the variance by its recursion, gates that the noise alone decides, norms of the signal part.
 
-    At infinite width the noise part's norm is infinite: reported as such. Distances are not followed (nan).
+    At infinite width the noise part's norm is infinite: reported as such. Distances are not followed (nan), nor are norms of
+    signal parts that move kinks.
     """
-    del config, inputs, before
+    del inputs, before
     norms = jnp.sqrt(jnp.maximum(state.squares, 0.0))
+    if config.network.kinks == "moving":
+        norms = norms.at[-1].set(jnp.nan)
     return Diagnostics(noise_variance=jnp.stack([state.variance, state.variance]), gate_agreement=jnp.ones(2),
                        signal_norm=norms, noise_norm=jnp.full(2, jnp.inf), signal_moved=jnp.full(2, jnp.nan))
 
 
 def tangent(config: Config, inputs: Inputs, state: State, v: Array) -> Array:
     """K v (N,): the outputs of a memory of v alone, at lag 0."""
-    del state
     source, rates = source_of(config, inputs, -v), terms(config).rates.size
     p, q = (jnp.tile(part, (rates, 1)) for part in source)
-    return examples(config, inputs, read_p(config, inputs, p, q), directions_of(read_q(config, inputs, p, q)))
+    _, g = jax.jvp(lambda modes: g_of(config, modes, state.variance), (read_q(config, inputs, state.p, state.q),),
+                   (read_q(config, inputs, p, q),))
+    return examples(config, inputs, read_p(config, inputs, p, q), g)
 
 
 INFINITE = Engine(prepare=prepare, init=init, forward=forward, draw=draw, advance=advance, read=read, diagnose=diagnose,

@@ -26,7 +26,7 @@ from jax import Array
 from lrtheory import noise
 from lrtheory.linalg import matmul
 from lrtheory.noise import Move
-from lrtheory.theory import kernel
+from lrtheory.theory import kernel, kinks
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines.base import Perturbation, Pullback
 from lrtheory.theory.engines.gram import off_diagonal, off_diagonal_rates, own_rates, terms
@@ -145,6 +145,22 @@ def q_modes(config: Config, r: Array, q: Array) -> Array:
                       jnp.sum((2 * r**2 * weights + (1 - r**2) * d2) * delta)])
 
 
+def g_of(config: Config, modes: Array, variance: Array) -> Array:
+    """Outputs g at z, z + zeta, z - zeta from (g(z), contrast, difference) of neurons that keep their kinks.
+
+    `Network.kinks` "moving": what neurons of a full network reach of that contrast (`kinks.reached`) at a variance v of
+    their noise.
+    """
+    if config.network.kinks == "moving":
+        modes = modes.at[1].set(kinks.reached(modes[1], ceiling(config, variance)))
+    return directions_of(modes)
+
+
+def ceiling(config: Config, variance: Array) -> Array:
+    """Largest contrast of the full network whose noise has variance v: `kinks.ceiling` sqrt(v)."""
+    return kinks.ceiling(config.problem, config.network) * jnp.sqrt(variance)
+
+
 def directions_of(modes: Array) -> Array:
     """Outputs g at z, z + zeta, z - zeta from (g(z), contrast, difference)."""
     g_z, contrast, difference = modes
@@ -207,7 +223,8 @@ def forward(config: Config, inputs: Inputs, state: State, perturbation: Perturba
         shift = kernel.gate_noise_shift(perturbation.level, state.variance)
         blurred = jnp.exp(-jnp.asarray(terms(config).rates) * shift)[:, None]
         f1 = read_p(config, inputs, blurred[: state.p.shape[0]] * state.p, blurred * state.q)
-        g = directions_of(read_q(config, inputs, blurred[: state.p.shape[0]] * state.p, blurred * state.q))
+        modes = read_q(config, inputs, blurred[: state.p.shape[0]] * state.p, blurred * state.q)
+        g = g_of(config, modes, state.variance)
     return examples(config, inputs, f1, g), lambda df: Gradient(source_of(config, inputs, df), f1, g, shift)
 
 
@@ -224,12 +241,13 @@ def advance(config: Config, inputs: Inputs, state: State, gradient: Gradient, mo
     decay = kernel.frozen_steps(rates, state.variance, move)
     p, q = remember(state, decay, gradient.source, jnp.exp(-rates * gradient.shift))
     f1 = read_p(config, inputs, p, q)
-    g = directions_of(read_q(config, inputs, p, q))
+    variance = noise.variance(state.variance, move)
+    g = g_of(config, read_q(config, inputs, p, q), variance)
     a, drift = 1 + move.shrink, move.drift
     work = work_done(config, gradient.source, gradient.f1, gradient.g)
     square = gradient_square(config, inputs, gradient.source, f1 - a * state.f1, drift)
     squares = a**2 * state.squares + 2 * a * drift * work + drift * square
-    return State(p, q, f1, g, noise.variance(state.variance, move), squares)
+    return State(p, q, f1, g, variance, squares)
 
 
 def work_done(config: Config, source: Source, f1: Array, g: Array) -> Array:
