@@ -283,6 +283,8 @@ MUTATIONS = [
              "test_infinite.py::test_leaps_approach_the_literal_iterations[block-0.0-moving]", "Newton at fixed kinks"),
     Mutation("theory/results.py", "rho / 2 * scatter", "rho * scatter",
              "test_kinks.py::test_annealing_jitters_as_the_root_of_the_width_says", "the loss scatters twice as much"),
+    Mutation("theory/config.py", "training.tolerance or Training().tolerance) if whole else 0.0", "training.tolerance)",
+             "test_infinite.py::test_minibatches_are_predicted_on_the_same_batches", "batches in steps of the engine's own"),
     Mutation("theory/config.py", "require(stiffness <= most", "require(True",
              "test_theorem.py::test_single_precision_is_refused_where_it_holds_no_such_numbers", "Q's outputs are rounding"),
     Mutation("theory/theorem.py", "weight_decay=d**-1.25 * b", "weight_decay=d**-1.25",

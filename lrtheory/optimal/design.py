@@ -161,7 +161,8 @@ sum of rates
     chosen = family_of(family, peak)
     others = [family_of(name, peak) for name in competitors if name != chosen.name]
     require_working()
-    wide = config.replace(algorithms=("S",)).at_infinite_width().replace(**{"training.activation_noise_form": None})
+    wide = config.replace(algorithms=("S",), **{"training.batch_size": None, "training.activation_noise_form": None})
+    wide = wide.at_infinite_width()
     outcomes = Outcomes(wide.check(), budget, objective, [config.first_seed + k for k in range(SEARCHED)])
     best = search(outcomes, chosen, tell)
     curves = around(outcomes, best)

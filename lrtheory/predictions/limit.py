@@ -12,7 +12,7 @@ WIDTHS = (256, 1024, 4096)
 
 
 def needs(base):
-    """Decoupled networks of three widths, and their limit."""
+    """Decoupled networks of three widths, and their limit, of minibatches on the same ones."""
     config = lasting(base, 1500 * base.training.eta1, engine="decoupled", records=20)
     widths = (("network.m_w", "network.m_v"), tuple((m // 4, m) for m in WIDTHS))
     return {"decoupled": Need(config, (widths,)), "infinite": Need(config.at_infinite_width())}

@@ -23,7 +23,7 @@ def needs(base):
     require_groups(base, "q")
     config = lasting(base, TIMES[1] * q_time(base.problem), engine="reduced", algorithms=("S",), records=20,
                      **{"network.tau_w": 0.2, "network.variant": "block", "training.batch_size": None})
-    unit = float(kinks.ceiling(config.problem, config.network)) / (math.sqrt(config.network.m_v) * config.network.tau_v)
+    unit = kinks.ceiling(config.problem, config.network) / (math.sqrt(config.network.m_v) * config.network.tau_v)
     taus = [CEILING / unit / math.sqrt(m) for m in WIDTHS]
     config = config.replace(**{"network.m_v": WIDTHS[0], "network.tau_v": taus[0]})
     widths = (("network.m_v", "network.tau_v"), tuple(zip(WIDTHS, taus, strict=True)))

@@ -154,16 +154,19 @@ class Config:
                 "Q's outputs would be rounding: run it under jax.enable_x64(True), or with JAX_ENABLE_X64=1")
 
     def at_infinite_width(self) -> "Config":
-        """The same run at infinite width, in steps that the engine chooses: the theory's prediction of it.
+        """The same run at infinite width: the theory's prediction of it.
 
-        Same data, algorithms and clock; full batches, whatever the batch; at most 60 records, for it is smooth. With
-        step_time below eta1, where S ends before L-S, both are followed to the later time.
+        Same data, algorithms and clock; at most 60 records, for it is smooth. With full batches in steps that the engine
+        chooses; with step_time below eta1, where S ends before L-S, both are followed to the later time. With minibatches in
+        the run's own steps and on its own batches: as m grows they move outputs and not gates, so their noise is no
+        diffusion of kinks, and given the batches the limit is as sure as without (derived here).
         """
         training, network = self.training, self.network
+        whole = training.batch_size is None
         return self.replace(engine="infinite", records=min(self.records, 60), **{
-            "training.tolerance": training.tolerance or Training().tolerance, "training.batch_size": None,
+            "training.tolerance": (training.tolerance or Training().tolerance) if whole else 0.0,
             "training.average_time": None,
-            "training.step_time": max(training.step_time, training.eta1),
+            "training.step_time": max(training.step_time, training.eta1) if whole else training.step_time,
             "network.kinks": "moving" if self.engine in ("dense", "reduced") else network.kinks,
             "network.shortest_lag": min(network.shortest_lag, self.problem.r**2 / 1000)})
 

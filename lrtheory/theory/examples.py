@@ -63,7 +63,7 @@ def learning_curve(config: Config, counts: Sequence[int] | np.ndarray | None = N
       ConfigError: no example carries x1, or a count that is not there.
     """
     config = config.check()
-    wide = config if config.engine == "infinite" else config.at_infinite_width()
+    wide = config if config.engine == "infinite" else config.replace(**{"training.batch_size": None}).at_infinite_width()
     wide = wide.replace(**{"network.shortest_lag": max(wide.network.shortest_lag, 1e-12), "network.variant": "block"})
     counts = sizes(config) if counts is None else np.asarray(counts, int)
     most = sum(config.problem.group_sizes[:2])

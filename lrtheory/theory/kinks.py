@@ -29,7 +29,7 @@ from lrtheory.theory.timescales import blur_time, q_time
 from lrtheory.theory.training import Training
 
 
-def ceiling(problem: Problem, network: Network) -> ArrayLike:
+def ceiling(problem: Problem, network: Network) -> float:
     """Largest contrast of a full network: sqrt(m_v) tau_v |z| r^2 / sqrt(2 pi), 12.5 times condition F's number.
 
     With all kinks of u < 0 on z and all of u > 0 away from it, (|z| sqrt(m) tau/2) E[w 1[|n| < w]] is left, E w^2 = r^2.
@@ -56,8 +56,8 @@ def reached(contrast: ArrayLike, ceiling: ArrayLike) -> Array:
     delta = jnp.asarray(contrast) / (math.sqrt(8 / math.pi) * ceiling)
     size, half = jnp.abs(delta), math.sqrt(0.5)
     density = jnp.exp(-(delta**2) / 2) / math.sqrt(2 * math.pi)
-    return ceiling * (2 * delta * density + jax.scipy.special.erf(delta * half)
-                      - delta * size * jax.scipy.special.erfc(size * half))
+    share = 2 * delta * density + jax.scipy.special.erf(delta * half) - delta * size * jax.scipy.special.erfc(size * half)
+    return jnp.asarray(ceiling) * share
 
 
 def plateau(problem: Problem, training: Training, push: float) -> float:
