@@ -87,7 +87,8 @@ def predict(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None
             progress: Progress | bool | None = None) -> xr.Dataset:
     """What the theory predicts for `run(config)`: the same seeds' data, schedules and clock at infinite width.
 
-    A dataset like that of `run`, with records of its own; arguments as there. The limit is derived here
-    (`lrtheory.theory.engines.infinite`). Raises `ConfigError` as `run` does.
+    A dataset like that of `run`, with records of its own; arguments as there. The limit is derived here: of decoupled
+    networks (`lrtheory.theory.engines.infinite`), of full ones at fixed sqrt(m_v) tau_v (`lrtheory.theory.kinks`), of
+    minibatches on the run's own ones, step by step. Raises `ConfigError` as `run` does.
     """
     return run(with_algorithms(config, algorithms).at_infinite_width(), progress=progress)
