@@ -90,6 +90,7 @@ def draw(runs, figure):
     left.plot(WIDTHS, [kinks.scatter(config.problem, config.training, m, push, at) for m in WIDTHS], "k--", lw=1.1,
               label="closed form")
     left.set(xscale="log", yscale="log", ylabel="scatter of the contrast")
+    left.yaxis.set_minor_formatter("{x:.2g}")
     apart = _annealed(runs)
     right.plot(WIDTHS, np.where(np.isfinite(apart), apart, np.nan).T, ".", color=ORANGE, markersize=3, alpha=0.5)
     base = config_of(runs["decoupled"], Config)
@@ -98,6 +99,8 @@ def draw(runs, figure):
         right.plot(WIDTHS, [np.nan if x is None else sign * x["jitter"] for x in expected], "k--", lw=1.1)
     right.set(xscale="log", ylabel="annealed at, less the limit's")
     for axis in (left, right):
+        axis.set_xticks(WIDTHS, [f"{m:,}" for m in WIDTHS])
+        axis.minorticks_off()
         axis.set_xlabel("neurons of V")
     left.legend(fontsize="small")
 
