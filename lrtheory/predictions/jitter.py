@@ -100,7 +100,7 @@ def draw(runs, figure):
     right.set(xscale="log", ylabel="annealed at, less the limit's")
     for axis in (left, right):
         axis.set_xticks(WIDTHS, [f"{m:,}" for m in WIDTHS])
-        axis.minorticks_off()
+        axis.set_xticks([], minor=True)
         axis.set_xlabel("neurons of V")
     left.legend(fontsize="small")
 
