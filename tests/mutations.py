@@ -277,7 +277,7 @@ MUTATIONS = [
              "test_kinks.py::test_what_moved_kinks_reach_is_what_neurons_say_one_by_one", "kinks that leave, without end"),
     Mutation("theory/kinks.py", "return -8 / 3 *", "return -2 *",
              "test_kinks.py::test_plateau_and_scatter_are_those_of_the_limit_and_of_networks", "a plateau of order 1 alone"),
-    Mutation("theory/kinks.py", "/ (2 * q)\n", "/ q\n",
+    Mutation("theory/kinks.py", "(3 - left)", "(2 - left)",
              "test_kinks.py::test_scatter_falls_with_the_width_and_with_what_is_averaged", "what averaging leaves"),
     Mutation("theory/engines/infinite.py", "fall = fall.at[:, 1].multiply(", "_ = (",
              "test_infinite.py::test_leaps_approach_the_literal_iterations[block-0.0-moving]", "Newton at fixed kinks"),

@@ -138,12 +138,13 @@ def moved(exponent=-0.5, own=1.0, fixed=1.4):
 
 
 @pytest.mark.parametrize(("claim", "planted", "expected"), [
-    (jitter, jittering(), ["holds"] * 3), (jitter, jittering(exponent=0.0), ["fails", "holds", "holds"]),
-    (jitter, jittering(size=2.0), ["holds", "fails", "holds"]), (jitter, jittering(late=4.0), ["holds", "holds", "fails"]),
-    (moving, moved(), ["holds"] * 3), (moving, moved(exponent=0.0), ["fails", "holds", "holds"]),
-    (moving, moved(own=0.8), ["holds", "fails", "holds"]), (moving, moved(fixed=1.0), ["holds", "holds", "fails"])])
+    (jitter, {}, ["holds"] * 3), (jitter, {"exponent": 0.0}, ["fails", "holds", "holds"]),
+    (jitter, {"size": 2.0}, ["holds", "fails", "holds"]), (jitter, {"late": 4.0}, ["holds", "holds", "fails"]),
+    (moving, {}, ["holds"] * 3), (moving, {"exponent": 0.0}, ["fails", "holds", "holds"]),
+    (moving, {"own": 0.8}, ["holds", "fails", "holds"]), (moving, {"fixed": 1.0}, ["holds", "holds", "fails"])])
 def test_each_statistic_has_a_violation_of_its_own(claim, planted, expected):
-    decision = decide(lambda level: claim.PREDICTION.judge(planted, level), 0.995)
+    runs = (jittering if claim is jitter else moved)(**planted)
+    decision = decide(lambda level: claim.PREDICTION.judge(runs, level), 0.995)
     assert [*decision.verdicts] == expected
 
 
