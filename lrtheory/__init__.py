@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from lrtheory.theory import figures as figures
     from lrtheory.theory import html as html
     from lrtheory.theory import kernel as kernel
+    from lrtheory.theory import kinks as kinks
     from lrtheory.theory import measure as measure
     from lrtheory.theory import network as network
     from lrtheory.theory import presets as presets
@@ -121,7 +122,7 @@ _GROUND = (
     "schedule", "spec", "stacking", "stages", "style", "update", "wording", "custom", "optimal", "predictions", "sweeps",
     "theory", "vision")
 _THEORY = (
-    "config", "engines", "examples", "figures", "html", "kernel", "linear_readout", "measure", "network", "presets",
+    "config", "engines", "examples", "figures", "html", "kernel", "kinks", "linear_readout", "measure", "network", "presets",
     "problem", "programs", "results", "runs", "sharpness", "simulate", "timescales", "training", "weights")
 _MODULES = {name: name for name in _GROUND} | {name: f"theory.{name}" for name in _THEORY} | {"tables": "sweeps.tables"}
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
