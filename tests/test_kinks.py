@@ -149,7 +149,8 @@ def test_each_statistic_has_a_violation_of_its_own(claim, planted, expected):
 
 
 def test_claims_about_v_of_its_own_say_where_they_do_not_apply():
-    for claim, changes, said in ((jitter, {"network.variant": "conv"}, "network.variant = conv"),
-                                 (jitter, {"training.batch_size": 8}, "training.batch_size = 8")):
-        with pytest.raises(lt.ConfigError, match=said):
-            claim.PREDICTION.needs(PHASE.replace(**changes))
+    for claim in (jitter, moving):
+        for changes, said in (({"network.variant": "conv"}, "network.variant = conv"),
+                              ({"training.batch_size": 8}, "training.batch_size = 8")):
+            with pytest.raises(lt.ConfigError, match=said):
+                claim.PREDICTION.needs(PHASE.replace(**changes))

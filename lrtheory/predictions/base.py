@@ -55,6 +55,15 @@ def require_groups(config: Config, *groups: str) -> None:
                 f"there are no {name.upper()}-only examples to judge it by")
 
 
+def require_plain(config: Config) -> None:
+    """Raise `ConfigError` for networks whose V shares its weights, or for minibatches: of either, kinks say less."""
+    network, training = config.network, config.training
+    require(network.variant == "block", "network.variant", network.variant, "block for this claim",
+            "it is about a V of its own")
+    require(training.batch_size is None, "training.batch_size", training.batch_size, "None for this claim",
+            "minibatches scatter by themselves")
+
+
 def lasting(config: Config, time: float, **changes: Any) -> Config:
     """A config with changes, and with steps so that every algorithm covers a time."""
     changed = config.replace(**changes)

@@ -4,8 +4,8 @@ import numpy as np
 
 from lrtheory.intervals import bootstrap, slope
 from lrtheory.labelled import config_of
-from lrtheory.predictions.base import Need, Prediction, each_seed, require_groups
-from lrtheory.spec import ConfigError, require
+from lrtheory.predictions.base import Need, Prediction, each_seed, require_groups, require_plain
+from lrtheory.spec import ConfigError
 from lrtheory.style import ORANGE
 from lrtheory.theory import kinks
 from lrtheory.theory.config import Config
@@ -20,10 +20,7 @@ WINDOW = (0.3, 0.6)
 def needs(base):
     """L-S on decoupled networks of three widths of V, and their limit; W is wide, for it moves P's loss by 1/m_w."""
     require_groups(base, "q")
-    require(base.network.variant == "block", "network.variant", base.network.variant, "block for this claim",
-            "the scatter is known for V of its own")
-    require(base.training.batch_size is None, "training.batch_size", base.training.batch_size, "None for this claim",
-            "minibatches scatter by themselves")
+    require_plain(base)
     config = base.replace(engine="decoupled", algorithms=("L-S",), records=100,
                           **{"network.m_w": max(base.network.m_w, 256)})
     return {"decoupled": Need(config, (("network.m_v", WIDTHS),)), "infinite": Need(config.at_infinite_width())}
@@ -46,8 +43,9 @@ def judge(runs, level):
     base, slopes = config_of(runs["decoupled"], Config), falls(runs["infinite"].sel(algorithm="L-S"))
     losses = [expected["loss"] for m in WIDTHS[1:] if (expected := annealing_jitter(
         base.replace(**{"network.m_v": m}), runs["infinite"])) is not None]
-    late = np.mean([(_annealed(runs)[:, 1 + k] * slopes / loss) ** 2 for k, loss in enumerate(losses)], axis=0)
-    if not losses or np.isfinite(late).sum() < 2:
+    late = (_annealed(runs)[:, 1:] * slopes[:, None] / losses) ** 2 if losses else np.full((1, 1), np.nan)
+    late = late.mean(-1)
+    if np.isfinite(late).sum() < 2:
         raise ConfigError("annealing: fewer than two seeds anneal by their loss at infinite width; raise training.steps")
     yield bootstrap("scatter of the time of annealing, over the closed form", [late[np.isfinite(late)]], np.sqrt, level,
                     (0.5, 2.0), "1")
@@ -71,7 +69,7 @@ def _scatter(runs):
     late = (limit["time"] >= low) & (limit["time"] <= high)
     losses = {g: float(limit[f"loss_{g}"].where(late).mean()) for g in ("q", "mixed")}
     problem = config_of(runs["infinite"], Config).problem
-    return square, (low + high) / 2, kinks.push_of(problem, {g: v for g, v in losses.items() if np.isfinite(v)})
+    return square, (low + high) / 2, kinks.push_of(problem, losses)
 
 
 def _annealed(runs):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from lrtheory.intervals import bootstrap, slope
-from lrtheory.predictions.base import Need, Prediction, each_seed, lasting, require_groups
+from lrtheory.predictions.base import Need, Prediction, each_seed, lasting, require_groups, require_plain
 from lrtheory.style import BLUE, GREY, ORANGE
 from lrtheory.theory import kinks
 from lrtheory.theory.timescales import q_time
@@ -21,8 +21,9 @@ TIMES = (2.0, 7.0)
 def needs(base):
     """S on full networks of three widths and one sqrt(m_v) tau_v, their limit, and that of fixed kinks."""
     require_groups(base, "q")
+    require_plain(base)
     config = lasting(base, TIMES[1] * q_time(base.problem), engine="reduced", algorithms=("S",), records=20,
-                     **{"network.tau_w": 0.2, "network.variant": "block", "training.batch_size": None})
+                     **{"network.tau_w": 0.2})
     unit = kinks.ceiling(config.problem, config.network) / (math.sqrt(config.network.m_v) * config.network.tau_v)
     taus = [CEILING / unit / math.sqrt(m) for m in WIDTHS]
     config = config.replace(**{"network.m_v": WIDTHS[0], "network.tau_v": taus[0]})

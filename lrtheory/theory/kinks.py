@@ -72,8 +72,10 @@ def plateau(problem: Problem, training: Training, push: float) -> float:
 def push_of(problem: Problem, losses: dict[str, float]) -> float:
     """Residuals on Q over those at f = 0, from the mean training losses {group: nat} of the groups that carry it.
 
-    2 sum_g share_g (1 - exp(-loss_g)) over the same with log 2: an example's residual is 1 - exp(-its loss).
+    2 sum_g share_g (1 - exp(-loss_g)) over the same with log 2: an example's residual is 1 - exp(-its loss). A group without
+    examples has a loss of nan and no share; nan if none has any.
     """
+    losses = {name: loss for name, loss in losses.items() if math.isfinite(loss)}
     shares = {name: size / problem.n_train for name, size in zip(problem.group_names, problem.group_sizes, strict=True)}
     total = sum(shares[name] for name in losses)
     return sum(2 * shares[name] * -math.expm1(-loss) for name, loss in losses.items()) / total if total else math.nan

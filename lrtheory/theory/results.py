@@ -160,9 +160,8 @@ def annealing_jitter(config: Config, theory: xr.Dataset) -> dict[str, float] | N
     if not known.any():
         return None
     last = np.sum(runs["time"].transpose("seed", "record").values[known] < when[known, None], 1) - 1  # before Q is fitted
-    losses = {group: runs[f"loss_{group}"].transpose("seed", "record").values[known][np.arange(last.size), last].mean()
-              for group in ("q", "mixed")}
-    push = kinks.push_of(problem, {group: float(value) for group, value in losses.items() if math.isfinite(value)})
+    push = kinks.push_of(problem, {group: float(runs[f"loss_{group}"].transpose("seed", "record").values[known][
+        np.arange(last.size), last].mean()) for group in ("q", "mixed")})
     rho = 2 * math.pi * push / (problem.z_norm**2 * problem.r * q_time(problem))
     time = float(np.mean(when[known]))
     loss = rho / 2 * kinks.scatter(problem, training, config.network.m_v, push, time, training.loss_smoothing)
