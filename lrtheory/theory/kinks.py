@@ -51,7 +51,7 @@ def reached(contrast: ArrayLike, ceiling: ArrayLike) -> Array:
     does not carry kinks back, so before and after blur, in which the contrast is far below the ceiling.
 
     >>> [round(float(reached(-c, 10.0)), 2) for c in (0.1, 1.0, 10.0, 100.0)]
-    [-0.1, -0.96, -6.91, -10.0]
+    [-0.1, -0.96, -6.72, -10.0]
     """
     delta = jnp.asarray(contrast) / (math.sqrt(8 / math.pi) * ceiling)
     size, half = jnp.abs(delta), math.sqrt(0.5)
