@@ -147,6 +147,27 @@ def _schedules(names: tuple[str, ...], level: bool, count: int, config: Config,
     return jax.vmap(at, axis_size=count)(point)
 
 
+def over(f: Callable, size: int, in_axes: tuple, out_axes: Any = 0) -> Callable:
+    """`f` over an axis of `size`, as `jax.vmap`; of 1, `f` itself: each axis over which it is batched is traced anew."""
+    if size > 1:
+        return jax.vmap(f, in_axes, out_axes, axis_size=size)
+
+    def leading(change: Callable, axes: Any, tree: Any) -> Any:
+        return jax.tree.map(lambda axis, part: part if axis is None else jax.tree.map(change, part), axes, tree,
+                            is_leaf=lambda axis: axis is None)
+
+    def one(*args: Any) -> Any:
+        found = f(*leading(lambda x: x[0], in_axes, args))
+        return leading(lambda x: x[None], jax.tree.map(lambda _: out_axes, found) if out_axes == 0 else out_axes, found)
+
+    return one
+
+
+def _length(tree: Any) -> int:
+    """Of the leading axis of all leaves."""
+    return jax.tree.leaves(tree)[0].shape[0]
+
+
 class Functions(NamedTuple):
     """What is compiled: jitted functions, and where their arguments lie."""
 
@@ -167,13 +188,14 @@ def functions(structure: Any, swept: tuple[str, ...], padded: Block, mesh: Mesh,
       over_seeds: whether seeds are spread over them, else points.
     """
     def begin_point(config, point, seeds, algorithms):
-        each_seed = jax.vmap(simulate.begin, in_axes=(None, None, 0))
-        return jax.vmap(each_seed, in_axes=(None, 0, None), out_axes=(None, 0))(config.replace(**point), algorithms, seeds)
+        each_seed = over(simulate.begin, len(seeds), (None, None, 0))
+        each = over(each_seed, _length(algorithms), (None, 0, None), (None, 0))
+        return each(config.replace(**point), algorithms, seeds)
 
     def follow_point(config, point, setting, run, algorithms, steps):
-        config = config.replace(**point)
-        each_seed = jax.vmap(simulate.trajectory, in_axes=(None, None, 0, 0, None))
-        return jax.vmap(each_seed, in_axes=(None, 0, None, 0, None))(config, algorithms, setting, run, steps)
+        each_seed = over(simulate.trajectory, run.steps.shape[1], (None, None, 0, 0, None))
+        each = over(each_seed, _length(algorithms), (None, 0, None, 0, None))
+        return each(config.replace(**point), algorithms, setting, run, steps)
 
     example = jax.tree.unflatten(structure, [jnp.zeros(())] * structure.num_leaves)
     depends = _depends(begin_point, example, swept) if swept else False
@@ -185,8 +207,8 @@ def functions(structure: Any, swept: tuple[str, ...], padded: Block, mesh: Mesh,
     else:
         spread = Spread(first, everywhere, jax.tree.map(lambda d: first if d else everywhere, depends), first)
     here = padded.points if over_seeds else padded.points // mesh.size  # points on one device
-    begin = jax.vmap(begin_point, in_axes=(None, 0, None, 0), out_axes=(axes, 0), axis_size=here)
-    follow = jax.vmap(follow_point, in_axes=(None, 0, axes, 0, 0, None), axis_size=here)
+    begin = over(begin_point, here, (None, 0, None, 0), (axes, 0))
+    follow = over(follow_point, here, (None, 0, axes, 0, 0, None))
 
     def spread_over_devices(f, in_specs, out_specs, **options):
         return jax.jit(jax.shard_map(f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False), **options)
