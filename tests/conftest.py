@@ -33,6 +33,15 @@ from lrtheory.theory.network import Network  # noqa: E402
 from lrtheory.theory.problem import Group, Problem  # noqa: E402
 from lrtheory.theory.training import Training  # noqa: E402
 
+
+def pytest_collection_modifyitems(items):
+    """Of a thorough test, the cases whose name has a word of `but` are run by default."""
+    for item in items:
+        mark = next((m for m in item.own_markers if m.name == "thorough"), None)
+        if mark is not None and any(word in item.name for word in mark.kwargs.get("but", ())):
+            item.own_markers.remove(mark)
+
+
 MUCH = 3 * 2**30
 """Bytes that a process of the session may hold before it lets go of what JAX keeps of earlier programs."""
 

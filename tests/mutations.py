@@ -318,7 +318,8 @@ def stays_green(mutation: Mutation, copy: Path) -> bool:
     file.write_text(text.replace(mutation.old, mutation.new, 1))
     tests = [str(copy / "tests" / name) for name in mutation.tests.split()]
     try:
-        done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests], cwd=copy,
+        done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow",
+                               *tests], cwd=copy,
                               capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(copy)})
     finally:
         file.write_text(text)

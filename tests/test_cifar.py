@@ -307,6 +307,7 @@ def header(name, size, kind=tarfile.REGTYPE):
     return info.tobuf(tarfile.GNU_FORMAT)
 
 
+@pytest.mark.thorough(but=["header", "unexpected"])
 @pytest.mark.parametrize(("contents", "complaint"), [
     (lambda: header("cifar/data_batch_1", 2**43), "unexpected end|more than"),
     (lambda: header("another file", 2**43) + bytes(2**22), "unexpected end|more than"),

@@ -175,6 +175,7 @@ def test_bad_input_is_one_line_and_code_2(words, said, capsys, tmp_path, monkeyp
     assert not any(tmp_path.iterdir())  # nothing was written
 
 
+@pytest.mark.thorough
 def test_a_run_writes_its_folder_and_is_repeated_bit_for_bit(tmp_path):
     first = lrtheory("run", *SHORT, "--out", "a", cwd=tmp_path)
     assert first.returncode == 0, first.stderr

@@ -140,6 +140,7 @@ def test_attributes_of_a_run_that_were_changed_are_not_believed(run, tmp_path, o
     assert "zarr.json was changed after it was written" in refused(lt.load, tmp_path / "copy")
 
 
+@pytest.mark.thorough
 def test_every_damage_to_a_sweep_is_found(swept, tmp_path, monkeypatch):
     """In the store and its seals: refused, with --resume as the remedy; and what is resumed finds the same damage."""
     _, runs = swept
@@ -313,6 +314,7 @@ def test_results_are_whole_whatever_moment_the_writer_dies_at(tmp_path, monkeypa
     assert read.count(3 * [2.0]) >= 3  # before the old is removed, before the new has its name, and after
 
 
+@pytest.mark.thorough
 def test_killed_at_any_write_a_run_is_whole_or_not_there(tmp_path):
     """Every fifth of the calls that change the disk is the last one."""
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path), "200"], env=environment(),

@@ -89,6 +89,7 @@ def fast(monkeypatch, tmp_path):
     return tmp_path
 
 
+@pytest.mark.thorough(but=["README-0", "howto-2", "howto-3"])
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_python_examples_run(code, fast):
     """As printed, with fewer steps."""
@@ -182,6 +183,7 @@ SWEPT = [words for words in OURS if "runs/mine" in words]
 """A sweep, and what is done with its folder."""
 
 
+@pytest.mark.thorough
 def test_every_command_on_a_swept_folder_runs(fast):
     """As printed, one after another."""
     assert [words[1] for words in SWEPT] == ["sweep", "sweep", "plot", "export"]
@@ -221,6 +223,7 @@ def test_every_benchmark_runs(words):
     assert done.stdout.count("\n") >= 4
 
 
+@pytest.mark.thorough
 def test_the_reference_has_every_public_name_with_words(tmp_path):
     """Built as printed, in a process of its own, without a warning; no page is left that says nothing of a function."""
     done = subprocess.run([sys.executable, "-W", "error", "-m", "lrtheory.cli.reference", str(tmp_path)],
@@ -235,6 +238,7 @@ def test_the_reference_has_every_public_name_with_words(tmp_path):
     assert "(n, d), zero rows in Q-only" in pages["lrtheory/theory/problem"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("notebook", [
     pytest.param(p.name, marks=[pytest.mark.slow] if p.name > "02" else []) for p in NOTEBOOKS])  # these compile much
 def test_notebooks_run(notebook, fast):

@@ -55,6 +55,7 @@ def tried(call, *arguments):
         return None
 
 
+@pytest.mark.thorough(but=["vision"])
 @pytest.mark.parametrize("wing", KINDS)
 @some
 @given(data=st.data())

@@ -52,6 +52,7 @@ def test_rows_lie_where_the_slices_say(small):
     assert problem.group_sizes == (4, 12, 10, 4, 6, 4)
 
 
+@pytest.mark.thorough
 def test_a_group_that_repeats_the_mixed_one_changes_nothing_but_its_name(small):
     """Same arrays, hence the same run: what is not named after a group is equal to the last bit."""
     twin = vary(small, problem__extra_groups=(lt.Group(name="twin", share=0.3),), seeds=1)
@@ -65,6 +66,7 @@ def test_a_group_that_repeats_the_mixed_one_changes_nothing_but_its_name(small):
     assert other["loss_twin"].attrs == {"units": "nat", "long_name": "training loss on the twin group"}
 
 
+@pytest.mark.thorough(but=["extra4"])
 @pytest.mark.parametrize("extra", [*EXTRA, lt.Group(name="flipped", share=0.2, p=-1.0, q=-1.0),
                                    lt.Group(name="lie", share=0.1, p=0.0, q=-1.0)])
 def test_its_test_error_is_that_of_fresh_examples(float64, small, extra):
@@ -102,6 +104,7 @@ def test_the_floor_counts_every_example_that_carries_x2_alone(float64, small):
     assert each.shape == (6,)
 
 
+@pytest.mark.thorough(but=["extra1"])
 @pytest.mark.parametrize(("extra", "half"), [
     (lt.Group(name="lie", share=0.2, p=-1.0), 0), (lt.Group(name="lie", share=0.2, q=-1.0), 1)])
 def test_label_noise_slows_its_half_as_its_time_scale_says(float64, small, extra, half):
@@ -122,6 +125,7 @@ def test_label_noise_slows_its_half_as_its_time_scale_says(float64, small, extra
     assert moved[0] / moved[1] == pytest.approx(times[1] / times[0], rel=0.06)
 
 
+@pytest.mark.thorough
 def test_a_config_with_groups_goes_through_files_and_commands(small, tmp_path):
     config = vary(grouped(small, "exact+extra"), engine="decoupled", training__steps=12, seeds=2, records=3)
     assert from_json(to_json(config), lt.Config) == config

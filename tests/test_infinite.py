@@ -74,6 +74,7 @@ def history_sum(config, data, moves, levels):
     return np.stack(outputs), read, squares, v
 
 
+@pytest.mark.thorough(but=["block-iid"])
 @pytest.mark.parametrize(("variant", "groups", "ratio", "level"), [
     ("block", "exact", 1e-6, 0.0), ("block", "iid", 1e-3, 0.5), ("conv", "exact", 1.0, 0.5),
     ("block", "exact+extra", 1e-3, 0.0),
@@ -157,6 +158,7 @@ def test_the_end_of_a_leap_agrees_with_itself(float64, small):
     assert np.abs(found.state.g).max() > 0.05
 
 
+@pytest.mark.thorough(but=["conv-0.4"])
 @pytest.mark.parametrize(("variant", "level", "kinks"), [
     ("block", 0.0, "fixed"), ("block", 0.0, "moving"), ("conv", 0.4, "fixed"),
     pytest.param("block", 0.4, "fixed", marks=pytest.mark.slow), pytest.param("conv", 0.0, "fixed", marks=pytest.mark.slow)])
@@ -245,6 +247,7 @@ def at_widths(config, widths):
     return gaps, theory
 
 
+@pytest.mark.thorough
 def test_decoupled_networks_are_near(small):
     """Once in a plain test, a smooth schedule among them; the order is fitted in a slow one."""
     smooth = lt.Algorithm.from_text("smooth: warmup 5 to 0.4, cosine 20 to 0.01; activation noise 0.3 until 10, 0; "
@@ -257,6 +260,7 @@ def test_decoupled_networks_are_near(small):
         assert gap[metric] < 0.06 * max(1.0, float(np.abs(theory[metric]).max())), (metric, gap[metric])
 
 
+@pytest.mark.thorough
 def test_decoupled_networks_are_near_without_balance(small):
     """Without decay the noise grows without end: fixed steps, leaps and neurons forget alike."""
     config = vary(small, seeds=4, records=1, training__weight_decay=0.0, training__noise_scale=0.5)
@@ -348,6 +352,7 @@ def test_it_sweeps_beside_networks(small):
     assert np.all(runs["gate_agreement_w"].sel(engine="infinite") == 1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("tolerance", [0.0, 1e-3])
 def test_a_stopped_run_is_frozen(small, tolerance):
     runs = lt.run(vary(small, engine="infinite", seeds=1, training__stop_loss=0.5, training__tolerance=tolerance,
@@ -370,6 +375,7 @@ def test_without_noise_nothing_is_forgotten_and_a_wild_rate_is_flagged(small):
     assert np.all(runs["test_error"][..., -1] == 1)
 
 
+@pytest.mark.thorough
 def test_minibatches_are_predicted_on_the_same_batches(small):
     """16 times as many neurons are 4 times as near the limit on their own batches, and hardly nearer that of full ones."""
     config = vary(small, engine="decoupled", training__batch_size=8, training__step_time=0.0, training__eta_ratio=0.5,
@@ -387,6 +393,7 @@ def test_minibatches_are_predicted_on_the_same_batches(small):
     assert far[0] / far[1] < 0.6 * near[0] / near[1], (near, far)
 
 
+@pytest.mark.thorough
 def test_a_run_is_predicted_on_its_own_data_and_clock(small):
     config = vary(small, training__step_time=0.0, seeds=2)
     theory, runs = lt.predict(config), lt.run(config)

@@ -69,6 +69,7 @@ def test_many_micro_steps_with_refreshed_gates_are_their_sum(float64):
         np.testing.assert_allclose(decay.gain, gain, rtol=1e-8, atol=1e-12 if even else (count * eta) ** 2 * lam)
 
 
+@pytest.mark.thorough(but=["8-40"])
 @pytest.mark.parametrize(("d", "n"), [(8, 40), (64, 256), (128, 512), (1024, 1500)])
 def test_the_kernel_of_a_training_set_errs_by_no_more_than_its_bound(float64, small, d, n):
     """Exact arcsines against the rates that are kept, at several lags; the bound itself is small at presets' sizes."""

@@ -34,6 +34,7 @@ def test_what_moved_kinks_reach_is_what_neurons_say_one_by_one():
     assert float(kinks.reached(-3.0, 2.0)) == -float(kinks.reached(3.0, 2.0))
 
 
+@pytest.mark.thorough
 def test_plateau_and_scatter_are_those_of_the_limit_and_of_networks():
     """At t_blur/T_Q = 0.06, from 100 t_blur on: from below, for both are of leading order in r and in (t_blur/t)^(1/2)."""
     config = PHASE.replace(algorithms=("L-S",), seeds=48, records=40, n_test=16, **{
@@ -58,6 +59,7 @@ def test_scatter_falls_with_the_width_and_with_what_is_averaged():
     assert long[1] / of(100) == pytest.approx(math.sqrt(2 * 4.3 / 3), rel=0.1)  # E[a^2] = 4.3 where h is large
 
 
+@pytest.mark.thorough
 def test_full_networks_follow_their_own_limit_and_not_that_of_fixed_kinks():
     config = PHASE.replace(algorithms=("S",), seeds=6, records=6, n_test=16, engine="reduced", **{
         "training.steps": 340, "network.m_v": 8192, "network.tau_w": 0.2})
@@ -80,6 +82,7 @@ def test_only_full_networks_are_predicted_with_moving_kinks(small):
     assert own.at_infinite_width().network.kinks == "moving"
 
 
+@pytest.mark.thorough
 def test_annealing_jitters_as_the_root_of_the_width_says():
     config = PHASE.replace(seeds=3, n_test=16)
     theory = lt.predict(config)

@@ -88,6 +88,7 @@ def test_gates_are_blurred_under_the_large_rate_and_kept_under_the_small():
         lt.figures.gates(config.replace(**{"problem.p0": 1.0, "problem.q0": 0.0}))
 
 
+@pytest.mark.thorough
 def test_a_film_shows_both_algorithms(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(mechanism, "FRAMES", 3)
     path = lt.figures.film(runs, tmp_path / "films" / "one.gif")

@@ -9,6 +9,7 @@ import lrtheory as lt
 pytestmark = pytest.mark.xdist_group("runs")
 
 
+@pytest.mark.thorough(but=["reduced]"])
 @pytest.mark.parametrize("change", [{"engine": "decoupled"}, {"engine": "reduced"}, {"engine": "dense"},
                                     {"engine": "reduced", "network__variant": "conv"}], ids=lambda c: "-".join(c.values()))
 def test_neurons_sum_to_what_is_recorded(small, change):

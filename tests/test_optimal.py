@@ -86,6 +86,7 @@ def outcomes():
     return Outcomes(config.check().at_infinite_width(), Budget(0.5, time=30.0), "test_loss", [0])
 
 
+@pytest.mark.thorough
 def test_derivatives_through_the_leaps_are_those_of_differences(outcomes):
     for name, place in (("drop", [0.8, 0.6, 0.7]), ("wsd", [0.9, 0.5, 0.8])):
         family = FAMILIES[name](0.5)
@@ -97,6 +98,7 @@ def test_derivatives_through_the_leaps_are_those_of_differences(outcomes):
             assert slope[k] == pytest.approx((high - low) / 0.04, rel=0.05, abs=2e-4), (name, k)
 
 
+@pytest.mark.thorough
 def test_the_search_finds_what_a_grid_finds(outcomes, monkeypatch):
     family = FAMILIES["constant"](0.5)
     grid = outcomes.values([(family, np.array([u])) for u in np.linspace(0, 1, 24)])

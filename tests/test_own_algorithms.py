@@ -38,6 +38,7 @@ def test_all_three_schedules_act_alike_in_every_engine(small):
     assert theory == pytest.approx(found, rel=0.2)
 
 
+@pytest.mark.thorough
 def test_leaps_see_the_rate_move(small):
     """Against fixed steps, which are shorter and shorter: a warm-up from 0, a decay to 0; the end is where it was meant."""
     own = lt.Algorithm(lt.wsd(0.4, 0.0, warm=5.0, hold=10.0, decay=15.0), name="wsd")
@@ -50,6 +51,7 @@ def test_leaps_see_the_rate_move(small):
         assert float(abs(leaps[metric] - fine[metric]).isel(record=-1).max()) < within, metric
 
 
+@pytest.mark.thorough
 def test_own_algorithms_are_swept_into_folders_and_a_folder_knows_them(tiny, tmp_path):
     """A number inside a schedule is an axis; its points are runs of their own; another schedule is another sweep."""
     config = tiny.replace(algorithms=("S", MINE), seeds=2)
@@ -102,6 +104,7 @@ def test_the_shell_takes_algorithms_and_groups_in_words(capsys):
             arguments.run_arguments(wrong)
 
 
+@pytest.mark.thorough
 def test_averaged_weights_are_the_last_ones_or_the_first_ones(tiny):
     """Over no time and over all times; the numbers compile nothing; the infinite engine has no weights."""
     short, long = (lt.run(vary(tiny, seeds=2, training__average_time=tau)) for tau in (1e-4, 1e9))

@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.xdist_group("vision"),  # they share programs, so one 
               pytest.mark.usefixtures("one_device")]
 
 
+@pytest.mark.thorough
 def test_without_a_patch_nothing_of_it_is_measured():
     found = runs.run(TINY.replace(algorithms=("S",), **{"patch.share": 0.0}), IMAGES)
     assert "accuracy_clean" in found
@@ -66,6 +67,7 @@ def test_a_diverged_run_is_named_and_disturbs_no_other(tmp_path):
     json.loads((tmp_path / "summary.json").read_text())
 
 
+@pytest.mark.thorough
 def test_unfinished_results_are_whole_and_say_what_is_missing(tmp_path):
     """Two epochs of S after the annealing of L-S: judged where every run is, nothing claimed of the end."""
     whole = runs.run(TINY.replace(seeds=2), IMAGES)

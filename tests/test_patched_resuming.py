@@ -37,6 +37,7 @@ def test_stopped_and_resumed_is_the_same_curve(tmp_path):
     assert seen[-1][:2] == (12, 12)
 
 
+@pytest.mark.thorough
 def test_interleaved_runs_are_the_same_and_a_stop_leaves_comparable_curves(tmp_path, two_devices):
     config = TINY.replace(interleave=True, seeds=2)
     seen, kept = [], []
@@ -92,6 +93,7 @@ runs.run(config, cifar.synthetic(256, 150), checkpoints=Path(sys.argv[1]), progr
 """
 
 
+@pytest.mark.thorough
 def test_killed_and_resumed_is_the_same_curve(tmp_path):
     config = TINY.replace(checkpoint_epochs=1, **{"training.epochs": 6})
     for count in ("5", "6"):

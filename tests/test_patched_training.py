@@ -115,6 +115,7 @@ def test_a_new_rate_or_length_does_not_compile_anew():
     assert programs.programs(False).step._cache_size() == before
 
 
+@pytest.mark.thorough
 def test_every_way_of_driving_it_is_the_same_run(two_devices):
     """One scan an epoch, several runs at once, a batch over two devices: the numbers of steps driven one by one.
 
@@ -152,6 +153,7 @@ def test_what_is_recorded_is_what_was_done():
     assert all({"units", "long_name"} <= set(v.attrs) for v in found.data_vars.values())
 
 
+@pytest.mark.thorough
 def test_the_devices_that_worked_are_counted(two_devices, tmp_path):
     """One run cannot use two; two can; none works where all is there already."""
     config = TINY.replace(algorithms=("S",), **{"training.epochs": 2, "training.anneal_epochs": ()})

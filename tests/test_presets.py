@@ -45,6 +45,7 @@ def test_the_trigger_of_quick_agrees_with_a_wider_network():
     assert abs(times[0].mean() - times[1].mean()) < 3 * error
 
 
+@pytest.mark.thorough
 def test_literal_expects_no_gap_and_says_why():
     config = lt.preset("literal").replace(seeds=4, records=10, **{"training.steps": 1000})
     summary = lt.summarise(lt.run(config))

@@ -33,6 +33,7 @@ OF_NO_PROGRAM = {"name": "other", "note": "other", "first_seed": 5, "required_ra
                  "training__steps": 70}
 
 
+@pytest.mark.thorough(but=["decoupled"])
 @pytest.mark.parametrize("engine", ["dense", "reduced", "decoupled", "infinite"])
 def test_other_numbers_seeds_and_labels_compile_nothing(small, engine):
     config = vary(small, engine=engine, n_test=61)  # of a shape that no other test has
@@ -49,6 +50,7 @@ def test_other_numbers_seeds_and_labels_compile_nothing(small, engine):
     assert first[0] >= 2  # the counter counts
 
 
+@pytest.mark.thorough
 def test_a_prediction_is_compiled_once(small):
     lt.predict(small)
     with counted() as again:
@@ -56,6 +58,7 @@ def test_a_prediction_is_compiled_once(small):
     assert again == [0]
 
 
+@pytest.mark.thorough
 def test_schedules_of_the_same_stages_compile_nothing(small):
     """Named or your own: a program sees arrays."""
     def staircase(*values, at=(4.0,)):
@@ -77,6 +80,7 @@ def test_schedules_of_the_same_stages_compile_nothing(small):
     assert longer[0] > 0  # another number of stages is another program
 
 
+@pytest.mark.thorough
 def test_a_sweep_with_other_values_compiles_nothing(tiny):
     lt.sweep(tiny, {"eta_ratio": [0.1, 0.2], "r": [0.2, 0.3]}).load()
     with counted() as again:
@@ -84,6 +88,7 @@ def test_a_sweep_with_other_values_compiles_nothing(tiny):
     assert again == [0]
 
 
+@pytest.mark.thorough(but=["changes3"])
 @pytest.mark.parametrize("changes", [{"network__m_v": 48}, {"problem__p0": 0.2}, {"n_test": 32}, {"seeds": 5},
                                      {"network__variant": "conv"}, {"training__batch_size": 8, "training__step_time": 0.0}])
 def test_what_shapes_a_program_is_compiled_anew(small, changes):
@@ -97,6 +102,7 @@ def test_what_is_kept_is_bounded():
     assert programs.functions.cache_info().maxsize == programs.KEPT
 
 
+@pytest.mark.thorough
 def test_double_precision_is_another_program(small):
     single = lt.run(small)
     with jax.enable_x64(True):
@@ -105,6 +111,7 @@ def test_double_precision_is_another_program(small):
     np.testing.assert_allclose(lt.run(small)["train_loss"], single["train_loss"], rtol=0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", ["dense", "infinite"])
 def test_drawing_is_the_same_at_either_level_of_the_compiler(small, engine, monkeypatch):
     config, found = vary(small, engine=engine), []

@@ -273,6 +273,7 @@ def test_the_gap_is_drawn_against_lambda_times_time(runs):
     assert not figures.gap(shown.sel(algorithm=["S"])).axes[0].lines[2:]
 
 
+@pytest.mark.thorough
 def test_own_activation_noise_acts(small):
     """Whether a form of it is set or not; one that is always 0 asks for none."""
     loud = {"loud": lt.Algorithm(lt.constant(0.05), lt.constant(5.0))}

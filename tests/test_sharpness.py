@@ -30,6 +30,7 @@ def measured(config, setting, run):
     return float(sharpness(setting.data.y, f, lambda v: engine.tangent(config, setting.inputs, run.network, v)))
 
 
+@pytest.mark.thorough(but=["block"])
 @pytest.mark.parametrize("variant", ["block", "conv"])
 def test_it_is_the_largest_eigenvalue_of_the_hessian(small, variant, float64):
     config = vary(small, engine="dense", network__variant=variant, problem__N=24, problem__d=6, network__m_w=8,
@@ -50,6 +51,7 @@ def test_it_is_the_largest_eigenvalue_of_the_hessian(small, variant, float64):
     assert measured(config, setting, run) == pytest.approx(vector @ hessian @ vector, rel=1e-4)
 
 
+@pytest.mark.thorough(but=["conv"])
 @pytest.mark.parametrize("variant", ["block", "conv"])
 def test_the_reduced_network_has_the_sharpness_of_the_dense_one(small, variant):
     """Same law: the same rows, weights and gates, put into the reduced engine's coordinates."""

@@ -47,6 +47,7 @@ def test_calling_for_all_cores_too_late_says_so(monkeypatch):
         lt.use_all_cores()
 
 
+@pytest.mark.thorough(but=["decoupled"])
 @pytest.mark.parametrize("engine", ["dense", "reduced", "decoupled"])
 def test_a_batch_is_its_runs_one_by_one(small, engine):
     config = vary(small, engine=engine, seeds=3)
@@ -70,6 +71,7 @@ def test_a_run_depends_on_its_seed_alone(small):
     assert not np.allclose(many["train_loss"].sel(seed=0), many["train_loss"].sel(seed=1))
 
 
+@pytest.mark.thorough(but=["block"])
 @pytest.mark.parametrize("variant", ["block", "conv"])
 def test_a_step_is_the_update_of_the_paper(float64, small, variant):
     """U_1 = U_0 - eta (grad L_lambda(U_0) + xi_0), xi_0 ~ N(0, tau_xi^2), written out with autodiff, K = 1."""
@@ -154,6 +156,7 @@ def test_noise_variance_stays_at_tau0_squared_and_then_follows_its_law(small):
     assert runs["noise_variance_theory"].values[0, -1] < 0.5
 
 
+@pytest.mark.thorough
 def test_noise_that_is_asked_for_as_a_number_needs_no_decay(small):
     """v = 1 + eta tau_xi^2 t, a random walk: at the same time ten times as much under a rate ten times as large."""
     runs = lt.run(vary(small, network__m_w=400, network__m_v=2000, training__weight_decay=0.0, training__noise_scale=0.2,
@@ -176,6 +179,7 @@ def test_without_injected_noise_the_noise_part_only_decays(small):
     np.testing.assert_allclose(measured / measured[..., :1], law, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_micro_steps_agree_with_the_literal_algorithm_in_law(small):
     """Statistics over seeds of K = 8 against K = 1 at the same rate; the frozen gradient costs O(K eta)."""
     common = {"training__eta_ratio": 0.025, "algorithms": ("S",), "seeds": 96, "records": 2, "engine": "decoupled"}
@@ -241,6 +245,7 @@ def test_a_diverged_run_is_flagged_and_disturbs_no_other(small):
                                    atol=2e-5)
 
 
+@pytest.mark.thorough
 def test_minibatches_are_unbiased_and_different(small):
     weights = jax.vmap(lambda k: simulate._batch_weights(k, 40, 8))(jax.random.split(jax.random.key(0), 4000))
     assert np.all(np.sum(np.asarray(weights) > 0, -1) == 8)
@@ -252,6 +257,7 @@ def test_minibatches_are_unbiased_and_different(small):
     assert float(abs(mini["train_loss"] - full["train_loss"]).max()) > 1e-3
 
 
+@pytest.mark.thorough(but=["shared"])
 @pytest.mark.parametrize("form", ["example", "shared"])
 def test_activation_noise_is_annealed_and_kept_from_the_measured_loss(small, form):
     config = vary(small, training__activation_noise_form=form, algorithms=("S", "S+noise"), training__steps=600,
@@ -266,6 +272,7 @@ def test_activation_noise_is_annealed_and_kept_from_the_measured_loss(small, for
     assert float(abs(runs["contrast"][1, :, 10]).mean()) < float(abs(runs["contrast"][0, :, 10]).mean())
 
 
+@pytest.mark.thorough(but=["conv-reduced"])
 @pytest.mark.parametrize("engine", ["dense", "reduced"])
 @pytest.mark.parametrize("variant", ["block", "conv"])
 def test_variants_learn(small, variant, engine):
@@ -276,6 +283,7 @@ def test_variants_learn(small, variant, engine):
     assert np.all((last["gate_agreement_w"] > 0.5) & (last["gate_agreement_w"] < 1))
 
 
+@pytest.mark.thorough
 def test_iid_groups_run(small):
     runs = lt.run(vary(small, problem__groups="iid", problem__N=60))
     assert np.all(runs["train_loss"].isel(record=-1) < 0.6)
@@ -323,6 +331,7 @@ def test_halved_is_half_of_log_2_whatever_the_start_is(small):
     assert np.any(runs["loss_q"].values.min(1) < begun / 2)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", ["dense", "reduced", "decoupled"])
 def test_what_the_signal_moved_is_the_distance_between_records(small, engine):
     config = vary(small, engine=engine, records=2, training__steps=40)

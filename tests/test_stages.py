@@ -87,6 +87,7 @@ def test_stages_end_by_clock_duration_or_loss_whichever_is_first_and_for_good():
     assert late[1].tolist() == [0, 2]
 
 
+@pytest.mark.thorough
 def test_shorter_schedules_in_a_stack_are_never_left(monkeypatch):
     each = [lt.cosine(0.5, 0.1, 10.0), lt.constant(0.3), lt.wsd(0.4, 0.0, warm=3.0, hold=2.0, decay=4.0)]
     together = stack(each)
@@ -205,6 +206,7 @@ def test_a_change_moves_what_follows_from_it(small):
 SHAPES = {"linear": lt.linear, "cosine": lt.cosine, "geometric": lt.geometric, "inverse-sqrt": lt.inverse_sqrt}
 
 
+@pytest.mark.thorough(but=["linear"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_derivatives_in_every_number_are_those_of_differences(float64, shape):
     def value(numbers, clock):

@@ -166,6 +166,7 @@ def test_a_chunk_that_could_not_be_written_whole_is_not_there(finished, tmp_path
     assert there.holds(chunk)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_kill_9_at_any_moment_loses_nothing(finished, tmp_path, kills):
     """Killed at random moments from the first second on, and resumed; the result is that of a sweep left alone."""
@@ -200,6 +201,7 @@ def test_kill_9_at_any_moment_loses_nothing(finished, tmp_path, kills):
     assert moments == sorted(moments)  # what was there stayed
 
 
+@pytest.mark.thorough
 def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(finished, tmp_path):
     config, _, runs = finished
     folder = tmp_path / "stopped"
@@ -269,6 +271,7 @@ def shapes(monkeypatch):
     return boxes
 
 
+@pytest.mark.thorough
 def test_a_finished_sweep_is_made_larger_and_only_what_is_new_is_computed(finished, tmp_path, monkeypatch):
     """Values between, and a seed that fills up chunks which were not full: the sweep that was larger from the start."""
     config, folder, runs = finished

@@ -35,6 +35,7 @@ def test_a_sweep_is_its_runs_one_by_one(tiny):
     assert float(abs(swept["contrast"].isel(record=-1).std("r")).min()) > 0  # and points differ
 
 
+@pytest.mark.thorough
 def test_chunks_and_devices_do_not_change_the_numbers(tiny, tmp_path):
     """Chunks of 1, 7 and all in this process with 2 devices; 8 devices in one of its own (1: the two processes below)."""
     whole = lt.sweep(tiny, AXES).load()
@@ -49,6 +50,7 @@ def test_chunks_and_devices_do_not_change_the_numbers(tiny, tmp_path):
     same(lt.load(tmp_path / "on-8").load(), whole)
 
 
+@pytest.mark.thorough
 def test_boxes_and_devices_that_do_not_divide_the_points(tiny):
     """5 points and 1 seed: filled up to 6 on 2 devices, and in boxes of 3 and 2."""
     config = vary(tiny, seeds=1, first_seed=3)
@@ -61,6 +63,7 @@ def test_boxes_and_devices_that_do_not_divide_the_points(tiny):
     assert float(abs(whole["contrast"].isel(record=-1).diff("eta_ratio").sel(algorithm="S")).min()) > 0
 
 
+@pytest.mark.thorough
 def test_two_processes_write_one_store(tiny, tmp_path):
     """In a folder that nobody named: the first process's, for both."""
     with socket.socket() as free:
@@ -86,6 +89,7 @@ def test_two_processes_write_one_store(tiny, tmp_path):
     assert sessions[0]["processes"] == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("spread", [Block(3, 2), Block(4, 1)])
 def test_devices_never_talk(tiny, spread):
     """Spread over seeds or over points, the compiled program has no collective operation."""
@@ -136,6 +140,7 @@ def test_the_cut_is_even_and_covers_every_run(tiny):
     assert plan.cut_for(grid, 10_000) == plan.Cut((13, 1, 4), 10)
 
 
+@pytest.mark.thorough
 def test_a_chunk_is_made_to_fit_the_memory(tiny, monkeypatch):
     monkeypatch.setattr(plan, "FIRST_GUESS", {"cpu": 32})
     grid = make_grid(vary(tiny, seeds=8), {"eta_ratio": np.geomspace(0.01, 1, 16)}).check()
@@ -150,6 +155,7 @@ def test_a_chunk_is_made_to_fit_the_memory(tiny, monkeypatch):
         plan.make_plan(grid, runs=8, free=1000)
 
 
+@pytest.mark.thorough
 def test_a_sweep_that_cannot_fit_writes_no_results(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "free_memory", lambda: 1000)
     with pytest.raises(ConfigError, match="memory"):
@@ -176,6 +182,7 @@ def test_host_memory_stays_flat(tiny, tmp_path):
     assert (late - early) / 2**20 < 0.3 * size
 
 
+@pytest.mark.thorough
 def test_diverged_runs_are_flagged_and_enter_no_mean(tiny, tmp_path):
     """One rate of the axis is beyond stability for the larger |z|; its neighbours are as they are alone."""
     algorithms = {"S": tiny.training.algorithm("S"),

@@ -78,6 +78,7 @@ class Gone(io.StringIO):
             raise self.error
 
 
+@pytest.mark.thorough(but=["error0-0"])
 @pytest.mark.parametrize("words", [0, 1, 3])
 @pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), OSError(28, "No space left on device"),
                                    ValueError("I/O operation on closed file")])
@@ -100,6 +101,7 @@ def test_a_closed_pipe_and_a_full_device_end_no_process(tmp_path):
         assert done.stderr == "0\n"
 
 
+@pytest.mark.thorough(but=["[red]"])
 @pytest.mark.parametrize("text", ["[old]", "[/b]", "[red]x[/red]", ":smile:", "a\\[b]", "[[", "{task}", "Δ±"])
 def test_text_of_users_is_printed_as_it_is(here, capsys, text):
     assert main(["run", *SMALL, "--out", f"o/{text}", "--note", text]) == 0
@@ -186,6 +188,7 @@ def test_a_full_disk_costs_the_files_and_not_the_verdict(here, capsys, monkeypat
         lt.load("full")
 
 
+@pytest.mark.thorough(but=["fault0"])
 @pytest.mark.parametrize("fault", [RuntimeError("no LaTeX"), OSError(28, "No space left"), MemoryError()])
 def test_figures_that_cannot_be_drawn_cost_themselves(drawn, capsys, monkeypatch, fault):
     def broken(*_, **__):
@@ -213,6 +216,7 @@ def test_figures_are_drawn_under_settings_of_our_own(here):
         assert matplotlib.rcParams["text.usetex"] is True
 
 
+@pytest.mark.thorough(but=["settings3"])
 @pytest.mark.parametrize("settings", [{"JAX_PLATFORMS": "nowhere"}, {"JAX_PLATFORMS": "cuda"}, {"JAX_NUM_CPU_DEVICES": "0"},
                                       {"JAX_NUM_CPU_DEVICES": "x"}])
 def test_an_environment_without_devices_is_one_line_and_no_folder(tmp_path, settings):
@@ -275,6 +279,7 @@ def test_sizes_are_refused_before_anything_is_allocated(monkeypatch, changes, sa
         assert "; " in str(error.value)
 
 
+@pytest.mark.thorough
 def test_a_size_that_fits_passes_and_an_estimate_is_a_lower_bound(small):
     """At most what the compiled program says it takes, and no less than a third of it."""
     for config in (vary(small, seeds=8), vary(small, engine="dense", seeds=8)):

@@ -83,6 +83,7 @@ def test_single_precision_is_refused_where_it_holds_no_such_numbers():
     theorem(1e6).check()
 
 
+@pytest.mark.thorough
 def test_a_d_that_can_be_simulated_is_as_in_its_own_unit(float64):
     """D = 96 at d' = 96, b = 1, an ordinary configuration, against d' = 32, b = 3: times and losses within 4 errors."""
     found = []
@@ -162,6 +163,7 @@ def curve():
         return config, examples.learning_curve(config)
 
 
+@pytest.mark.thorough
 def test_a_learning_curve_ends_where_the_engine_does(float64, curve):
     """All examples P-only: S, in leaps of its own choice, against Heun's steps."""
     config = curve[0].replace(algorithms=("S",), seeds=2, records=2, **{"problem.p0": 1.0, "problem.q0": 0.0})
@@ -183,6 +185,7 @@ def as_run(config, found, counts):
     return xr.Dataset(data, coords={"algorithm": names, "seed": found["seed"].values}, attrs={"config": to_json(config)})
 
 
+@pytest.mark.thorough
 def test_the_number_of_examples_is_recovered(float64, curve):
     """Trained on exactly n of other seeds' examples, n is inside the interval; at either limit too, and nowhere else."""
     config, ours = curve
@@ -200,6 +203,7 @@ def test_the_number_of_examples_is_recovered(float64, curve):
     assert told["S"]["bound"] is None
 
 
+@pytest.mark.thorough
 def test_every_point_of_a_sweep_has_its_number(small):
     """S at one ratio of rates and another, with its limits; the same of a single run."""
     config = small.replace(seeds=3, records=2, **{"problem.N": 60, "problem.p0": 0.2})
@@ -349,6 +353,7 @@ PLANTED = [
 ]
 
 
+@pytest.mark.thorough(but=["floor:"])
 @pytest.mark.parametrize(("name", "change", "turned"), PLANTED, ids=[f"{p[0]}: {p[-1]}" for p in PLANTED])
 def test_each_statistic_has_a_violation(name, change, turned):
     found = verdicts(name, literal_runs(change))

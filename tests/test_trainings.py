@@ -133,6 +133,7 @@ def test_other_images_another_sweep_and_a_damaged_chunk_are_seen(swept, tmp_path
     same(lt.load(copy), swept[1])
 
 
+@pytest.mark.thorough
 def test_more_seeds_and_values_train_only_what_is_new(swept, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(swept[0], copy)
@@ -269,6 +270,7 @@ def test_the_command_sweeps_resumes_and_extends(stand_in, tmp_path, capsys):
         assert complaint in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_a_folder_knows_where_its_images_are(stand_in, tmp_path, capsys):
     assert cli.main(["cifar", "--preset", "tiny", "--seeds", "1", "--training.epochs", "3", "--data-dir", "there", "--out",
                      "here"]) == 0

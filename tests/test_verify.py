@@ -170,6 +170,7 @@ def statistics(name, runs):
 CLAIMS = ("variance", "plateau", "order", "error", "transition", "mitigation")
 
 
+@pytest.mark.thorough(but=["order", "plateau"])
 @pytest.mark.parametrize("name", CLAIMS)
 def test_what_the_theory_says_holds_in_every_statistic(right, name):
     found = statistics(name, right[name])
@@ -191,6 +192,7 @@ def test_where_nothing_blurs_no_order_flips(right):
     assert [v for s, v in found.items() if s.startswith("P halved")] == ["not resolved"]
 
 
+@pytest.mark.thorough(but=["order", "plateau"])
 @pytest.mark.parametrize("name", CLAIMS)
 def test_exchanged_labels_fail(right, name):
     """L-S's runs as S's and S's as L-S's, in all runs of a claim that have both, and S's replaced where it is alone."""
@@ -243,6 +245,7 @@ MORE = [  # those that turn others, too
 ]
 
 
+@pytest.mark.thorough(but=["order:", "plateau:", "transition:"])
 @pytest.mark.parametrize(("name", "key", "where", "change", "turned"), OWN + MORE,
                          ids=[f"{o[0]}: {o[-1]}" for o in OWN + MORE])
 def test_each_statistic_has_a_violation_of_its_own(right, name, key, where, change, turned):
@@ -285,6 +288,7 @@ def test_micro_steps_are_judged_by_each_measurement(wrong):
     assert list(found.values()).count("holds") == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("wrong", ["g_z", "gate_agreement_w", "gate_agreement_v", "L-S", "S"])
 def test_each_exponent_in_the_width_decides(wrong):
     rng, names = np.random.default_rng(1), ("g_z", "g_plus", "g_minus")
@@ -418,6 +422,7 @@ def test_an_interval_without_an_end_is_drawn_to_the_edge(low, high):
     assert words.interval(row) == shown[low]
 
 
+@pytest.mark.thorough
 def test_seeds_that_diverged_enter_no_statistic(small, monkeypatch):
     """Seed 3 diverged under S: it is left out under L-S, too, and in every run of the claim."""
     run = lt.run(small.replace(seeds=12, records=3)).copy(deep=True)
@@ -479,6 +484,7 @@ def test_claims_on_examples_that_do_not_exist_are_not_judged(group, names, monke
         assert f"problem.{group}0 = 0" in claim["reason"]
 
 
+@pytest.mark.thorough
 def test_a_prediction_of_your_own_is_judged_like_the_theory_s(small, tmp_path):
     config = small.replace(seeds=12, records=3)
 
@@ -524,6 +530,7 @@ def test_quick_fails_nothing_and_resolves_the_main_claims():
     assert {n for n, v in found.items() if v == "holds"} >= {"variance", "plateau", "order", "transition", "mitigation"}
 
 
+@pytest.mark.thorough
 def test_the_literal_exponents_are_not_expected_to_show_the_order(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["verify", "--preset", "literal", "--only", "order", "--seeds", "12", "--records", "5",

@@ -261,6 +261,7 @@ def test_bfloat16_stays_near_float32():
     np.testing.assert_allclose(half, models.SmallCNN().apply(variables, x), atol=0.05)
 
 
+@pytest.mark.thorough(but=["cuda"])
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 @pytest.mark.parametrize("compute", ["float32", "bfloat16"])
 def test_float32_means_float32_on_every_platform(platform, compute):
