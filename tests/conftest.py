@@ -35,10 +35,11 @@ from lrtheory.theory.training import Training  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
-    """Of a thorough test, the cases whose name has a word of `but` are run by default."""
+    """Of a thorough test, cases whose name has a word of `but` are run by default, and slow ones are slow."""
     for item in items:
         mark = next((m for m in item.own_markers if m.name == "thorough"), None)
-        if mark is not None and any(word in item.name for word in mark.kwargs.get("but", ())):
+        slow = item.get_closest_marker("slow") is not None
+        if mark is not None and (slow or any(word in item.name for word in mark.kwargs.get("but", ()))):
             item.own_markers.remove(mark)
 
 
