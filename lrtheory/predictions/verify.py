@@ -51,9 +51,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Where the claims are judged: the theorems' own setting, and two outside it.
 
-conv: every neuron sees both halves; the runs are twice as long, by which L-S forgets more of P (condition G). minibatch: a
-step is one iteration (K micro-steps would share one batch), so for the runs to end eta2/eta1 is 0.03, not 1e-4, and there are
-12 seeds. There t_blur(eta2)/T_Q is 8: enough for S's order, far from the 200 at which its error is half its ceiling.
+conv: every neuron sees both halves; the runs are twice as long, by which L-S forgets more of P (condition G).
+minibatch: a step is one iteration (K micro-steps would share one batch), so for the runs to end eta2/eta1 is 0.03, not
+1e-4, and there are 12 seeds. There t_blur(eta2)/T_Q is 8: enough for S's order, far from the 200 at which its error is
+half its ceiling.
 """
 LITERAL = "theorem"
 """The setting of claims 11 and 12: the theorems' own exponents at infinite width, in double precision."""
