@@ -157,8 +157,7 @@ def over(f: Callable, size: int, in_axes: tuple, out_axes: Any = 0) -> Callable:
                             is_leaf=lambda axis: axis is None)
 
     def one(*args: Any) -> Any:
-        found = f(*leading(lambda x: x[0], in_axes, args))
-        return leading(lambda x: x[None], jax.tree.map(lambda _: out_axes, found) if out_axes == 0 else out_axes, found)
+        return leading(lambda x: x[None], out_axes, f(*leading(lambda x: x[0], in_axes, args)))
 
     return one
 
