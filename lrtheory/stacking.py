@@ -1,9 +1,10 @@
-"""How many runs are put together in one program: when they are recorded, how calls are cut, where arrays lie, their memory.
+"""How runs are put together in one program: axes, when they are recorded, how calls are cut, where arrays lie, their memory.
 
 Lives here: what any program of stacked runs needs. Lives elsewhere: what a run is (simulate of each wing and of custom), the
 devices themselves (devices), labels (labelled).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -36,6 +37,26 @@ def pieces(marks: np.ndarray) -> list[np.ndarray]:
     count = -(-len(marks) // length)
     padded = np.pad(marks, (1, count * length - len(marks)), mode="edge").astype(np.int32)
     return [padded[k * length : (k + 1) * length + 1] for k in range(count)]
+
+
+def over(f: Callable, size: int, in_axes: tuple, out_axes: Any = 0) -> Callable:
+    """`f` over an axis of `size`, as `jax.vmap`; of 1, `f` itself: each axis over which it is batched is traced anew."""
+    if size > 1:
+        return jax.vmap(f, in_axes, out_axes, axis_size=size)
+
+    def leading(change: Callable, axes: Any, tree: Any) -> Any:
+        return jax.tree.map(lambda axis, part: part if axis is None else jax.tree.map(change, part), axes, tree,
+                            is_leaf=lambda axis: axis is None)
+
+    def one(*args: Any) -> Any:
+        return leading(lambda x: x[None], out_axes, f(*leading(lambda x: x[0], in_axes, args)))
+
+    return one
+
+
+def axis_length(tree: Any) -> int:
+    """Of the leading axis of all leaves."""
+    return jax.tree.leaves(tree)[0].shape[0]
 
 
 def places(tree: Any, mesh: Mesh, spec: Any) -> Any:

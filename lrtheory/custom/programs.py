@@ -21,7 +21,7 @@ from lrtheory.custom import simulate
 from lrtheory.custom.simulate import Numbers, Task
 from lrtheory.devices import ONCE, RUNS, compiler_options, free_memory, run_mesh
 from lrtheory.spec import ConfigError
-from lrtheory.stacking import peak_bytes, pieces, places
+from lrtheory.stacking import axis_length, over, peak_bytes, pieces, places
 
 KEPT = 32
 """Tasks of which a process keeps the compiled program."""
@@ -47,16 +47,16 @@ class Program(NamedTuple):
 def functions(task: Task, mesh: Mesh) -> tuple[Any, Any]:
     """The functions of a task, made once for all numbers and any number of seeds."""
     def begin(numbers, algorithms, seeds):
-        each_seed = jax.vmap(functools.partial(simulate.begin, task, numbers), in_axes=(None, 0))
-        return jax.vmap(each_seed, in_axes=(0, None), out_axes=(None, 0))(algorithms, seeds)
+        each_seed = over(functools.partial(simulate.begin, task, numbers), len(seeds), (None, 0))
+        return over(each_seed, axis_length(algorithms), (0, None), (None, 0))(algorithms, seeds)
 
     def follow(numbers, algorithms, setting, run, steps):
         def one(algorithm, setting, run):
             run, records = simulate.trajectory(task, numbers, algorithm, setting, run, steps)
             return run, records
 
-        each_seed = jax.vmap(one, in_axes=(None, 0, 0))
-        return jax.vmap(each_seed, in_axes=(0, None, 0))(algorithms, setting, run)
+        each_seed = over(one, run.steps.shape[1], (None, 0, 0))
+        return over(each_seed, axis_length(algorithms), (0, None, 0))(algorithms, setting, run)
 
     def spread(f, in_specs, out_specs, **options):
         return jax.jit(jax.shard_map(f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False), **options)

@@ -26,7 +26,7 @@ from lrtheory.algorithm import Algorithm, names_of, packed, stacked
 from lrtheory.devices import ONCE, RUNS, compiler_options, free_memory, require_working, run_mesh
 from lrtheory.schedule import constant
 from lrtheory.spec import ConfigError
-from lrtheory.stacking import peak_bytes, places
+from lrtheory.stacking import axis_length, over, peak_bytes, places
 from lrtheory.theory import simulate
 from lrtheory.theory.config import Config
 
@@ -147,26 +147,6 @@ def _schedules(names: tuple[str, ...], level: bool, count: int, config: Config,
     return jax.vmap(at, axis_size=count)(point)
 
 
-def over(f: Callable, size: int, in_axes: tuple, out_axes: Any = 0) -> Callable:
-    """`f` over an axis of `size`, as `jax.vmap`; of 1, `f` itself: each axis over which it is batched is traced anew."""
-    if size > 1:
-        return jax.vmap(f, in_axes, out_axes, axis_size=size)
-
-    def leading(change: Callable, axes: Any, tree: Any) -> Any:
-        return jax.tree.map(lambda axis, part: part if axis is None else jax.tree.map(change, part), axes, tree,
-                            is_leaf=lambda axis: axis is None)
-
-    def one(*args: Any) -> Any:
-        return leading(lambda x: x[None], out_axes, f(*leading(lambda x: x[0], in_axes, args)))
-
-    return one
-
-
-def _length(tree: Any) -> int:
-    """Of the leading axis of all leaves."""
-    return jax.tree.leaves(tree)[0].shape[0]
-
-
 class Functions(NamedTuple):
     """What is compiled: jitted functions, and where their arguments lie."""
 
@@ -188,12 +168,12 @@ def functions(structure: Any, swept: tuple[str, ...], padded: Block, mesh: Mesh,
     """
     def begin_point(config, point, seeds, algorithms):
         each_seed = over(simulate.begin, len(seeds), (None, None, 0))
-        each = over(each_seed, _length(algorithms), (None, 0, None), (None, 0))
+        each = over(each_seed, axis_length(algorithms), (None, 0, None), (None, 0))
         return each(config.replace(**point), algorithms, seeds)
 
     def follow_point(config, point, setting, run, algorithms, steps):
         each_seed = over(simulate.trajectory, run.steps.shape[1], (None, None, 0, 0, None))
-        each = over(each_seed, _length(algorithms), (None, 0, None, 0, None))
+        each = over(each_seed, axis_length(algorithms), (None, 0, None, 0, None))
         return each(config.replace(**point), algorithms, setting, run, steps)
 
     example = jax.tree.unflatten(structure, [jnp.zeros(())] * structure.num_leaves)
