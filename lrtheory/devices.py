@@ -107,10 +107,14 @@ def run_mesh(devices: Sequence[Any], runs: int) -> Mesh:
 
 
 def compiler_options(mesh: Mesh, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Those of the compiler options `wanted` that this version of XLA knows, on CPU devices; None elsewhere."""
+    """Those of the compiler options `wanted` that this version of XLA knows, on CPU devices; None elsewhere.
+
+    What XLA_FLAGS says is left as it is.
+    """
     if mesh.devices.flat[0].platform != "cpu":
         return None
-    return {name: value for name, value in wanted.items() if _known(name, value)}
+    chosen = os.environ.get("XLA_FLAGS", "")
+    return {name: value for name, value in wanted.items() if f"--{name}=" not in chosen and _known(name, value)}
 
 
 @functools.cache

@@ -33,6 +33,10 @@ from lrtheory.theory.network import Network  # noqa: E402
 from lrtheory.theory.problem import Group, Problem  # noqa: E402
 from lrtheory.theory.training import Training  # noqa: E402
 
+gc.collect()
+gc.freeze()  # what was imported stays
+gc.set_threshold(100_000, 20, 50)  # tracing makes objects that live on: looking for rubbish less often saves a fifth of it
+
 
 def pytest_collection_modifyitems(items):
     """Of a thorough test, cases whose name has a word of `but` are run by default, and slow ones are slow."""

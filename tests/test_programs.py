@@ -1,5 +1,6 @@
 """Compiled once: what a program depends on, and what it does not."""
 
+import os
 from contextlib import contextmanager
 
 import jax
@@ -8,6 +9,7 @@ import pytest
 from conftest import same, vary
 
 import lrtheory as lt
+from lrtheory.devices import run_mesh
 from lrtheory.theory import programs
 from lrtheory.theory.programs import Block
 
@@ -115,6 +117,9 @@ def test_double_precision_is_another_program(small):
 @pytest.mark.parametrize("engine", ["dense", "infinite"])
 def test_drawing_is_the_same_at_either_level_of_the_compiler(small, engine, monkeypatch):
     config, found = vary(small, engine=engine), []
+    assert programs.compiler_options(run_mesh(jax.local_devices()[:1], 1), programs.ONCE) == (
+        {} if "--xla_backend_optimization_level=" in os.environ.get("XLA_FLAGS", "") else programs.ONCE)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)  # whose choice would stand; that of the session was read when it began
     for once in (programs.ONCE, {}):
         monkeypatch.setattr(programs, "ONCE", once)
         programs.functions.cache_clear()
@@ -122,6 +127,7 @@ def test_drawing_is_the_same_at_either_level_of_the_compiler(small, engine, monk
         lowered = programs.lower_block(config, (), block)
         program = programs.Program(config, block, lowered.padded, lowered.mesh, lowered.spread,
                                    lowered.begin.compile(), None, 0, 0.0)
+        assert programs.compiler_options(program.mesh, once) == once
         found.append([jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
                       for x in jax.tree.leaves(programs.start(program, {}, np.arange(3))[3:])])
     programs.functions.cache_clear()

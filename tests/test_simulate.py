@@ -245,11 +245,19 @@ def test_a_diverged_run_is_flagged_and_disturbs_no_other(small):
                                    atol=2e-5)
 
 
+@pytest.mark.parametrize(("n", "batch"), [(40, 8), (5, 5), (simulate.ONE_SORT, 3), (simulate.ONE_SORT + 1, 3)])
+def test_a_batch_is_drawn_without_replacement(n, batch):
+    """And is that of a permutation, to the bit."""
+    keys = jax.random.split(jax.random.key(0), 4000 if n < 100 else 4)
+    weights = np.asarray(jax.vmap(lambda k: simulate._batch_weights(k, n, batch))(keys))
+    assert np.all(np.sum(weights > 0, -1) == batch)
+    np.testing.assert_array_equal(weights > 0, jax.vmap(lambda k: jax.random.permutation(k, n) < batch)(keys))
+    if n == 40:
+        np.testing.assert_allclose(weights.mean(0), 1.0, atol=5 * np.sqrt(4 / 4000))
+
+
 @pytest.mark.thorough
-def test_minibatches_are_unbiased_and_different(small):
-    weights = jax.vmap(lambda k: simulate._batch_weights(k, 40, 8))(jax.random.split(jax.random.key(0), 4000))
-    assert np.all(np.sum(np.asarray(weights) > 0, -1) == 8)
-    np.testing.assert_allclose(weights.mean(0), 1.0, atol=5 * np.sqrt(4 / 4000))
+def test_minibatches_change_a_run_and_all_of_the_examples_do_not(small):
     literal = vary(small, training__step_time=0.0, training__eta_ratio=1.0, algorithms=("S",))
     full, mini = lt.run(literal), lt.run(vary(literal, training__batch_size=8))
     whole = lt.run(vary(literal, training__batch_size=40))
