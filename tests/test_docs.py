@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lrtheory as lt
@@ -27,6 +28,7 @@ from lrtheory.theory import presets
 from lrtheory.theory.config import Config
 from lrtheory.theory.presets import preset
 from lrtheory.theory.theorem import precision
+from lrtheory.theory.timescales import p_time, q_time
 from lrtheory.vision import cifar
 from lrtheory.vision import presets as vision
 
@@ -276,7 +278,18 @@ def test_stored_results_are_of_what_their_commands_run_today(made):
     """A preset or a budget that was changed since leaves an old number on the page; `build.py --measure` makes a new one."""
     assert {p.stem for p in made.STORED.glob("*.json")} <= set(made.COMMANDS)
     for name, (command, *words) in made.COMMANDS.items():
-        if (found := made.stored(name)) is not None:
+        if (found := made.stored(name)) is None:
+            continue
+        if command == "theorem":
+            asked = arguments.theorem_arguments(words)
+            planned = series.plan(asked.study, **asked.settings())
+            assert len(planned) == len(found["rows"])
+            for (at, config), row in zip(planned.items(), found["rows"], strict=True):
+                times = p_time(config.problem), q_time(config.problem)
+                assert tuple(row[key] for key in series.STUDIES[asked.study].over) == at, name
+                np.testing.assert_allclose((row["T_P"], row["T_Q"]), times, rtol=1e-9, err_msg=name)
+                assert row["S"]["time_p_half"]["of"] == config.seeds, name
+        else:
             asked = arguments.run_arguments(words)[0] if command == "run" else arguments.verify_arguments(words)[0].options
             with precision(asked):
                 same = [c.replace(note="") for c in (from_json(json.dumps(found["config"]), Config), asked.check())]

@@ -9,8 +9,9 @@ from conftest import grouped, vary
 import lrtheory as lt
 from lrtheory import noise
 from lrtheory.theory import simulate
-from lrtheory.theory.engines import ENGINES, infinite
+from lrtheory.theory.engines import ENGINES, infinite, memory
 from lrtheory.theory.engines.base import Perturbation
+from lrtheory.theory.engines.gram import own_rates
 from lrtheory.theory.measure import loss_gradient
 from lrtheory.theory.problem import directions, sample, sample_test
 from lrtheory.theory.timescales import conditions
@@ -234,6 +235,22 @@ def test_features_are_the_matrix_up_to_the_kernels_fourth_harmonic(small):
         assert np.all(both[0]["loss_p"] < 0.6)
     assert found[1] < found[0]
     assert found[0] > 0
+
+
+def test_features_by_the_gram_matrix_are_those_by_products_of_coordinates(small, float64):
+    """To rounding, an absent row included: the same harmonics, read from the training rows in two ways."""
+    config = vary(small, engine="infinite", problem__N=100, network__kernel="features")
+    data = sample(config.problem, jax.random.key(0))
+    data = data._replace(x1=data.x1.at[3].set(0.0))
+    inputs = infinite.prepare(config, data)
+    p = jax.random.normal(jax.random.key(1), (own_rates(config), inputs.p_rows.shape[0]))
+    assert inputs.gram is not None
+    one, other = (memory.features(config, these, p, inputs.p_rows, own=True)
+                  for these in (inputs, inputs._replace(gram=None)))
+    assert float(jnp.abs(one).max()) > 0.1
+    np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+    many = vary(config, problem__d=3)
+    assert infinite.prepare(many, sample(many.problem, jax.random.key(0))).gram is None
 
 
 def at_widths(config, widths):

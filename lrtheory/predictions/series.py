@@ -10,6 +10,7 @@ figures (series_figures), verdicts (bound, floor).
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import xarray as xr
 
 from lrtheory.intervals import Level, Statistic, bootstrap, slope
 from lrtheory.labelled import estimate, finite, names_of
+from lrtheory.provenance import environment
 from lrtheory.spec import ConfigError, choose
 from lrtheory.theory import linear_readout
 from lrtheory.theory.config import Config
@@ -140,7 +142,7 @@ def study(name: str, *, tell: Callable[[str], None] = lambda text: None,
     Raises:
       ConfigError: an unknown study, or numbers that no run can have.
     """
-    chosen, rows = STUDIES[name], plan(name, **settings)
+    started, chosen, rows = time.perf_counter(), STUDIES[name], plan(name, **settings)
     found = []
     for k, (at, config) in enumerate(rows.items()):
         tell(f"{k + 1} of {len(rows)}: " + ", ".join(f"{n} = {v:g}" for n, v in zip(chosen.over, at, strict=True)))
@@ -155,23 +157,24 @@ def study(name: str, *, tell: Callable[[str], None] = lambda text: None,
     numbers = [{"name": s.name, "theory": s.theory} | {k: finite(getattr(s, k)) for k in ("value", "low", "high")}
                for s in findings(name, runs, LEVEL)]
     return runs, {"study": name, "about": chosen.about, "findings": numbers,
-                  "rows": [row(runs.isel(row=k), chosen.over) for k in range(len(rows))]}
+                  "rows": [row(runs.isel(row=k), chosen.over) for k in range(len(rows))],
+                  "seconds": time.perf_counter() - started, "environment": environment()}
 
 
 def row(here: xr.Dataset, over: Sequence[str]) -> dict[str, Any]:
     """What the table says of a row: coordinates, and for each algorithm means with standard errors over its seeds."""
-    told_: dict[str, Any] = {name: float(here[name]) for name in (*over, "T_P", "T_Q", "t_blur_small")}
+    said: dict[str, Any] = {name: float(here[name]) for name in (*over, "T_P", "T_Q", "t_blur_small")}
     for name in here["algorithm"].values.tolist():
         one = here.sel(algorithm=name).dropna("seed", subset=["p_along"])
         times = {m: one[m].values for m in EVENTS[:3]}
-        told_[name] = {m: estimate(one[m].values) for m in MEANS}
-        told_[name] |= {m: estimate(v) | {"reached": int(np.isfinite(v).sum()), "of": len(v)} for m, v in times.items()}
-        told_[name] |= {"diverged": int(np.isfinite(one["diverged_at"].values).sum()),
+        said[name] = {m: estimate(one[m].values) for m in MEANS}
+        said[name] |= {m: estimate(v) | {"reached": int(np.isfinite(v).sum()), "of": len(v)} for m, v in times.items()}
+        said[name] |= {"diverged": int(np.isfinite(one["diverged_at"].values).sum()),
                         "P first": int((times["time_p_half"] < times["time_q_half"]).sum()),
                         "Q first": int((times["time_q_half"] < times["time_p_half"]).sum()),
                         "examples": {p: finite(float(one[f"examples_{p}"])) for p in ("value", "low", "high")},
                         "limit_error": estimate(one["limit_error"].values), "limit_loss": estimate(one["limit_loss"].values)}
-    return told_
+    return said
 
 
 def findings(name: str, runs: xr.Dataset, level: Level) -> list[Statistic]:

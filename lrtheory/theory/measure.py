@@ -163,8 +163,8 @@ def described(problem: Problem) -> dict[str, tuple[str, str]]:
                                  "nan at infinite width") for h in "wv"},
         "sharpness": ("1/(sum of rates)", "largest eigenvalue of the Hessian of the training loss, given the gates"),
         "rate_sharpness": ("1", "learning rate times sharpness; above 2 an iteration overshoots"),
-        **{f"averaged_{name}": ("nat" if "loss" in name else "1", f"{name.replace('_', ' ')} of the network of weights "
-                                "averaged over training.average_time, where that is set") for name in AVERAGED},
+        **{f"averaged_{name}": ("nat" if "loss" in name else "1", f"{name} of the network of weights averaged over "
+                                "training.average_time, where that is set") for name in AVERAGED},
         **{f"time_{g}_half": ("sum of rates", f"first time the loss on the {label} group is at most (log 2)/2; "
                               "inf: never") for g, label in groups.items()},
         "annealed_at": ("sum of rates", "time of annealing, of the rate or of the activation noise; inf: never"),

@@ -25,9 +25,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "run-quick": ("run",), "run-phase": ("run", "--preset", "phase"), "run-mitigation": ("run", "--preset", "mitigation"),
     "run-full": ("run", "--preset", "full"), "run-literal": ("run", "--preset", "literal"),
     "verify-block": ("verify",), "verify-conv": ("verify", "--setting", "conv"),
-    "verify-minibatch": ("verify", "--setting", "minibatch"), "verify-theorem": ("verify", "--setting", "theorem")}
-"""{name: what writes stored/NAME.json}: summary.json of a run, verify.json of a verification."""
-WRITES = {"run": "summary.json", "verify": "verify.json"}
+    "verify-minibatch": ("verify", "--setting", "minibatch"), "verify-theorem": ("verify", "--setting", "theorem"),
+    "theorem-dimension": ("theorem",),
+    **{f"theorem-{study}": ("theorem", "--study", study) for study in ("size", "exponents", "rates")}}
+"""{name: what writes stored/NAME.json}: summary.json of a run or a study, verify.json of a verification."""
+WRITES = {"run": "summary.json", "verify": "verify.json", "theorem": "summary.json"}
 
 
 def pages() -> dict[str, str]:
@@ -39,8 +41,10 @@ def pages() -> dict[str, str]:
         "verify": verify_table(["verify-block", "verify-conv", "verify-minibatch"]),
         "verify-made": made_by(["verify-block", "verify-conv", "verify-minibatch"])})
     made["../../README.md"] = filled("../../README.md", {"run": ["```text", *printed("run-quick"), "```"]})
-    made["theorem.md"] = filled("theorem.md", {"verify": verify_table(["verify-theorem"]),
-                                               "verify-made": made_by(["verify-theorem"])})
+    studies = {name.removeprefix("theorem-"): name for name in COMMANDS if name.startswith("theorem-")}
+    made["theorem.md"] = filled("theorem.md", {
+        **{study: study_table(name) for study, name in studies.items()}, "studies-made": made_by(list(studies.values())),
+        "verify": verify_table(["verify-theorem"]), "verify-made": made_by(["verify-theorem"])})
     return made
 
 
@@ -140,6 +144,33 @@ def run_table(chosen: Sequence[str]) -> list[str]:
     return lines
 
 
+COORDINATES = {"size": "d'", "exponent": "exponent of r", "blur": "t_blur(eta2)/T_Q"}
+"""Of a study's rows, as its table heads them."""
+
+
+def study_table(name: str) -> list[str]:
+    """A row a row of a study of the theorems, and under the table what was found over all of them."""
+    from lrtheory.cli import cells
+    from lrtheory.predictions.words import interval
+
+    found = stored(name)
+    if found is None:
+        return ["not run"]
+    rows = found["rows"]
+    keys = [key for key, value in rows[0].items() if not isinstance(value, dict) and key not in ("T_P", "T_Q", "t_blur_small")]
+    algorithms = [a for a in ("L-S", "S") if a in rows[0]]
+    lines = head(*(COORDINATES.get(key, key) for key in keys), "seeds", "T_P/T_Q", *(f"{a} halves P, Q" for a in algorithms),
+                 *(f"error on P: {a}" for a in algorithms), "P alone, n = pN", "S learned P from n")
+    for at in rows:
+        halved = [", ".join(cells.in_units(at[a][event], at["T_P"]) for event in ("time_p_half", "time_q_half"))
+                  for a in algorithms]
+        lines.append(row(*(f"{at[key]:.4g}" for key in keys), at["S"]["time_p_half"]["of"], f"{at['T_P'] / at['T_Q']:.3g}",
+                         *halved, *(cells.value(at[a]["test_error_p"]) for a in algorithms),
+                         cells.value(at["S"]["limit_error"]), cells.examples(at["S"]["examples"])))
+    return [*lines, *(line for f in found["findings"]
+                      for line in ("", f"* {f['name']}: {interval(f)} (expected: {f['theory']})"))]
+
+
 def verify_table(chosen: Sequence[str]) -> list[str]:
     """A row a statistic under its claim's, a column a setting: values with intervals, and what does not hold by itself.
 
@@ -200,12 +231,19 @@ def made_by(chosen: Sequence[str]) -> list[str]:
         if found is None:
             lines.append(row(command, "not run", "", ""))
             continue
-        facts, seeds = found["environment"], found["seeds"]
-        revision = facts["git_revision"]
-        lines.append(row(command, seeds if isinstance(seeds, int) else len(seeds), spoken(found),
+        facts, revision = found["environment"], found["environment"]["git_revision"]
+        lines.append(row(command, seeds_of(found), spoken(found),
                          f"{facts['device']}, {facts['cpu_cores']} cores; lrtheory {facts['lrtheory']} at {revision[:7]}"
                          f"{'+' if '+' in revision else ''}, jax {facts['jax']}; {facts['date'][:10]}"))
     return lines
+
+
+def seeds_of(found: dict[str, Any]) -> str:
+    """How many seeds a command ran: a number, or the least and the most over a study's rows."""
+    if "rows" in found:
+        counts = sorted({at["S"]["time_p_half"]["of"] for at in found["rows"]})
+        return " to ".join(map(str, counts[:: max(1, len(counts) - 1)]))
+    return str(found["seeds"] if isinstance(found["seeds"], int) else len(found["seeds"]))
 
 
 def spoken(found: dict[str, Any]) -> str:
@@ -218,11 +256,12 @@ def names() -> str:
     """The page of public names."""
     import lrtheory
 
-    lines = ["# Public names", "", "Of `import lrtheory as lt`; the API reference has each in full.", "",
-             row("name", "what it is"), row("---", "---")]
-    for name in sorted(lrtheory.__all__, key=str.lower):
-        value = getattr(lrtheory, name)
-        lines.append(row(f"`lt.{name}`", (inspect.getdoc(value) or "").partition("\n")[0] if inspect.getdoc(value) else ""))
+    lines = ["# Public names", "", "Of `import lrtheory as lt`; <a href=\"../api/lrtheory.html\">the API reference</a> has each in full."]
+    public = {name: getattr(lrtheory, name) for name in sorted(lrtheory.__all__, key=str.lower)}
+    for title, modules in (("Functions and classes", False), ("Modules", True)):
+        lines += ["", f"## {title}", "", *head("name", "what it is")]
+        lines += [row(f"`lt.{name}`", (inspect.getdoc(value) or "").partition("\n")[0])
+                  for name, value in public.items() if inspect.ismodule(value) == modules]
     return "\n".join(lines) + "\n"
 
 
@@ -234,13 +273,13 @@ def fields() -> str:
              "Swept fields are numbers that are traced: changing one compiles nothing. Defaults are those of the classes; presets set",
              "most of them."]
     for title, config, parts in parts_of_configs():
-        lines += ["", f"## {title}", "", row("field", "default", "", "meaning"), row("---", "---", "---", "---")]
+        lines += ["", f"## {title}", "", *head("field", "default", "swept", "meaning")]
         for prefix, kind in (("", config), *parts):
             for field in dataclasses.fields(kind):
                 if field.name in dict(parts):
                     continue
-                default = "" if field.default is dataclasses.MISSING else json.dumps(field.default, default=str)
-                swept = "" if field.metadata.get("static", True) else "swept"
+                default = "" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
+                swept = "" if field.metadata.get("static", True) else "yes"
                 name = f"{prefix}.{field.name}" if prefix else field.name
                 lines.append(row(f"`{name}`", default, swept, meanings(kind).get(field.name, "")))
     return "\n".join(lines) + "\n"
@@ -265,6 +304,6 @@ def measurements() -> str:
     from lrtheory.theory.problem import Problem
 
     lines = ["# Measurements", "", "Of every run, over time or once, as variables of its dataset. `log 2` is 0.693 nat.", "",
-             row("name", "units", "meaning"), row("---", "---", "---")]
+             *head("name", "units", "meaning")]
     lines += [row(f"`{name}`", unit, meaning) for name, (unit, meaning) in described(Problem(N=64)).items()]
     return "\n".join(lines) + "\n"
