@@ -188,6 +188,53 @@ def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], l
     return nothing._replace(value=point, low=math.exp(low) if log else low, high=math.exp(high) if log else high)
 
 
+def crossing(name: str, value: float, at: np.ndarray, differences: np.ndarray, level: Level, region: tuple[float, float],
+             theory: str, resolution: float = 0.0) -> Statistic:
+    """Where a mean over seeds is 0, with all places around it at which it is not told from 0.
+
+    x is inside while t_low <= mean(D(x))/se(x) <= t_high, t the quantiles of (mean_b - mean)/se_b over draws of the seeds:
+    the studentised bootstrap's test of each x. So no derivative of the place enters, which has none where D has steps.
+
+    Args:
+      name: what it is.
+      value: the place, within `at`.
+      at: increasing places (points,), `value` among them.
+      differences: D (seeds, points).
+      level: confidence level.
+      region: where the claim puts it.
+      theory: the claim in numbers.
+      resolution: a mean up to this is 0, as far as D is known.
+
+    Returns:
+      An interval that ends with `at`; none where the place itself is told from 0, or fewer than two seeds are there.
+    """
+    n, (place,) = len(differences), np.flatnonzero(at == value)[:1]
+    nothing = Statistic(name, value, math.nan, math.nan, region, theory)
+    if n < 2:
+        return nothing
+
+    def estimates(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean = weights @ differences
+        square = np.maximum(weights @ differences**2 - mean**2, 0.0)
+        return mean, np.sqrt(square / (n - 1))
+
+    (mean,), (error,) = estimates(np.full((1, n), 1 / n))
+    tiny = 1e-9 * np.abs(differences).max(initial=1e-300)  # below it nothing is but rounding
+    weights = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS // 5) / n
+    centre, spread = estimates(weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scores = np.where(spread > tiny, (centre - mean) / spread, np.nan)
+    low, high = (np.quantile(np.where(np.isnan(scores), fill, scores), q, axis=0, method="inverted_cdf") for fill, q in
+                 ((-np.inf, (1 - level) / 2), (np.inf, (1 + level) / 2)))
+    score = mean / np.maximum(error, tiny)
+    inside = (np.abs(mean) <= max(tiny, resolution)) | ((error > tiny) & (low <= score) & (score <= high))
+    if not inside[place]:
+        return nothing
+    outside = np.flatnonzero(~inside)
+    first, last = (outside[outside < place][-1:] + 1).tolist() or [0], outside[outside > place][:1].tolist() or [len(at)]
+    return nothing._replace(low=float(at[first[0]]), high=float(at[last[0] - 1]))
+
+
 def slope(x: Sequence[float] | np.ndarray) -> Callable[..., np.ndarray]:
     """The fitted exponent of y over x: slope of log y in log x by least squares.
 

@@ -1,11 +1,13 @@
 """Intervals over seeds: what they cover, what few seeds say, and the rule by which they decide."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from lrtheory import intervals
-from lrtheory.intervals import Statistic, bootstrap, decide, mean, share, verdict
+from lrtheory.intervals import Statistic, bootstrap, crossing, decide, mean, share, verdict
 
 LEVEL = 0.995
 
@@ -111,3 +113,25 @@ def test_draws_without_a_value_leave_a_claim_not_resolved():
     found = bootstrap("ratio", samples, lambda a, b: np.where(b > 0, a / b, np.nan), LEVEL, (0.5, 2.0), "1")
     assert not np.isfinite(found.high - found.low)
     assert found.verdict == "not resolved"
+
+
+def test_a_crossing_of_straight_lines_has_the_interval_of_a_mean():
+    """D(x) = a - x is told from 0 where x is outside the studentised bootstrap's interval of the mean of a."""
+    a = np.random.default_rng(3).exponential(size=12)
+    at = np.unique([*np.linspace(0.0, 4.0, 1001), a.mean()])
+    found = crossing("", float(a.mean()), at, a[:, None] - at, 0.95, (0, np.inf), "")
+    asked = mean("", a, 0.95, (0, np.inf), "")
+    assert found.low == pytest.approx(asked.low, abs=0.03)
+    assert found.high == pytest.approx(asked.high, abs=0.03 * (asked.high - asked.low))
+    few = crossing("", 0.0, np.array([0.0]), np.zeros((1, 1)), 0.95, (0, np.inf), "")
+    assert math.isnan(few.low)
+
+
+def test_a_crossing_reaches_as_far_as_the_mean_is_not_told_from_0():
+    """Of steps: places at which all seeds differ are outside, those with a mean within the resolution inside."""
+    at, steps = np.arange(5.0), np.array([1.0, 0.5, 0.0, 1e-4, -1.0])
+    apart = steps + 1e-6 * np.arange(8)[:, None]
+    ends = [(s.low, s.high) for resolution in (1e-3, 1e-5, 0.0)
+            for s in [crossing("", 2.0, at, apart, 0.95, (0, np.inf), "", resolution)]]
+    assert ends[:2] == [(2.0, 3.0), (2.0, 2.0)]
+    assert np.isnan(ends[2]).all()  # the place itself is told from 0

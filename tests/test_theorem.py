@@ -11,7 +11,7 @@ import xarray as xr
 import lrtheory as lt
 from lrtheory.cli.main import main
 from lrtheory.fields import to_json
-from lrtheory.intervals import decide
+from lrtheory.intervals import crossing, decide
 from lrtheory.predictions import THEOREM, regime, series
 from lrtheory.predictions import verify as verifying
 from lrtheory.spec import ConfigError
@@ -201,6 +201,21 @@ def test_the_number_of_examples_is_recovered(float64, curve):
     assert told["L-S"]["bound"] == "at least"
     assert told["S"]["value"] == pytest.approx(8, rel=1e-3)
     assert told["S"]["bound"] is None
+
+
+def test_a_run_that_is_the_curve_has_a_narrow_interval():
+    """At its limit S is the curve at n = pN seed by seed, however much seeds scatter: no other size of the curve is."""
+    counts = np.array([8, 16, 24, 32, 48, 96, 192])
+    common = np.exp(np.random.default_rng(0).normal(0, 1.0, (8, 1)))
+    curve = 0.2 * common * np.exp(-counts / 40)
+    value, at, apart = examples.inverted(curve[:, 3], curve, counts)
+    found = crossing("", value, at, apart, 0.95, (0, np.inf), "", resolution=examples.ACCURACY * curve[:, 3].mean())
+    assert value == pytest.approx(32)
+    assert 31 < found.low <= 32 <= found.high < 33
+    np.testing.assert_allclose(apart[:, np.isin(at, counts)], curve[:, [3]] - curve, atol=1e-12)
+    between = (at > 24) & (at < 32)
+    expected = np.exp(np.interp(np.log(at), np.log(counts), np.log(curve.mean(0))))
+    np.testing.assert_allclose((curve[:, 3].mean() - apart.mean(0))[between], expected[between], rtol=1e-9)
 
 
 @pytest.mark.thorough

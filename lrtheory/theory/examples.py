@@ -17,7 +17,7 @@ import xarray as xr
 from jax import Array
 
 from lrtheory.fields import to_json
-from lrtheory.intervals import Level, Statistic, bootstrap
+from lrtheory.intervals import Level, Statistic, crossing
 from lrtheory.labelled import config_of, finite
 from lrtheory.spec import require
 from lrtheory.theory import kernel, linear_readout, programs, simulate
@@ -29,6 +29,10 @@ from lrtheory.theory.results import at_time, common_time
 
 STEPS = 200
 """Steps of a learning curve: of Heun's method, at times (k/STEPS)^2 of its length."""
+ACCURACY = 2e-3
+"""Of a learning curve's errors, relative, by its steps (tested)."""
+POINTS = 200
+"""Sizes at which a learning curve is compared with a run."""
 SIZES = 12
 """Points of a learning curve between a quarter of the P-only examples and all that carry x1."""
 
@@ -132,26 +136,36 @@ def error_on_p(config: Config, found: xr.Dataset, exact: bool) -> np.ndarray:
     return found["test_error_p"].values
 
 
-def inverted(errors: np.ndarray, curve: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Sizes at which falling curves (draws, counts) have the errors (draws,), linear in logarithms: (draws,).
+def inverted(errors: np.ndarray, curve: np.ndarray, counts: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Where a mean learning curve has a mean error: that size, sizes around it (points,), the errors less the curves there.
 
-    A curve that rises somewhere is followed by its least value so far; beyond its ends, its ends. Errors of 0 are those
-    below 1e-9.
+    Means over seeds of errors (seeds,) and curves (seeds, counts). The curve is linear in logarithms between its points; one
+    that rises somewhere has the error at the first size at which it falls to it; beyond its ends, its ends. Means below 1e-9
+    are taken for it. Each seed's curve is cut between its points in the ratio of the mean curve, of which the differences
+    (seeds, points) thus have the mean.
     """
-    falling = np.log(np.maximum(np.minimum.accumulate(curve, axis=-1), 1e-9))
-    falling = falling - 1e-9 * np.arange(len(counts))  # where it does not fall, the smaller size
-    wanted = np.log(np.maximum(errors, 1e-9))
-    return np.exp([np.interp(-w, -f, np.log(counts)) for w, f in zip(wanted, falling, strict=True)])
+    mean = np.maximum(curve.mean(0), 1e-9)
+    falling = np.log(np.minimum.accumulate(mean)) - 1e-9 * np.arange(len(counts))  # where it does not fall, the smaller size
+    value = float(np.exp(np.interp(-np.log(max(errors.mean(), 1e-9)), -falling, np.log(counts))))
+    sizes = np.unique([*np.geomspace(counts[0], counts[-1], POINTS), *counts, value])
+    k = np.clip(np.searchsorted(counts, sizes, "right") - 1, 0, max(len(counts) - 2, 0))
+    after = np.minimum(k + 1, len(counts) - 1)
+    along = np.log(sizes / counts[k]) / np.where(after > k, np.log(counts[after] / counts[k]), 1.0)
+    ratio = np.log(mean[after] / mean[k])
+    bent = np.abs(ratio) > 1e-9
+    share = np.where(bent, np.expm1(along * ratio) / np.where(bent, np.expm1(ratio), 1.0), along)
+    return value, sizes, errors[:, None] - curve[:, k] - share * (curve[:, after] - curve[:, k])
 
 
 def effective_examples(run: xr.Dataset, curve: xr.Dataset, *, config: Config | None = None,
                        level: Level = 0.95) -> dict[str, Statistic]:
     """From how many examples each algorithm of a run has learned P: {algorithm: number with its interval over seeds}.
 
-    n such that the learning curve's mean error at n is the run's mean error, at the time that all algorithms reach, with the
-    studentised bootstrap over seeds, of which run and curve share data. Where the runs have f1's linear part (infinite
-    width), errors are those of the linear parts, in closed form; else those on the test points. At the ends of the curve a
-    number means "at most" or "at least", and has no interval. Derived here.
+    n such that the learning curve's mean error at n is the run's mean error, at the time that all algorithms reach. The
+    interval has all n at which the curve is not told from the run, seed by seed, of which both share data
+    (`intervals.crossing`); it ends with the curve. Where the runs have f1's linear part (infinite width), errors are those
+    of the linear parts, in closed form; else those on the test points. At the ends of the curve a number means "at most" or
+    "at least". Derived here.
 
     Args:
       run: of `lrtheory.run` or `lrtheory.predict`.
@@ -168,9 +182,13 @@ def effective_examples(run: xr.Dataset, curve: xr.Dataset, *, config: Config | N
         here = run.sel(algorithm=name)
         good = np.isinf(here["diverged_at"].values)
         errors = final_errors(config, here, common_time(run, [name]) or 0.0, exact)
-        found[name] = bootstrap(f"examples from which {name} learned P", [errors[good], by_size[good]],
-                                lambda e, c: inverted(e, c, counts), level, (0.0, np.inf),
-                                f"{few} (P-only) to {few + mixed} (all with x1)", log=True)
+        said = f"examples from which {name} learned P", f"{few} (P-only) to {few + mixed} (all with x1)"
+        if not (good.any() and np.isfinite(errors[good]).all()):
+            found[name] = Statistic(said[0], np.nan, np.nan, np.nan, (0.0, np.inf), said[1])
+            continue
+        value, places, apart = inverted(errors[good], by_size[good], counts)
+        found[name] = crossing(said[0], value, places, apart, level, (0.0, np.inf), said[1],
+                               resolution=ACCURACY * float(errors[good].mean()))
     return found
 
 
