@@ -16,7 +16,7 @@
 # **Shows** theorems 3.4 and 3.5 happening: |z| = 1, alpha ~ U[0, 1], r = d^-3/4, lambda = d^-5/4, gamma0 = d^-1/2, no constant
 # relaxed. At infinite width P depends on d through its clock alone and Q not at all, so P is simulated at d' = 64 and the unit of
 # time is changed by d/d' (`lrtheory.theorem`).
-# **Takes** about 5 minutes on two cores, in double precision.
+# **Takes** about a minute on two cores, in double precision.
 #
 # After it you can run the theorems at any d, and say at which d each of their steps becomes visible.
 #

@@ -299,7 +299,7 @@ MUTATIONS = [
              "test_theorem.py::test_at_any_d_nothing_diverges_and_s_is_at_its_limit", "P alone on a clock of its own"),
     Mutation("theory/examples.py", "(first + guess) / 2", "guess", "test_theorem.py::test_a_learning_curve_ends_where_the_engine_does",
              "Heun's method with the end's slope alone"),
-    Mutation("theory/examples.py", "np.interp(-w, -f, np.log(counts))", "np.interp(w, f, np.log(counts))",
+    Mutation("theory/examples.py", "np.interp(-np.log(max(errors.mean(), 1e-9)), -falling,", "np.interp(np.log(max(errors.mean(), 1e-9)), falling,",
              "test_theorem.py::test_the_number_of_examples_is_recovered", "a falling curve read as a rising one"),
     Mutation("predictions/regime.py", "np.where(np.isfinite(one[\"stopped_at\"].values), values, np.nan)", "values",
              "test_theorem.py::test_runs_that_were_cut_decide_nothing", "runs that were cut are judged"),

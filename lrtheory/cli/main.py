@@ -45,7 +45,7 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory verify --setting conv      the same outside the theorems' setting: conv, minibatch
   lrtheory verify --setting theorem   claims 11 and 12: both theorems' bounds, in their own regime
 
-  lrtheory theorem                    both theorems at their own exponents, d = 1e2 to 1e40, about 4 minutes
+  lrtheory theorem                    both theorems at their own exponents, d = 1e2 to 1e40, about a minute
   lrtheory theorem --study exponents  the same over the exponent of r; size, rates: over d' and eta2
 
   lrtheory design                     the schedule that ends best within a budget, and what networks say of it

@@ -188,11 +188,11 @@ class TheoremArguments:
     """Follow theorems 3.4 and 3.5 at their own exponents over d, or over what else they depend on, at infinite width."""
 
     study: str = "dimension"
-    """dimension: d = 1e2 to 1e40, about 4 minutes on two cores; size: d' from 64 to 1024 at d = 1e18; exponents: of r in d;
+    """dimension: d = 1e2 to 1e40, about a minute on two cores; size: d' from 64 to 1024 at d = 1e18; exponents: of r in d;
     rates: t_blur(eta2)/T_Q at d = 1e30"""
     d: Annotated[tuple[float, ...], shown("D ...", "those of the study")] = ()
     """dimensions of the theorem; size and rates take the first"""
-    seeds: Annotated[int | None, shown("SEEDS", "8; size 4 to 16, exponents 3")] = None
+    seeds: Annotated[int | None, shown("SEEDS", "8; size 4 to 16")] = None
     """seeds of each algorithm"""
     kappa: float = 0.5
     """sqrt(d/N)"""

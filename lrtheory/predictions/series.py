@@ -71,7 +71,7 @@ def _exponents(dimensions: Sequence[float] | None = None, seeds: int | None = No
     """A row an exponent and d."""
     values = tuple(dimensions or FAR)
     lag = min(theorem(d, r_exponent=a, **more).network.shortest_lag for d in values for a in EXPONENTS)
-    return {(a, d): theorem(d, r_exponent=a, seeds=seeds or 3, **more).replace(**{"network.shortest_lag": lag})
+    return {(a, d): theorem(d, r_exponent=a, seeds=seeds or 8, **more).replace(**{"network.shortest_lag": lag})
             for a in EXPONENTS for d in values}
 
 
