@@ -46,7 +46,7 @@ FAST = "LRTHEORY_FAST" in os.environ  # two small rows, for the tests
 
 # %%
 settings = {"dimensions": (1e3, 1e18), "seeds": 2, "size": 16, "length": 2.0} if FAST else {
-    "dimensions": (1e6, 1e12, 1e15, 1e18, 1e24, 1e40), "seeds": 4}
+    "dimensions": (1e6, 1e12, 1e15, 1e18, 1e24, 1e40), "seeds": 8}
 runs, found = series.study("dimension", **settings)
 
 # %% [markdown]

@@ -79,7 +79,7 @@ def dimension(runs: xr.Dataset, summary: dict[str, Any]) -> Figure:
     for axis in (order, error, examples, loss, contrast, approach):
         axis.set(xscale="log", xlabel="d")
     order.legend(fontsize=7)
-    error.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, 0.9))
+    error.legend(fontsize=7, loc="lower right")
     return figure
 
 
