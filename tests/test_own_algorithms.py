@@ -23,7 +23,8 @@ def test_all_three_schedules_act_alike_in_every_engine(small):
     """Clock, rate, injected noise and the recursion of its variance are the schedules' own, whatever the network."""
     own = lt.Algorithm.from_text(MINE.in_words().replace("until loss 0.35 until 12", "for 7").replace("until 12 ", ""))
     own = own.replace(rate=lt.wsd(0.4, 0.01, warm=5.0, hold=7.0, decay=10.0, shape="cosine"))
-    config = vary(small, training__steps=60, seeds=2, n_test=32).replace(algorithms=(own,))
+    half = lt.Algorithm(lt.constant(small.training.eta1), injected_noise=lt.constant(0.5), name="half")
+    config = vary(small, training__steps=60, seeds=2, n_test=32).replace(algorithms=(own, half))
     dense, decoupled = (lt.run(config.replace(engine=engine)) for engine in ("dense", "decoupled"))
     for metric in ("learning_rate", "injected_noise", "activation_noise", "time", "annealed_at", "noise_variance_theory"):
         np.testing.assert_allclose(dense[metric], decoupled[metric], rtol=1e-5, err_msg=metric)
@@ -36,6 +37,8 @@ def test_all_three_schedules_act_alike_in_every_engine(small):
     assert 10 <= dense["annealed_at"].values[0, 0] <= 10.6  # the activation noise is the first to go
     theory, found = (float(dense[m][0, :, -1].mean()) for m in ("noise_variance_theory", "noise_variance_w"))
     assert theory == pytest.approx(found, rel=0.2)
+    old = np.exp(2 * small.training.steps * np.log1p(-small.training.eta1 * small.training.weight_decay))
+    np.testing.assert_allclose(dense["noise_variance_theory"].values[1, :, -1], 0.25 + 0.75 * old, rtol=1e-5)
 
 
 @pytest.mark.thorough

@@ -136,7 +136,7 @@ class VerifyArguments:
 
     options: Annotated[Config, tyro.conf.arg(name="")]
     budget: str = "quick"
-    """quick: 5 to 9 minutes on two cores (preset phase, 24 seeds); standard: preset quick, 16 seeds; gpu: 256 seeds"""
+    """quick: 11 minutes on two cores (preset phase, 24 seeds); standard: preset quick, 16 seeds; gpu: 256 seeds"""
     setting: str = "block"
     """block: the theorems' own network; conv: every neuron sees both halves; minibatch: batches of 32, eta2/eta1 = 0.03;
     theorem: infinite width at the theorems' own exponents, claims 11 and 12"""
