@@ -92,7 +92,8 @@ def test_a_sweep_with_other_values_compiles_nothing(tiny):
 
 @pytest.mark.thorough(but=["changes3"])
 @pytest.mark.parametrize("changes", [{"network__m_v": 48}, {"problem__p0": 0.2}, {"n_test": 32}, {"seeds": 5},
-                                     {"network__variant": "conv"}, {"training__batch_size": 8, "training__step_time": 0.0}])
+                                     {"network__variant": "conv"}, {"training__batch_size": 8, "training__step_time": 0.0},
+                                     {"problem__groups": "iid"}])
 def test_what_shapes_a_program_is_compiled_anew(small, changes):
     """And is not mistaken for what was compiled before."""
     config = vary(small, engine="reduced")

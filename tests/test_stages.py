@@ -85,6 +85,9 @@ def test_stages_end_by_clock_duration_or_loss_whichever_is_first_and_for_good():
     late = walked(three, [0.0, 100.0])
     assert late[0].tolist() == [1.0, 0.25]  # a step may pass several
     assert late[1].tolist() == [0, 2]
+    cut = Schedule(stages=(Stage(start=1.0, duration=10.0, until=4.0), Stage(start=0.5, duration=3.0), Stage(start=0.25)))
+    found = walked(cut, [0.0, 6.9]), walked(cut, [0.0, 7.1])  # in one step past the first, whose end was its clock's
+    assert [stages.tolist() for _, stages in found] == [[0, 1], [0, 2]]
 
 
 @pytest.mark.thorough
