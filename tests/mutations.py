@@ -47,7 +47,7 @@ MUTATIONS = [
     Mutation("stages.py", "x = x - self.lost", "x = x + 0 * self.lost", "test_stages.py::test_the_clock_of_noisy_sgd_does_not_stand_still",
              "small rates do not move the clock"),
     Mutation("stages.py", "& (index < self.last)", "", "test_stages.py", "what fills a stack up is entered"),
-    Mutation("noise.py", "jnp.maximum(step_time - jnp.asarray(first), 0.0) / 2", "0.0 * jnp.asarray(first)", "test_stages.py",
+    Mutation("noise.py", "jnp.maximum(step_time - jnp.asarray(first), 0.0) / 2", "0.0 * jnp.asarray(first)", "test_noise.py",
              "K micro-steps have the rate of the first one"),
     Mutation("noise.py", "steps = jnp.where(decays & moves,", "steps = jnp.where(decays,", "test_stages.py",
              "a rate of 0 gives nan"),

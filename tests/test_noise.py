@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from lrtheory import noise
-from lrtheory.schedule import anneal_at_loss, constant
+from lrtheory.schedule import anneal_at_loss, constant, linear
 from lrtheory.update import noisy_sgd
 
 
@@ -97,3 +97,15 @@ def test_noisy_sgd_anneals_by_the_loss_and_keeps_time_with_micro_steps():
     np.testing.assert_allclose(state.time, 0.3, rtol=1e-6)
     with pytest.raises(ValueError, match="call update"):
         optimiser.update(jnp.zeros(3), state)
+
+
+def test_the_mean_rate_of_micro_steps_is_that_of_their_middle(float64):
+    """Of a rate that falls linearly, by which each micro-step's own rate moves the clock; of one step it is its own."""
+    falls, clock, rates = linear(0.1, 0.0, 40.0), 3.0, []
+    while sum(rates) < 5.0:
+        rates.append(float(falls(clock + sum(rates))))
+    found = [float(noise.mean_rate(falls, falls.init(), clock, rates[0], covered))
+             for covered in (sum(rates), rates[0])]
+    assert found[0] == pytest.approx(np.average(rates), rel=2e-3)
+    assert rates[0] / found[0] > 1.05
+    assert found[1] == pytest.approx(rates[0], rel=1e-12)
