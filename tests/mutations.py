@@ -279,8 +279,6 @@ MUTATIONS = [
              "test_kinks.py::test_plateau_and_scatter_are_those_of_the_limit_and_of_networks", "a plateau of order 1 alone"),
     Mutation("theory/kinks.py", "(3 - left)", "(2 - left)",
              "test_kinks.py::test_scatter_falls_with_the_width_and_with_what_is_averaged", "what averaging leaves"),
-    Mutation("theory/engines/infinite.py", "fall = fall.at[:, 1].multiply(", "_ = (",
-             "test_infinite.py::test_leaps_approach_the_literal_iterations[block-0.0-moving]", "Newton at fixed kinks"),
     Mutation("theory/results.py", "rho / 2 * kinks.scatter", "rho * kinks.scatter",
              "test_kinks.py::test_annealing_jitters_as_the_root_of_the_width_says", "the loss scatters twice as much"),
     Mutation("theory/config.py", "training.tolerance or Training().tolerance) if whole else 0.0", "training.tolerance)",
