@@ -182,10 +182,15 @@ def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], l
         with np.errstate(invalid="ignore", divide="ignore"):
             scores.append(np.where(spread > 1e-9 * np.abs(centre), (centre - value) / spread, np.nan))
     t = np.concatenate(scores)
-    ends = [np.quantile(np.where(np.isnan(t), fill, t), q, method="inverted_cdf") for fill, q in
-            ((np.inf, (1 + level) / 2), (-np.inf, (1 - level) / 2))]
-    low, high = (value - float(end) * error for end in ends)
+    low, high = (value - float(end) * error for end in reversed(_ends(t, level)))
     return nothing._replace(value=point, low=math.exp(low) if log else low, high=math.exp(high) if log else high)
+
+
+def _ends(scores: np.ndarray, level: Level) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high quantiles of scores (draws, ...), of which one that is no number may lie anywhere: (...) each."""
+    low, high = (np.quantile(np.where(np.isnan(scores), fill, scores), q, axis=0, method="inverted_cdf") for fill, q in
+                 ((-np.inf, (1 - level) / 2), (np.inf, (1 + level) / 2)))
+    return low, high
 
 
 def crossing(name: str, value: float, at: np.ndarray, differences: np.ndarray, level: Level, region: tuple[float, float],
@@ -224,8 +229,7 @@ def crossing(name: str, value: float, at: np.ndarray, differences: np.ndarray, l
     centre, spread = estimates(weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         scores = np.where(spread > tiny, (centre - mean) / spread, np.nan)
-    low, high = (np.quantile(np.where(np.isnan(scores), fill, scores), q, axis=0, method="inverted_cdf") for fill, q in
-                 ((-np.inf, (1 - level) / 2), (np.inf, (1 + level) / 2)))
+    low, high = _ends(scores, level)
     score = mean / np.maximum(error, tiny)
     inside = (np.abs(mean) <= max(tiny, resolution)) | ((error > tiny) & (low <= score) & (score <= high))
     if not inside[place]:

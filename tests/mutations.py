@@ -299,7 +299,7 @@ MUTATIONS = [
              "Heun's method with the end's slope alone"),
     Mutation("theory/examples.py", "np.interp(-np.log(max(errors.mean(), 1e-9)), -falling,", "np.interp(np.log(max(errors.mean(), 1e-9)), falling,",
              "test_theorem.py::test_the_number_of_examples_is_recovered", "a falling curve read as a rising one"),
-    Mutation("theory/examples.py", "k = np.clip(np.searchsorted(counts, sizes, \"right\") - 1,", "k = np.clip(np.searchsorted(counts, sizes),",
+    Mutation("theory/examples.py", "k = np.clip(np.searchsorted(counts, places, \"right\") - 1,", "k = np.clip(np.searchsorted(counts, places),",
              "test_theorem.py::test_a_run_that_is_the_curve_has_a_narrow_interval", "a curve cut in the piece beside"),
     Mutation("intervals.py", "inside = (np.abs(mean) <= max(tiny, resolution)) |", "inside =",
              "test_intervals.py::test_a_crossing_reaches_as_far_as_the_mean_is_not_told_from_0", "rounding told from 0"),

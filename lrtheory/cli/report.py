@@ -263,8 +263,9 @@ def predictions(names: Sequence[str]) -> str:
 
 def theorem_closing(summary: dict[str, Any]) -> Group:
     """The rows of a study: order of learning, errors, loss, contrast, examples; and what is drawn from all of them."""
-    rows = summary["rows"]
-    keys = [key for key in rows[0] if not isinstance(rows[0][key], dict) and key not in ("T_P", "T_Q", "t_blur_small")]
+    from lrtheory.predictions.series import STUDIES
+
+    rows, keys = summary["rows"], STUDIES[summary["study"]].over
     tables_ = []
     for name in (a for a in ("L-S", "S") if a in rows[0]):
         table = Table(title=f"{name}: mean ± standard error over seeds; times in T_P", box=SIMPLE_HEAD, pad_edge=False)

@@ -147,14 +147,14 @@ def inverted(errors: np.ndarray, curve: np.ndarray, counts: np.ndarray) -> tuple
     mean = np.maximum(curve.mean(0), 1e-9)
     falling = np.log(np.minimum.accumulate(mean)) - 1e-9 * np.arange(len(counts))  # where it does not fall, the smaller size
     value = float(np.exp(np.interp(-np.log(max(errors.mean(), 1e-9)), -falling, np.log(counts))))
-    sizes = np.unique([*np.geomspace(counts[0], counts[-1], POINTS), *counts, value])
-    k = np.clip(np.searchsorted(counts, sizes, "right") - 1, 0, max(len(counts) - 2, 0))
+    places = np.unique([*np.geomspace(counts[0], counts[-1], POINTS), *counts, value])
+    k = np.clip(np.searchsorted(counts, places, "right") - 1, 0, max(len(counts) - 2, 0))
     after = np.minimum(k + 1, len(counts) - 1)
-    along = np.log(sizes / counts[k]) / np.where(after > k, np.log(counts[after] / counts[k]), 1.0)
+    along = np.log(places / counts[k]) / np.where(after > k, np.log(counts[after] / counts[k]), 1.0)
     ratio = np.log(mean[after] / mean[k])
     bent = np.abs(ratio) > 1e-9
     share = np.where(bent, np.expm1(along * ratio) / np.where(bent, np.expm1(ratio), 1.0), along)
-    return value, sizes, errors[:, None] - curve[:, k] - share * (curve[:, after] - curve[:, k])
+    return value, places, errors[:, None] - curve[:, k] - share * (curve[:, after] - curve[:, k])
 
 
 def effective_examples(run: xr.Dataset, curve: xr.Dataset, *, config: Config | None = None,

@@ -151,13 +151,14 @@ COORDINATES = {"size": "d'", "exponent": "exponent of r", "blur": "t_blur(eta2)/
 def study_table(name: str) -> list[str]:
     """A row a row of a study of the theorems, and under the table what was found over all of them."""
     from lrtheory.cli import cells
+    from lrtheory.predictions.series import STUDIES
     from lrtheory.predictions.words import interval
 
     found = stored(name)
     if found is None:
         return ["not run"]
     rows = found["rows"]
-    keys = [key for key, value in rows[0].items() if not isinstance(value, dict) and key not in ("T_P", "T_Q", "t_blur_small")]
+    keys = STUDIES[found["study"]].over
     algorithms = [a for a in ("L-S", "S") if a in rows[0]]
     lines = head(*(COORDINATES.get(key, key) for key in keys), "seeds", "T_P/T_Q", *(f"{a} halves P, Q" for a in algorithms),
                  *(f"error on P: {a}" for a in algorithms), "P alone, n = pN", "S learned P from n")
