@@ -10,15 +10,17 @@ images; compilation is reported apart; the best of three repeats counts. FLOP ar
 forward times 3, from shapes. PyTorch's loop has its own code here: the same model, Nesterov SGD, images on the device, a
 patch of the same kind. `pip install -e '.[bench]'` for it.
 
-Several runs at once, by vmap: what `--at-once` of `lrtheory cifar` does, convolutions become grouped ones. By map: one run's
-epoch after another in one program, convolutions stay as they are. Every number is that of one run: ms a step of it, s an
-epoch of 50,000 images of it.
+Several runs at once, by vmap: what `--at-once` of `lrtheory cifar` does, convolutions become grouped ones. By map: one
+run's epoch after another in one program, convolutions stay as they are. On a CPU, a run on each device at the same time,
+too: what `lrtheory cifar` does, for PyTorch's one run takes all cores. Every number is that of one run: ms a step of it
+(wall time over runs), s an epoch of 50,000 images of it.
 """
 
 import argparse
 import functools
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -70,11 +72,12 @@ def mapped_epoch(config, algorithms, seeds, data, states, chosen):
     return jax.lax.map(lambda run: simulate.scanned_epoch(config, *run), (algorithms, seeds, data, states, chosen))
 
 
-def ours(config: Experiment, images: cifar.Images, at_once: int, by: str) -> Timed:
+def ours(config: Experiment, images: cifar.Images, at_once: int, by: str, device: jax.Device | None = None) -> Timed:
     """Whole epochs of `at_once` runs, draws and patches included, as in `lrtheory cifar` ("vmap") or by lax.map ("map")."""
     config = config.replace(at_once=at_once, seeds=1, algorithms=("L-S",))
     job = runs.Job(runs=tuple(("L-S", seed) for seed in range(at_once)))
-    course = runs.Course(config, job, [config.training.algorithm("L-S")] * at_once, images, jax.local_devices()[0])
+    course = runs.Course(config, job, [config.training.algorithm("L-S")] * at_once, images,
+                         device or jax.local_devices()[0])
     state, start = [course.begin()], time.perf_counter()
 
     def epoch():
@@ -90,6 +93,17 @@ def ours(config: Experiment, images: cifar.Images, at_once: int, by: str) -> Tim
     first = time.perf_counter() - start
     seconds = measure.best(epoch)
     return Timed(seconds / at_once / config.steps_per_epoch, first - seconds, epoch)
+
+
+def on_each_device(config: Experiment, images: cifar.Images) -> Timed:
+    """Whole epochs of a run on every device at the same time."""
+    each = [ours(config, images, 1, "vmap", device) for device in jax.local_devices()]
+    with ThreadPoolExecutor(len(each)) as pool:
+        def epoch():
+            list(pool.map(lambda one: one.epoch(), each))
+
+        seconds = measure.best(epoch) / len(each)
+    return Timed(seconds / config.steps_per_epoch, sum(one.compile_seconds for one in each), epoch)
 
 
 def torch_model(config):
@@ -201,6 +215,10 @@ def main():
                 print(found.table(count * asked.steps) if found else "the profiler saw no kernel", flush=True)
             steps.append(timed.step)
             del timed  # its images and state
+    if not measure.on_accelerator() and jax.local_device_count() > 1:
+        timed = on_each_device(config, images)
+        row(f"lrtheory, on {jax.local_device_count()} devices", timed.step, timed.compile_seconds, measure.peak_memory())
+        steps.append(timed.step)
     if asked.alone:
         return
     if torch is None:
