@@ -96,7 +96,7 @@ class Figure(matplotlib.figure.Figure):
         if backend.lower() in ("agg", "pdf", "svg", "ps", "pgf", "cairo", "template"):
             raise ConfigError(f"figure.show(): matplotlib's backend {backend} opens no windows; must be an interactive one; "
                               "save it (.savefig), or choose one by MPLBACKEND")
-        window = plt.figure().canvas.manager
+        window = plt.figure(figsize=tuple(self.get_size_inches()), dpi=self.dpi).canvas.manager
         window.canvas.figure = self  # pyright: ignore[reportOptionalMemberAccess]
         self.set_canvas(window.canvas)  # pyright: ignore[reportOptionalMemberAccess]
         plt.show()

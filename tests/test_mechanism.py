@@ -1,8 +1,13 @@
 """Pictures of the mechanism show the law they are drawn from; every figure goes where and how it is asked for."""
 
+import sys
+import types
+
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 from PIL import Image
 
@@ -125,6 +130,26 @@ def test_styles(runs):
 def test_a_figure_is_not_shown_where_there_are_no_windows(runs):
     with matplotlib.rc_context({"backend": "agg"}), pytest.raises(lt.ConfigError, match="agg opens no windows"):
         lt.figures.gap(runs).show()
+
+
+def test_a_figure_is_shown_in_a_window_of_its_size(runs, monkeypatch):
+    opened, shown = [], []
+
+    class Window(FigureCanvasAgg):
+        def __init__(self, figure):
+            super().__init__(figure)
+            opened.append(tuple(figure.get_size_inches()))
+
+    backend = types.ModuleType("windows")
+    backend.FigureCanvas = Window
+    monkeypatch.setitem(sys.modules, "windows", backend)
+    with matplotlib.rc_context({"backend": "module://windows"}):
+        monkeypatch.setattr(plt, "show", lambda: shown.append(plt.gcf()))
+        figure = lt.figures.gap(runs)
+        figure.show()
+        plt.close()
+    assert shown == [figure]
+    assert opened == [tuple(figure.get_size_inches())]
 
 
 @pytest.mark.parametrize(("words", "made"), [
