@@ -289,11 +289,19 @@ def test_stored_results_are_of_what_their_commands_run_today(made):
                 assert tuple(row[key] for key in series.STUDIES[asked.study].over) == at, name
                 np.testing.assert_allclose((row["T_P"], row["T_Q"]), times, rtol=1e-9, err_msg=name)
                 assert row["S"]["time_p_half"]["of"] == config.seeds, name
+            continue
+        if command == "sweep":
+            _, grid, _ = arguments.sweep_arguments([*words, "--data-dir", "there"])
+            asked = grid.config
+            assert [(point["linear"], point["offset"]) for point in found["read"]] == [
+                (negative in (0, 1), offset) for offset, negative in grid.axes[0].values], name
+        elif command == "cifar":
+            asked = arguments.cifar_arguments([*words, "--data-dir", "there"])[0].options
         else:
             asked = arguments.run_arguments(words)[0] if command == "run" else arguments.verify_arguments(words)[0].options
-            with precision(asked):
-                same = [c.replace(note="") for c in (from_json(json.dumps(found["config"]), Config), asked.check())]
-                assert same[0] == same[1], name
+        with precision(asked) if isinstance(asked, Config) else contextlib.nullcontext():
+            same = [c.replace(note="") for c in (from_json(json.dumps(found["config"]), type(asked)), asked.check())]
+            assert same[0] == same[1], name
 
 
 def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, monkeypatch, tmp_path, capsys):

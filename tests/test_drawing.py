@@ -135,7 +135,8 @@ def test_a_theory_of_something_else_is_refused_in_one_line(neurons_and_theory):
         **{"problem.gamma0": 0.5}), "covers a time of": theory(**{"training.steps": 100}),
         "a sweep over problem.r; must be over training.eta_ratio x problem.r": theory().isel(eta_ratio=0),
         "no point at eta_ratio = 0.01": theory().isel(eta_ratio=[0]), "has no contrast": theory(),
-        "has S but not this L-S": theory(algorithms=("S",))}
+        "has S but not this L-S": theory(algorithms=("S",)),
+        "training.batch_size = 16; must be None": theory(**{"training.batch_size": 16, "training.tolerance": 0.0})}
     for said, there in other.items():
         y = "contrast" if "contrast" in said else "test_error_p"
         with pytest.raises(ConfigError, match=said) as error:

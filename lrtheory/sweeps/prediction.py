@@ -21,7 +21,7 @@ from lrtheory.theory.config import Config
 FREE = frozenset({
     "name", "note", "engine", "algorithms", "seeds", "first_seed", "records", "n_test", "required_ratio", "network.m_w",
     "network.m_v", "network.init", "network.kernel", "network.kinks", "network.shortest_lag", "training.step_time",
-    "training.tolerance", "training.steps", "training.batch_size", "training.average_time"})
+    "training.tolerance", "training.steps", "training.average_time"})
 """Fields that the limit of infinite width does not have, or that say how it is computed: they may differ, also as an axis.
 
 The time that is covered may not, though what makes it may; nor the width of V where its kinks move.

@@ -4,7 +4,7 @@
     python notebooks/pages/build.py --site          the site alone: a minute, no network
     python notebooks/pages/build.py --all           every notebook again
     python notebooks/pages/build.py 00 03           those notebooks
-    python notebooks/pages/build.py --measure       every result in stored/ anew, two hours; its tables are made from them
+    python notebooks/pages/build.py --measure       every result in stored/ anew, half a day; its tables are made from them
     python notebooks/pages/build.py --measure run-quick verify-conv    those
 
 An executed copy keeps the digest of the source that it was made from, so that outputs older than their code are seen; a test

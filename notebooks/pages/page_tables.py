@@ -1,7 +1,7 @@
 """The tables of the pages that are made: from the code, and from results that commands have written.
 
-Lives here: public names, fields, measurements; what `lrtheory run` and `lrtheory verify` found, read from the JSON files in
-`stored/`, each a copy of what one command wrote; the commands. A file that is not there is shown as "not run". Lives
+Lives here: public names, fields, measurements; what `lrtheory run`, `verify`, `theorem`, `cifar` and `sweep` found, read from
+the JSON files in `stored/`, each what one command wrote; the commands. A file that is not there is shown as "not run". Lives
 elsewhere: what is said of the numbers (the pages, by hand, around the markers), building the site (build).
 """
 
@@ -9,11 +9,12 @@ import dataclasses
 import inspect
 import io
 import json
+import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,9 +28,15 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "verify-block": ("verify",), "verify-conv": ("verify", "--setting", "conv"),
     "verify-minibatch": ("verify", "--setting", "minibatch"), "verify-theorem": ("verify", "--setting", "theorem"),
     "theorem-dimension": ("theorem",),
-    **{f"theorem-{study}": ("theorem", "--study", study) for study in ("size", "exponents", "rates")}}
-"""{name: what writes stored/NAME.json}: summary.json of a run or a study, verify.json of a verification."""
-WRITES = {"run": "summary.json", "verify": "verify.json", "theorem": "summary.json"}
+    **{f"theorem-{study}": ("theorem", "--study", study) for study in ("size", "exponents", "rates")},
+    "cifar-mini": ("cifar", "--seeds", "16", "--first-seed", "100"),
+    "cifar-narrow": ("cifar", "--preset", "narrow", "--interleave"),
+    "sweep-linear": ("sweep", "--preset", "mini", "--algorithms", "L-S", "S", "--seeds", "3", "--first-seed", "8",
+                     "--n-test", "500", "--training.epochs", "10", "--training.anneal-epochs", "--zip",
+                     "offset=0.1,0.15,0.2,0.3,0.45,0.7", "negative=0,0,0,0.5,0.5,0.5")}
+"""{name: what writes stored/NAME.json}."""
+IMAGES = "LRTHEORY_CIFAR10"
+"""Environment variable that says where CIFAR-10 is: for the commands that train on it."""
 
 
 def pages() -> dict[str, str]:
@@ -45,6 +52,9 @@ def pages() -> dict[str, str]:
     made["theorem.md"] = filled("theorem.md", {
         **{study: study_table(name) for study, name in studies.items()}, "studies-made": made_by(list(studies.values())),
         "verify": verify_table(["verify-theorem"]), "verify-made": made_by(["verify-theorem"])})
+    trained = [name for name in COMMANDS if name.startswith(("cifar-", "sweep-"))]
+    made["cifar.md"] = filled("cifar.md", {"mini": cifar_table("cifar-mini"), "narrow": cifar_table("cifar-narrow"),
+                                           "linear": reading_table("sweep-linear"), "made": made_by(trained)})
     return made
 
 
@@ -87,13 +97,43 @@ def measure(chosen: Sequence[str]) -> None:
         before = stored(name)
         print(f"{name} ({k + 1} of {len(chosen)}): lrtheory {' '.join(COMMANDS[name])}, "
               f"{'never run here' if before is None else f'{spoken(before)} last time'}", flush=True)
+        images: tuple[str, ...] = ()
+        if name.startswith(("cifar-", "sweep-")):
+            if IMAGES not in os.environ:
+                raise SystemExit(f"{name}: {IMAGES} is not set; must be the folder of CIFAR-10's files; export {IMAGES}=DIR")
+            images = ("--data-dir", os.environ[IMAGES])
+        started = time.time()
         with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run([sys.executable, "-m", "lrtheory", *COMMANDS[name], "--out", f"{folder}/out"],
+            done = subprocess.run([sys.executable, "-m", "lrtheory", *COMMANDS[name], *images, "--out", f"{folder}/out"],
                                   stdout=subprocess.DEVNULL)
             if done.returncode not in (0, 1):  # 1: a claim fails, which is a result
                 raise SystemExit(f"{name}: ended with code {done.returncode}; nothing was stored of it")
-            STORED.mkdir(exist_ok=True)
-            shutil.copy(Path(folder, "out", WRITES[COMMANDS[name][0]]), STORED / f"{name}.json")
+            keep(name, Path(folder, "out"), time.time() - started)
+
+
+def keep(name: str, folder: Path, seconds: float) -> None:
+    """Store what a command has written in a folder: summary.json or verify.json; of a sweep, when each run reads the patch."""
+    command = COMMANDS[name][0]
+    found = json.loads((folder / ("verify.json" if command == "verify" else "summary.json")).read_text())
+    if command == "cifar":
+        found["environment"]["images"] = re.sub(r"\S*/", "", found["environment"]["images"])
+    if command == "sweep":
+        found |= read_by(folder) | {"seconds": round(seconds), "environment": found["sessions"][0]}
+    STORED.mkdir(exist_ok=True)
+    (STORED / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def read_by(folder: Path) -> dict[str, Any]:
+    """Of a sweep over patches: its configuration, and epochs at which the patch is read, null for never, a list a point."""
+    import lrtheory as lt
+    from lrtheory.labelled import finite
+    from lrtheory.sweeps import reading
+
+    runs = lt.load(folder)
+    found = reading.reading(runs)
+    return {"config": json.loads(runs.attrs["config"]), "read": [
+        {"linear": bool(linear), "offset": float(offset), "L-S": list(map(finite, large)), "S": list(map(finite, small))}
+        for linear, offset, large, small in zip(found.linear, found.offset, found.large, found.small, strict=True)]}
 
 
 def row(*cells: object) -> str:
@@ -170,6 +210,42 @@ def study_table(name: str) -> list[str]:
                          cells.value(at["S"]["limit_error"]), cells.examples(at["S"]["examples"])))
     return [*lines, *(line for f in found["findings"]
                       for line in ("", f"* {f['name']}: {interval(f)} (expected: {f['theory']})"))]
+
+
+def cifar_table(name: str) -> list[str]:
+    """Accuracies before annealing and at the end, and under the table the verdict of each claim."""
+    from lrtheory.cli import cells, report
+
+    found = stored(name)
+    if found is None:
+        return ["not run"]
+    entries = found["algorithms"]
+    lines = head("accuracy", *entries)
+    for metric, label in report.CIFAR_ROWS:
+        for moment in ("before_annealing", "end"):
+            lines.append(row(f"{label}, {'at the end' if moment == 'end' else 'before annealing'}",
+                             *(cells.accuracy(e[moment].get(metric)) for e in entries.values())))
+    lines.append("")
+    for claim in found["verdict"]:
+        said = {True: "holds", False: "not resolved" if claim["resolved"] is False else "fails", None: "not judged"}
+        ends = "" if claim["low"] is None else f" [{claim['low']:.3f}, {claim['high']:.3f}]"
+        lines.append(f"* {claim['statement'][0].upper()}{claim['statement'][1:]}: **{said[claim['holds']]}**, difference "
+                     f"{cells.accuracy(claim['difference'])}{ends}, {claim['seeds']} seeds.")
+    return lines + ([f"* Unfinished: {found['unfinished']}."] if found["unfinished"] else [])
+
+
+def reading_table(name: str) -> list[str]:
+    """The epochs at which S and L-S read each patch of a sweep, a number a seed."""
+    found = stored(name)
+    if found is None:
+        return ["not run"]
+
+    def epochs(values: list[float | None]) -> str:
+        return ", ".join("never" if v is None else f"{v:.2f}" for v in values)
+
+    return [*head("patch", "offset", "S", "L-S"),
+            *(row("linear" if at["linear"] else "both signs", f"{at['offset']:g}", epochs(at["S"]), epochs(at["L-S"]))
+              for at in found["read"])]
 
 
 def verify_table(chosen: Sequence[str]) -> list[str]:
