@@ -212,7 +212,7 @@ MUTATIONS = [
              "a loss that is no number disables the trigger"),
     Mutation("stages.py", "entered, mean_loss, loss = (jnp.zeros_like(never) for _ in range(3))",
              "entered = mean_loss = loss = jnp.zeros_like(never)", "test_schedule.py", "two leaves are one buffer"),
-    Mutation("theory/programs.py", "if needed > share * free:", "if False:",
+    Mutation("theory/room.py", "if needed > share * free:", "if False:",
              "test_terminal.py::test_sizes_are_refused_before_anything_is_allocated", "sizes are not estimated"),
     Mutation("sweeps/figures.py", " if panels != \"algorithm\" else [value]", "",
              "test_drawing.py::test_panels_of_algorithms_have_a_line_each_and_it_is_theirs", "every name in every panel"),

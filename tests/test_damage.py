@@ -22,7 +22,7 @@ from lrtheory.sweeps import folder as folders
 from lrtheory.sweeps import manifest, plan, store
 from lrtheory.sweeps.grid import make_grid
 from lrtheory.theory.measure import described
-from lrtheory.theory.programs import measured
+from lrtheory.theory.room import measured
 
 
 def invented(config, shape=()):

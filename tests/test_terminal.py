@@ -21,9 +21,9 @@ from lrtheory.cli import arguments, report
 from lrtheory.cli.main import main
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import make_grid
-from lrtheory.theory import figures, programs, runs
+from lrtheory.theory import figures, programs, room, runs
 from lrtheory.theory.measure import described
-from lrtheory.theory.programs import measured
+from lrtheory.theory.room import measured
 from lrtheory.vision import cifar
 from lrtheory.vision import runs as vision_runs
 from lrtheory.vision.presets import preset
@@ -268,7 +268,7 @@ PLENTY = 4 * 2**30
     ({"engine": "dense", "network.m_w": 2**31 - 2, "problem.d": 2**20}, "memory: "),
     ({"engine": "infinite", "problem.N": 10**6, "problem.kappa": None, "training.tolerance": 0.0}, "memory: ")])
 def test_sizes_are_refused_before_anything_is_allocated(monkeypatch, changes, said):
-    for module in (programs, devices):
+    for module in (room, devices):
         monkeypatch.setattr(module, "free_memory", lambda: PLENTY)
     monkeypatch.setattr(programs, "lower_block", lambda *_, **__: pytest.fail("it was traced"))
     config = lt.preset("quick")
@@ -284,9 +284,9 @@ def test_a_size_that_fits_passes_and_an_estimate_is_a_lower_bound(small):
     """At most what the compiled program says it takes, and no less than a third of it."""
     for config in (vary(small, seeds=8), vary(small, engine="dense", seeds=8)):
         block = programs.Block(1, 8)
-        least = programs.least_bytes(config, block, 2)
+        least = room.least_bytes(config, block, 2)
         assert 0.2 < least / programs.compile_block(config, (), block).memory < 1.5
-        programs.require_room(config, block, 2, "")
+        room.require_room(config, block, 2, "")
 
 
 @pytest.mark.parametrize("values", [range(10**12), np.broadcast_to(np.float64(0.1), 10**9), iter(float, 1.0), "0.1", 0.1,

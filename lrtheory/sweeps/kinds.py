@@ -12,7 +12,7 @@ import numpy as np
 from lrtheory.fields import parse
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
-from lrtheory.theory.programs import measured
+from lrtheory.theory.room import measured
 from lrtheory.theory.simulate import record_steps
 from lrtheory.theory.timescales import blur_time, p_time, q_time
 from lrtheory.vision.config import Experiment

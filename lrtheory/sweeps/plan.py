@@ -24,13 +24,11 @@ from lrtheory.theory.programs import (
     Running,
     advance,
     compile_block,
-    measured,
-    must_fit,
     pieces,
-    require_room,
     run_block,
     start,
 )
+from lrtheory.theory.room import measured, must_fit, require_room
 
 Group = tuple[int | None, ...]
 """The points of one program: an index along each axis that is compiled for, None along the others."""

@@ -1,7 +1,7 @@
 """Many runs in one compiled program: points x algorithms x seeds, vmapped and spread over the local devices.
 
-Lives here: the program for a block of runs, what of a run its point changes, the memory it takes, running it. Lives
-elsewhere: a single run (simulate), labels (runs), which blocks a sweep has (sweeps).
+Lives here: the program for a block of runs, what of a run its point changes, running it. Lives elsewhere: a single run
+(simulate), whether a block fits into memory (room), labels (runs), which blocks a sweep has (sweeps).
 
 A program depends on the fields that shape it, on the block, on which fields differ between points, and on how many
 algorithms and stages there are. All numbers, seeds and schedules are its arguments, so the next call with others compiles
@@ -9,7 +9,6 @@ nothing: JAX keeps what it has compiled for a function, and `functions` keeps th
 """
 
 import functools
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +22,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lrtheory import stacking
 from lrtheory.algorithm import Algorithm, names_of, packed, stacked
-from lrtheory.devices import ONCE, RUNS, compiler_options, free_memory, require_working, run_mesh
+from lrtheory.devices import ONCE, RUNS, compiler_options, require_working, run_mesh
 from lrtheory.schedule import constant
-from lrtheory.spec import ConfigError
 from lrtheory.stacking import axis_length, over, peak_bytes, places
 from lrtheory.theory import simulate
 from lrtheory.theory.config import Config
@@ -97,6 +95,11 @@ def numbers(config: Config) -> Config:
     same = {"name": "", "note": "", "algorithms": (), "seeds": 1, "first_seed": 0, "records": 1, "required_ratio": 1.0,
             "training.steps": 1, "training.activation_noise_form": config.noise_form}
     return jax.tree.map(jnp.asarray, config.replace(**same))
+
+
+def any_algorithm() -> Algorithm:
+    """An algorithm, where it does not matter which."""
+    return Algorithm(constant(1.0), constant(0.0), constant(1.0))
 
 
 def of_schedules(name: str) -> bool:
@@ -322,64 +325,6 @@ def pieces(config: Config) -> list[np.ndarray]:
     return stacking.pieces(simulate.record_steps(config))
 
 
-def measured(config: Config) -> dict[str, tuple[np.dtype, bool]]:
-    """Everything that is measured of a run: {name: (type, whether it is recorded over time)}."""
-    def whole(config: Config, seed: jax.Array) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-        setting, run = simulate.begin(config, _any(), seed)
-        run, records = simulate.trajectory(config, _any(), setting, run, jnp.zeros(2, int))
-        return records, simulate.events(config, run)
-
-    return {name: (np.dtype(x.dtype), over_time)
-            for found, over_time in zip(jax.eval_shape(whole, config, jnp.asarray(0)), (True, False), strict=True)
-            for name, x in found.items()}
-
-
-def least_bytes(config: Config, block: Block, count: int) -> int:
-    """Bytes that a block of runs of `count` algorithms holds at least: data, states and results; nothing is allocated.
-
-    Of sizes that JAX cannot index, what the largest array alone would take.
-    """
-    p, n = config.problem, config.network
-    largest = max(p.d * p.n_train, p.d * config.n_test, p.d * max(n.widths) if config.engine == "dense" else 0)
-    if largest >= 2**40:
-        return 4 * largest * block.seeds
-    setting, run = jax.eval_shape(lambda seed: simulate.begin(config, _any(), seed), jnp.asarray(0))
-    results = sum(kind.itemsize * (config.records + 1 if over_time else 1) for kind, over_time in measured(config).values())
-
-    def size(tree: Any) -> int:
-        return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
-
-    return block.seeds * size(setting) + block.runs * count * (size(run) + results)
-
-
-def require_room(config: Config, block: Block, count: int, remedy: str, share: float = 1.0) -> None:
-    """Raise `ConfigError` for a block of runs of `count` algorithms that the free memory cannot hold; nothing is traced."""
-    p, n = config.problem, config.network
-    rows = p.n_train + config.n_test + p.d
-    roughly = block.runs * count * (rows * (p.d + sum(n.widths)) + p.n_train**2 + 100 * config.records)  # numbers, too many
-    free = free_memory()
-    spread = 1 if jax.default_backend() == "cpu" else min(jax.local_device_count(), block.runs)
-    if 4 * roughly <= 0.1 * free:
-        return
-    needed = least_bytes(config, block, count) / spread
-    if needed > share * free:
-        raise ConfigError(f"memory: {block.runs * count:,} run(s) need at least {needed / 2**30:.3g} GiB; must be at "
-                          f"most {share:.0%} of the {free / 2**30:.3g} GiB that are free; {remedy}")
-
-
-def must_fit(program: Program, remedy: str, share: float = 1.0, free: int | None = None, where: str = "") -> None:
-    """Raise `ConfigError` unless a compiled program fits into a share of the free memory (bytes; None: measured)."""
-    free = free_memory() if free is None else free
-    if program.memory > share * free:
-        raise ConfigError(f"memory: {program.block.runs} run(s) at once{where} need {program.memory / 2**30:.3g} GiB; must "
-                          f"be at most {share:.0%} of the {free / 2**30:.3g} GiB that are free; {remedy}")
-
-
-def _any() -> Algorithm:
-    """An algorithm, whichever."""
-    return Algorithm(constant(1.0), constant(0.0), constant(1.0))
-
-
 def _kind(config: Config, name: str) -> np.dtype:
     """The type of the swept field `name`, as JAX will see it."""
     if of_schedules(name):
@@ -409,7 +354,8 @@ def _layout(block: Block, devices: Sequence[Any]) -> tuple[Mesh, Block, bool]:
 def _depends(begin: Callable, config: Config, swept: tuple[str, ...]) -> Any:
     """Whether each leaf of the setting that `begin` returns depends on the point: a tree of bools."""
     point = {name: jnp.zeros(()) for name in swept}
-    closed, (setting, _) = jax.make_jaxpr(begin, return_shape=True)(config, point, jnp.zeros(1, int), stacked([_any()]))
+    closed, (setting, _) = jax.make_jaxpr(begin, return_shape=True)(config, point, jnp.zeros(1, int),
+                                                                    stacked([any_algorithm()]))
     jaxpr = closed.jaxpr
     count = len(jax.tree.leaves(config))
     touched = set(jaxpr.invars[count : count + len(point)])

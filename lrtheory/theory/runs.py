@@ -1,6 +1,6 @@
 """Runs of one configuration: every algorithm from every seed, as a labelled dataset.
 
-Lives here: `run`, and `predict`, the same at infinite width. Lives elsewhere: the compiled program (programs), labels
+Lives here: `run`, and `predict`, the same at infinite width. Lives elsewhere: the compiled program (programs, room), labels
 (labelled), weights as arrays (weights), what the numbers say (results), many configurations (sweeps).
 """
 
@@ -15,10 +15,10 @@ from lrtheory import labelled
 from lrtheory.algorithm import Algorithm, named
 from lrtheory.devices import require_working
 from lrtheory.progress import watching
-from lrtheory.theory import programs, simulate
+from lrtheory.theory import room, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
-from lrtheory.theory.programs import Block, Progress, compile_block, must_fit, run_block
+from lrtheory.theory.programs import Block, Progress, compile_block, run_block
 from lrtheory.theory.weights import Keeper
 
 FEWER = "lower --seeds, --records, --n-test or sizes (network.m_v, problem.d, problem.N)"
@@ -52,7 +52,7 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
     started = time.perf_counter()
     keeper = None if keep is None else Keeper(config, keep, len(config.algorithms) * config.seeds)
     program = compile_block(config, (), Block(1, config.seeds))
-    must_fit(program, FEWER)
+    room.must_fit(program, FEWER)
     with watching(progress, "steps", lambda last: said(program.names, last)) as told:
         found = run_block(program, {}, config.first_seed + np.arange(config.seeds), told, keeper)
     results = labelled.dataset(
@@ -80,7 +80,7 @@ def with_algorithms(config: Config, algorithms: Mapping[str, Algorithm] | None) 
 
 def require_room(config: Config) -> None:
     """Raise `ConfigError` for a run that the free memory cannot hold. Nothing is allocated."""
-    programs.require_room(config, Block(1, config.seeds), len(config.algorithms), FEWER)
+    room.require_room(config, Block(1, config.seeds), len(config.algorithms), FEWER)
 
 
 def predict(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
