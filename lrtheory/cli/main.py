@@ -21,6 +21,7 @@ from lrtheory.cli.terminal import surviving
 
 if TYPE_CHECKING:
     import xarray as xr
+    from rich.console import Console
 
     from lrtheory.theory.config import Config
 
@@ -134,7 +135,7 @@ def run(argv: list[str]) -> int:
     console.print(report.run_opening(config))
     for caution in config.cautions:
         console.print(f"note: {caution}", soft_wrap=True)
-    theory = predict(config, console.print) if wanted and config.engine != "infinite" else None
+    theory = predict(config, console) if wanted and config.engine != "infinite" else None
     if theory is not None and (jitter := results.annealing_jitter(config, theory)) is not None:
         console.print(report.jitter_line(jitter, config), soft_wrap=True)
     with progress.RunDisplay(console, config) as show:
@@ -176,16 +177,18 @@ def _drawn(draw: Callable[[], Any], tell: Callable[[str], None]) -> bool:
         return False
 
 
-def predict(config: "Config", tell: Callable[[str], None]) -> "xr.Dataset | None":
+def predict(config: "Config", console: "Console") -> "xr.Dataset | None":
     """The prediction for a run, or None where there can be none, which is said."""
+    from lrtheory.cli.progress import RunDisplay
     from lrtheory.spec import ConfigError
     from lrtheory.theory import runs
 
-    tell("predicting the same at infinite width ...")
     try:
-        return runs.predict(config)
+        with RunDisplay(console, config) as show:
+            show.tell("predicting the same at infinite width ...")
+            return runs.predict(config, progress=show.progress)
     except ConfigError as error:
-        tell(f"no prediction: {error.in_shell}")
+        console.print(f"no prediction: {error.in_shell}")
         return None
 
 
