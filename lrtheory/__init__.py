@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lrtheory.custom.models import squared as squared
     from lrtheory.custom.runs import train as train
     from lrtheory.devices import use_all_cores as use_all_cores
+    from lrtheory.labelled import at_times as at_times
     from lrtheory.optimal.design import design as design
     from lrtheory.predictions.verify import verify as verify
     from lrtheory.schedule import Schedule as Schedule
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from lrtheory.theory import problem as problem
     from lrtheory.theory import programs as programs
     from lrtheory.theory import results as results
+    from lrtheory.theory import room as room
     from lrtheory.theory import runs as runs
     from lrtheory.theory import simulate as simulate
     from lrtheory.theory import timescales as timescales
@@ -112,7 +114,7 @@ _HOMES = {
     **dict.fromkeys(("Schedule", "Stage", "constant", "step_decay", "anneal_at_loss", "warmup", "linear", "cosine",
                      "geometric", "inverse_sqrt", "wsd", "cyclic", "restarts", "scale_by_rate"), "schedule"),
     "noisy_sgd": "update", "ConfigError": "spec", "use_all_cores": "devices", "sweep": "sweeps.course",
-    "load": "sweeps.results", "verify": "predictions.verify",
+    "load": "sweeps.results", "verify": "predictions.verify", "at_times": "labelled",
     "train": "custom.runs", "Model": "custom.models", "Balanced": "custom.config", "logistic": "custom.models",
     "squared": "custom.models", "design": "optimal.design", "theorem": "theory.theorem",
     "learning_curve": "theory.examples", "effective_examples": "sweeps.examples",
@@ -123,7 +125,7 @@ _GROUND = (
     "theory", "vision")
 _THEORY = (
     "config", "engines", "examples", "figures", "html", "kernel", "kinks", "linear_readout", "measure", "network", "presets",
-    "problem", "programs", "results", "runs", "sharpness", "simulate", "timescales", "training", "weights")
+    "problem", "programs", "results", "room", "runs", "sharpness", "simulate", "timescales", "training", "weights")
 _MODULES = {name: name for name in _GROUND} | {name: f"theory.{name}" for name in _THEORY} | {"tables": "sweeps.tables"}
 __all__ = [*_HOMES, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 __getattr__ = on_demand(__name__, _MODULES | {"maps": "sweeps.figures"}, _HOMES)  # maps: what sweeps.figures was called

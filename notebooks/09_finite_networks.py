@@ -63,12 +63,11 @@ for m, runs in found.items():
     runs = runs.sel(algorithm="L-S")
     late = (runs["annealed_at"].where(np.isfinite) - there["annealed_at"].where(np.isfinite)).dropna("seed").values
     k = int(np.argmin(abs(runs["time"].isel(seed=0).values - 150)))
-    time, contrast = (runs[name].transpose("seed", "record").values[:, k] for name in ("time", "contrast"))
-    theirs = [np.interp(t, s, c) for t, s, c in zip(time, there["time"].transpose("seed", "record").values,
-                                                    there["contrast"].transpose("seed", "record").values, strict=True)]
+    time = runs["time"].isel(record=k)
+    away = runs["contrast"].isel(record=k) - lt.at_times(there["contrast"], time)
     push = lt.kinks.push_of(phase.problem, {g: float(there[f"loss_{g}"].mean("seed")[k]) for g in ("q", "mixed")})
     form = lt.kinks.scatter(phase.problem, phase.training, m, push, float(time[0]))
-    print(f"m_v = {m:5,}: at time {time[0]:3.0f} the contrast is {np.sqrt(np.mean((contrast - theirs) ** 2)):.2f} off its limit "
+    print(f"m_v = {m:5,}: at time {time[0]:3.0f} the contrast is {float((away**2).mean()) ** 0.5:.2f} off its limit "
           f"(closed form {form:.2f})", f"; {late.size} of {runs.sizes['seed']} anneal, {late.mean():+.0f} ± "
           f"{late.std() / late.size ** 0.5:.0f} after the limit, scatter {late.std():.0f}" if late.size else "", sep="")
 
@@ -126,9 +125,7 @@ for m in (256, 1024, 4096):
     runs = lt.run(batches.replace(**{"network.m_v": m})).sel(algorithm="L-S")
     away = []
     for other in (its_own, whole):
-        theirs = [np.interp(t, s, g) for t, s, g in zip(*(x.transpose("seed", "record").values for x in (
-            runs["time"], other["time"], other["g_z"])), strict=True)]
-        away.append(float(np.sqrt(np.mean((runs["g_z"].transpose("seed", "record").values - theirs) ** 2))))
+        away.append(float(((runs["g_z"] - lt.at_times(other["g_z"], runs["time"])) ** 2).mean()) ** 0.5)
     print(f"m_v = {m:5,}: g(z) is {away[0]:.3f} from the limit on its own batches, {away[1]:.3f} from that of full batches")
 
 # %% [markdown]

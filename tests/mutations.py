@@ -206,6 +206,8 @@ MUTATIONS = [
              "test_config.py::test_bad_config_files_are_refused_in_one_line", "of a doubled key one wins"),
     Mutation("fields.py", "value = value.item()", "pass", "test_config.py::test_values_of_other_libraries_become_pythons_own",
              "a number of NumPy stays one"),
+    Mutation("labelled.py", "input_core_dims=[inner, [\"record\"]", "input_core_dims=[inner[:0], [\"record\"]", "test_results.py::test_a_measurement_at_other_times_is_that_of_its_own_run",
+             "times along record taken for those of all"),
     Mutation("keys.py", ", impl=IMPLEMENTATION", "", "test_terminal.py::test_keys_do_not_depend_on_the_default_implementation",
              "keys of the user's implementation"),
     Mutation("stages.py", "counts = jnp.isfinite(loss)", "counts = jnp.isfinite(clock)", "test_schedule.py",

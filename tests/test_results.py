@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from conftest import same, vary
 
 import lrtheory as lt
@@ -148,6 +149,28 @@ def test_algorithms_followed_for_different_times_are_not_compared(runs):
     end = float(right["time"].max())
     expected = np.mean([np.interp(end, times[k], last[k]) for k in range(9)])
     assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_measurement_at_other_times_is_that_of_its_own_run():
+    """Along record, a number a run, and of all runs alike; over more dimensions, too; runs that are others' are refused."""
+    rng, dims = np.random.default_rng(0), ("algorithm", "seed", "record")
+    labels = {"algorithm": ["L-S", "S"], "seed": [3, 4, 5]}
+    time, values = np.sort(rng.random((2, 3, 6)), -1), rng.normal(size=(2, 3, 6))
+    one = xr.DataArray(values, dims=dims, coords=labels | {"time": (dims, time), "step": ("record", np.arange(6))},
+                       attrs={"units": "nat"})
+    asked = np.sort(rng.random((2, 3, 4)), -1)
+    times = xr.DataArray(asked, dims=dims, coords=labels | {"time": (dims, asked), "step": ("record", np.arange(4))})
+    found = lt.at_times(one, times)
+    expected = [[np.interp(asked[i, j], time[i, j], values[i, j]) for j in range(3)] for i in range(2)]
+    np.testing.assert_allclose(found, expected)
+    np.testing.assert_array_equal(found["time"], asked)
+    assert found.attrs == {"units": "nat"}
+    np.testing.assert_allclose(lt.at_times(one, times[..., 2]), found[..., 2])
+    np.testing.assert_allclose(lt.at_times(one, xr.DataArray(0.5)), lt.at_times(one, 0 * times + 0.5)[..., 0])
+    several = lt.at_times(one, times.expand_dims(m_v=[64, 256]))
+    np.testing.assert_allclose(several.transpose("m_v", *dims)[1], found)
+    with pytest.raises(ValueError, match="seed"):
+        lt.at_times(one, times.assign_coords(seed=[4, 5, 6]))
 
 
 def test_without_examples_of_a_group_no_order_is_judged(runs):

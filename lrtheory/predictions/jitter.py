@@ -3,7 +3,7 @@
 import numpy as np
 
 from lrtheory.intervals import bootstrap, slope
-from lrtheory.labelled import config_of
+from lrtheory.labelled import at_times, config_of
 from lrtheory.predictions.base import Need, Prediction, each_seed, require_groups, require_plain
 from lrtheory.spec import ConfigError
 from lrtheory.style import ORANGE
@@ -61,8 +61,7 @@ def _scatter(runs):
     axis = str(wide["contrast"].dims[0])
     wide = wide.transpose("seed", axis, "record")
     time = wide["time"].values
-    theory = np.stack([np.interp(time[k], t, c) for k, (t, c) in enumerate(zip(
-        limit["time"].values, limit["contrast"].values, strict=True))])
+    theory = at_times(limit["contrast"], wide["time"]).transpose("seed", axis, "record").values
     inside = (time >= low) & (time <= high) & (wide["phase"].values == 0)
     with np.errstate(invalid="ignore"):
         square = np.where(inside, (wide["contrast"].values - theory) ** 2, 0.0).sum(-1) / inside.sum(-1)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from lrtheory.intervals import bootstrap, slope
+from lrtheory.labelled import at_times
 from lrtheory.predictions.base import Need, Prediction, each_seed, lasting, require_groups, require_plain
 from lrtheory.style import BLUE, GREY, ORANGE
 from lrtheory.theory import kinks
@@ -53,11 +54,10 @@ def _contrasts(runs):
     """Contrasts of S from `TIMES`[0] on: full (seeds, widths, records), and (seeds, records) of either limit there."""
     full = runs["full"].sel(algorithm="S")
     full = full.transpose("seed", str(full["contrast"].dims[0]), "record")
-    times = full["time"].values[:, 0]
-    late = times[0] >= TIMES[0] / TIMES[1] * times[0, -1]
-    there = [np.stack([np.interp(t[late], s, c) for t, s, c in zip(
-        times, limit["time"].values, limit["contrast"].values, strict=True)])
-        for limit in (runs[name].sel(algorithm="S") for name in ("moving", "fixed"))]
+    times = full["time"].isel({full["contrast"].dims[1]: 0}, drop=True)
+    late = times.values[0] >= TIMES[0] / TIMES[1] * times.values[0, -1]
+    there = [at_times(runs[name]["contrast"].sel(algorithm="S"), times).transpose("seed", "record").values[:, late]
+             for name in ("moving", "fixed")]
     return full["contrast"].values[..., late], *there
 
 

@@ -15,7 +15,7 @@ import xarray as xr
 from lrtheory import files
 from lrtheory.fields import read_config
 from lrtheory.intervals import Level, Statistic, decide, mean, share
-from lrtheory.labelled import config_of, each_seed, estimate, finite, summary, undiverged
+from lrtheory.labelled import at_times, config_of, each_seed, estimate, finite, summary, undiverged
 from lrtheory.theory import kinks
 from lrtheory.theory.config import Config
 from lrtheory.theory.html import short
@@ -69,11 +69,11 @@ def _fitted_first(runs: xr.Dataset) -> dict[str, int]:
 
 def _prediction(runs: xr.Dataset, theory: xr.Dataset) -> dict[str, Any]:
     """`FINAL` at the times where the runs of an algorithm end, and `TIMES` before them, of its prediction."""
-    ends, good = runs["time"].isel(record=-1).values, np.isinf(theory["diverged_at"].values)
+    last, good = runs["time"].isel(record=-1), np.isinf(theory["diverged_at"].values)
+    ends = last.values
     found: dict[str, Any] = {}
     for metric in (m for m in FINAL if m in runs and m in theory):
-        values = [np.interp(end, t, v) for end, t, v in zip(ends, theory["time"].values, theory[metric].values, strict=True)]
-        found[metric] = each_seed(np.array(values), good)
+        found[metric] = each_seed(at_times(theory[metric], last).values, good)
     for metric in TIMES:
         values = np.where(theory[metric].values <= ends, theory[metric].values, np.inf)
         found[metric] = each_seed(values, good)
@@ -204,9 +204,8 @@ def apart(results: xr.Dataset, names: Sequence[str]) -> str:
 
 def at_time(runs: xr.Dataset, metric: str, time: float) -> np.ndarray:
     """A measurement at a time, (seeds,), of one algorithm: linear between records; from the last one on, the last."""
-    times, values = (runs[name].transpose("seed", "record").values for name in ("time", metric))
-    late = times[:, -1] <= time * (1 + 1e-3)
-    return np.array([v[-1] if last else np.interp(time, t, v) for t, v, last in zip(times, values, late, strict=True)])
+    late = runs["time"].isel(record=-1) <= time * (1 + 1e-3)
+    return np.where(late, runs[metric].isel(record=-1), at_times(runs[metric], xr.DataArray(time)))
 
 
 def at_matched_loss(one: xr.Dataset, other: xr.Dataset, metrics: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

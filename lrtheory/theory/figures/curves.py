@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from lrtheory.labelled import config_of, undiverged
+from lrtheory.labelled import at_times, config_of, undiverged
 from lrtheory.spec import ConfigError
 from lrtheory.style import (
     BLUE,
@@ -181,14 +181,13 @@ def gap(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:
 def _difference(runs: xr.Dataset, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Time, mean and standard error over seeds of S less L-S, each (records,), at the records of S that both reach."""
     good = np.isinf(runs["diverged_at"].sel(algorithm=["L-S", "S"]).transpose("algorithm", "seed").values).all(0)
-    times, values = ({a: runs[name].sel(algorithm=a).transpose("seed", "record").values[good] for a in ("L-S", "S")}
-                     for name in ("time", metric))
     if not good.any():
         return np.zeros(0), np.zeros(0), np.zeros(0)
-    time = times["S"].mean(0)
-    time = time[time <= 1.001 * times["L-S"][:, -1].min()]
-    apart = np.stack([np.interp(time, ts, s) - np.interp(time, tl, large) for ts, s, tl, large in
-                      zip(times["S"], values["S"], times["L-S"], values["L-S"], strict=True)])
+    large, small = (runs[metric].sel(algorithm=name, drop=True).isel(seed=good) for name in ("L-S", "S"))
+    time = small["time"].mean("seed").values
+    time = time[time <= 1.001 * large["time"].isel(record=-1).min().item()]
+    asked = xr.DataArray(time, dims="record")
+    apart = (at_times(small, asked) - at_times(large, asked)).transpose("seed", "record").values
     error = apart.std(0, ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else 0 * apart[0]
     return time, apart.mean(0), error
 
