@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import io
+import itertools
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from lrtheory.cli.options import COMMANDS
 from lrtheory.fields import from_json, to_json
 from lrtheory.predictions import series
 from lrtheory.predictions import verify as verifying
+from lrtheory.sweeps.grid import label_of
 from lrtheory.theory import presets
 from lrtheory.theory.config import Config
 from lrtheory.theory.presets import preset
@@ -196,7 +198,7 @@ def test_every_command_on_a_swept_folder_runs(fast):
     assert (fast / "runs/mine.csv").read_text().count("\n") == 1 + 2 * 16 * 2
 
 
-LONG = {"theorem", "design", "runs/linear", "runs/grows", "runs/fresh", "runs/narrow", "runs/rates", "--extend",
+LONG = {"theorem", "design", "runs/linear", "runs/grows", "runs/settings", "runs/small", "runs/narrow", "runs/rates", "--extend",
         "--algorithm"}
 """Words of commands that take minutes even when small: their parts have tests of their own, and they are understood."""
 
@@ -293,8 +295,9 @@ def test_stored_results_are_of_what_their_commands_run_today(made):
         if command == "sweep":
             _, grid, _ = arguments.sweep_arguments([*words, "--data-dir", "there"])
             asked = grid.config
-            assert [(point["linear"], point["offset"]) for point in found["read"]] == [
-                (negative in (0, 1), offset) for offset, negative in grid.axes[0].values], name
+            labels = [label_of(field) for axis in grid.axes for field in axis.fields]
+            points = [sum(values, ()) for values in itertools.product(*(axis.values for axis in grid.axes))]
+            assert [tuple(row[label] for label in labels) for row in found["rows"]] == points, name
         elif command == "cifar":
             asked = arguments.cifar_arguments([*words, "--data-dir", "there"])[0].options
         else:

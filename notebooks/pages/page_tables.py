@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 HERE = Path(__file__).resolve().parent
 STORED = HERE / "stored"
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -33,8 +35,15 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "cifar-narrow": ("cifar", "--preset", "narrow", "--interleave"),
     "sweep-linear": ("sweep", "--preset", "mini", "--algorithms", "L-S", "S", "--seeds", "3", "--first-seed", "8",
                      "--n-test", "500", "--training.epochs", "10", "--training.anneal-epochs", "--zip",
-                     "offset=0.1,0.15,0.2,0.3,0.45,0.7", "negative=0,0,0,0.5,0.5,0.5")}
+                     "offset=0.1,0.15,0.2,0.3,0.45,0.7", "negative=0,0,0,0.5,0.5,0.5"),
+    "sweep-settings": ("sweep", "--preset", "mini", "--algorithms", "L-S", "--seeds", "4", "--first-seed", "100", "--n-test",
+                       "500", "--training.anneal-epochs", "--zip", "eta1=0.35,0.7,1.4,0.35,0.7,0.85",
+                       "batch_size=32,64,128,64,128,64"),
+    "sweep-small": ("sweep", "--preset", "mini", "--algorithms", "S", "--seeds", "4", "--first-seed", "100", "--n-test",
+                    "2000", "--axis", "eta_ratio=0.025,0.05,0.1")}
 """{name: what writes stored/NAME.json}."""
+SWEPT = ("patch_read_at", "accuracy_patch_only", "accuracy_clean")
+"""Measurements that are stored of a sweep of trainings."""
 IMAGES = "LRTHEORY_CIFAR10"
 """Environment variable that says where CIFAR-10 is: for the commands that train on it."""
 
@@ -53,8 +62,10 @@ def pages() -> dict[str, str]:
         **{study: study_table(name) for study, name in studies.items()}, "studies-made": made_by(list(studies.values())),
         "verify": verify_table(["verify-theorem"]), "verify-made": made_by(["verify-theorem"])})
     trained = [name for name in COMMANDS if name.startswith(("cifar-", "sweep-"))]
-    made["cifar.md"] = filled("cifar.md", {"mini": cifar_table("cifar-mini"), "narrow": cifar_table("cifar-narrow"),
-                                           "linear": reading_table("sweep-linear"), "made": made_by(trained)})
+    made["cifar.md"] = filled("cifar.md", {
+        "mini": cifar_table("cifar-mini"), "narrow": cifar_table("cifar-narrow"), "linear": reading_table("sweep-linear"),
+        "settings": settings_table("sweep-settings", "L-S"), "small": settings_table("sweep-small", "S"),
+        "made": made_by(trained)})
     return made
 
 
@@ -112,28 +123,33 @@ def measure(chosen: Sequence[str]) -> None:
 
 
 def keep(name: str, folder: Path, seconds: float) -> None:
-    """Store what a command has written in a folder: summary.json or verify.json; of a sweep, when each run reads the patch."""
+    """Store what a command has written in a folder: summary.json or verify.json; of a sweep its points, too."""
     command = COMMANDS[name][0]
     found = json.loads((folder / ("verify.json" if command == "verify" else "summary.json")).read_text())
     if command == "cifar":
         found["environment"]["images"] = re.sub(r"\S*/", "", found["environment"]["images"])
     if command == "sweep":
-        found |= read_by(folder) | {"seconds": round(seconds), "environment": found["sessions"][0]}
+        found |= points_of(folder) | {"seconds": round(seconds), "environment": found["sessions"][0]}
     STORED.mkdir(exist_ok=True)
     (STORED / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
-def read_by(folder: Path) -> dict[str, Any]:
-    """Of a sweep over patches: its configuration, and epochs at which the patch is read, null for never, a list a point."""
+def points_of(folder: Path) -> dict[str, Any]:
+    """Of a sweep of trainings: its configuration, and a row a point, with each algorithm's numbers, one a seed."""
     import lrtheory as lt
-    from lrtheory.labelled import finite
-    from lrtheory.sweeps import reading
+    from lrtheory.labelled import each_seed
 
     runs = lt.load(folder)
-    found = reading.reading(runs)
-    return {"config": json.loads(runs.attrs["config"]), "read": [
-        {"linear": bool(linear), "offset": float(offset), "L-S": list(map(finite, large)), "S": list(map(finite, small))}
-        for linear, offset, large, small in zip(found.linear, found.offset, found.large, found.small, strict=True)]}
+    axes = lt.tables.axes_of(runs)
+    labels = [str(name) for name, values in runs.coords.items() if "field" in values.attrs]
+    found = {name: lt.tables.metric(runs, name).transpose(*axes, "algorithm", "seed") for name in SWEPT}
+    rows = []
+    for index in np.ndindex(*(runs.sizes[axis] for axis in axes)):
+        at = dict(zip(axes, index, strict=True))
+        rows.append({label: runs[label].isel({a: k for a, k in at.items() if a in runs[label].dims}).item() for label in labels}
+                    | {str(name): {metric: each_seed(values.isel(at).sel(algorithm=name).values)
+                                   for metric, values in found.items()} for name in runs["algorithm"].values})
+    return {"config": json.loads(runs.attrs["config"]), "rows": rows}
 
 
 def row(*cells: object) -> str:
@@ -239,13 +255,28 @@ def reading_table(name: str) -> list[str]:
     found = stored(name)
     if found is None:
         return ["not run"]
+    return [*head("patch", "offset", "S", "L-S"), *(row(
+        "linear" if at["negative"] in (0, 1) else "both signs", f"{at['offset']:g}", *(epochs(at[a]) for a in ("S", "L-S")))
+        for at in found["rows"])]
 
-    def epochs(values: list[float | None]) -> str:
-        return ", ".join("never" if v is None else f"{v:.2f}" for v in values)
 
-    return [*head("patch", "offset", "S", "L-S"),
-            *(row("linear" if at["linear"] else "both signs", f"{at['offset']:g}", epochs(at["S"]), epochs(at["L-S"]))
-              for at in found["read"])]
+def settings_table(name: str, algorithm: str) -> list[str]:
+    """What settings of the training make of one algorithm: a row a point of a sweep."""
+    from lrtheory.cli import cells
+
+    found = stored(name)
+    if found is None:
+        return ["not run"]
+    labels = [key for key, value in found["rows"][0].items() if not isinstance(value, dict)]
+    return [*head(*labels, "patch read at epoch", "patch only, at the end", "clean images, at the end"), *(row(
+        *(f"{at[label]:g}" for label in labels), epochs(at[algorithm]),
+        *(cells.accuracy(at[algorithm][metric]) for metric in ("accuracy_patch_only", "accuracy_clean")))
+        for at in found["rows"])]
+
+
+def epochs(found: dict[str, Any]) -> str:
+    """When the patch is read, a number a seed."""
+    return ", ".join("never" if v is None else f"{v:.2f}" for v in found["patch_read_at"]["per_seed"])
 
 
 def verify_table(chosen: Sequence[str]) -> list[str]:
@@ -317,7 +348,7 @@ def made_by(chosen: Sequence[str]) -> list[str]:
 
 def seeds_of(found: dict[str, Any]) -> str:
     """How many seeds a command ran: a number, or the least and the most over a study's rows."""
-    if "rows" in found:
+    if "study" in found:
         counts = sorted({at["S"]["time_p_half"]["of"] for at in found["rows"]})
         return " to ".join(map(str, counts[:: max(1, len(counts) - 1)]))
     return str(found["seeds"] if isinstance(found["seeds"], int) else len(found["seeds"]))
