@@ -26,7 +26,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import lrtheory as lt
 from lrtheory.theory import programs as batch
-from lrtheory.vision import cifar
+from lrtheory.vision import cifar, models
 from lrtheory.vision import simulate as train
 from lrtheory.vision.presets import preset
 
@@ -67,6 +67,7 @@ def main() -> None:
 
 def print_cifar(names: list[str]) -> None:
     """An epoch of WideResNet-16-10 for one device of each topology."""
+    models.flat = lambda: False  # as on a TPU, not as on the CPU that compiles
     config = preset("paper")
     print(f"jax {jax.__version__}; an epoch of {config.name}: {config.n_train // config.training.batch_size} steps of "
           f"{config.training.batch_size} images, {train.parameter_count(config):,} parameters")

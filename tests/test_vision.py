@@ -253,6 +253,26 @@ def test_batch_statistics_are_those_of_the_batch_with_decay():
                                0.9 + 0.1 * np.asarray(few).var((0, 1, 2), ddof=1), rtol=1e-4)
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_batchnorm_over_two_axes_is_that_over_four(train, float64, monkeypatch):
+    """What accelerators compute, against what a CPU does: outputs, statistics and gradients."""
+    layer, key = models._Activation(jnp.float64), jax.random.key
+    x = 3 + 2 * jax.random.normal(key(0), (8, 6, 4, 5), jnp.float64)
+    variables = layer.init({"params": key(1), "noise": key(2)}, x, 0.1, False)
+
+    def found(x):
+        return layer.apply(variables, x, 0.1, train, rngs={"noise": key(3)}, mutable=["batch_stats"])
+
+    seen = []
+    for is_flat in (True, False):
+        monkeypatch.setattr(models, "flat", lambda is_flat=is_flat: is_flat)
+        y, back, changed = jax.vjp(found, x, has_aux=True)
+        seen.append((y, changed, back(jnp.sin(y))))
+        axes = [e.params["axes"] for e in jax.make_jaxpr(lambda x: found(x))(x).eqns if e.primitive.name == "reduce_sum"]
+        assert axes == ([(0,) if is_flat else (0, 1, 2)] * 2 if train else [])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), *seen)
+
+
 def test_bfloat16_stays_near_float32():
     x = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
     variables = models.SmallCNN().init({"params": jax.random.key(1)}, x)
@@ -264,8 +284,9 @@ def test_bfloat16_stays_near_float32():
 @pytest.mark.thorough(but=["cuda"])
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 @pytest.mark.parametrize("compute", ["float32", "bfloat16"])
-def test_float32_means_float32_on_every_platform(platform, compute):
+def test_float32_means_float32_on_every_platform(platform, compute, monkeypatch):
     """In the lowered training step and evaluation: the default would be TF32 on CUDA, bfloat16 on TPU."""
+    monkeypatch.setattr(models, "flat", lambda: platform == "cpu")
     config = preset("tiny").replace(**{"model.compute": compute})
     algorithm, images = config.training.algorithm("S+noise"), cifar.synthetic(128, 100)
     data, state = simulate.choose(config, images, 0), simulate.begin(config, algorithm, jnp.asarray(0))

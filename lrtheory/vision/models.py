@@ -25,6 +25,14 @@ def precision(dtype: Any) -> jax.lax.Precision | None:
     return None if jnp.dtype(dtype) == jnp.bfloat16 else jax.lax.Precision.HIGHEST
 
 
+def flat() -> bool:
+    """Whether BatchNorm sees (N H W, C) instead of (N, H, W, C): on a CPU, where a step is then a tenth shorter.
+
+    Elsewhere it would bind the layout that the compiler chooses for convolutions.
+    """
+    return jax.default_backend() == "cpu"
+
+
 def fan_out(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
     """Convolution kernels (k, k, in, out) ~ N(0, 2/(k k out)), as in the paper's code (He et al., fan-out)."""
     height, width, _, out = shape
@@ -44,7 +52,8 @@ class _Activation(nn.Module):
     def __call__(self, x: Array, std: Array | float, train: bool) -> Array:
         norm = nn.BatchNorm(use_running_average=not train, momentum=DECAY, epsilon=1e-5, dtype=self.dtype)
         kept = DECAY * norm.get_variable("batch_stats", "var") if train and not self.is_initializing() else None
-        n, x = x.size // x.shape[-1], norm(x)
+        n = x.size // x.shape[-1]
+        x = norm(x.reshape(n, -1)).reshape(x.shape) if flat() else norm(x)
         if kept is not None:  # flax has var itself
             norm.put_variable("batch_stats", "var", kept + (norm.get_variable("batch_stats", "var") - kept) * (n / (n - 1)))
         if train:
