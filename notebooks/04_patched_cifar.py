@@ -73,8 +73,8 @@ figures.patch_before_and_after(found)
 
 # %% [markdown]
 # The claims of section 6, each a paired difference over seeds; True: above 0 by Student's interval at 95%. These two seeds are
-# others than those on which the preset's rates and epochs were chosen; they are too few to resolve each of the claims. One L-S in
-# four has begun to read the patch before it is annealed and then gains nothing over S: is there one among these two?
+# others than those on which the preset's rates and epochs were chosen; they are too few to resolve each of the claims. Of 16
+# further seeds three L-S read all of the patch after annealing and then gain little or nothing over S: is there one among these two?
 
 # %%
 for claim in results.verdict(found):

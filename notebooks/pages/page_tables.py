@@ -31,8 +31,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "verify-minibatch": ("verify", "--setting", "minibatch"), "verify-theorem": ("verify", "--setting", "theorem"),
     "theorem-dimension": ("theorem",),
     **{f"theorem-{study}": ("theorem", "--study", study) for study in ("size", "exponents", "rates")},
+    "cifar-paper": ("cifar", "--preset", "paper", "--seeds", "1", "--interleave", "--checkpoint-epochs", "100"),
     "cifar-mini": ("cifar", "--seeds", "16", "--first-seed", "100"),
-    "cifar-narrow": ("cifar", "--preset", "narrow", "--interleave"),
+    "cifar-narrow": ("cifar", "--preset", "narrow", "--algorithms", "L-S", "S", "--interleave"),
     "sweep-linear": ("sweep", "--preset", "mini", "--algorithms", "L-S", "S", "--seeds", "3", "--first-seed", "8",
                      "--n-test", "500", "--training.epochs", "10", "--training.anneal-epochs", "--zip",
                      "offset=0.1,0.15,0.2,0.3,0.45,0.7", "negative=0,0,0,0.5,0.5,0.5"),
@@ -63,7 +64,7 @@ def pages() -> dict[str, str]:
         "verify": verify_table(["verify-theorem"]), "verify-made": made_by(["verify-theorem"])})
     trained = [name for name in COMMANDS if name.startswith(("cifar-", "sweep-"))]
     made["cifar.md"] = filled("cifar.md", {
-        "mini": cifar_table("cifar-mini"), "narrow": cifar_table("cifar-narrow"), "linear": reading_table("sweep-linear"),
+        "mini": cifar_table("cifar-mini"), "paper": cifar_table("cifar-paper"), "narrow": cifar_table("cifar-narrow"), "linear": reading_table("sweep-linear"),
         "settings": settings_table("sweep-settings", "L-S"), "small": settings_table("sweep-small", "S"),
         "made": made_by(trained)})
     return made
@@ -246,7 +247,7 @@ def cifar_table(name: str) -> list[str]:
         said = {True: "holds", False: "not resolved" if claim["resolved"] is False else "fails", None: "not judged"}
         ends = "" if claim["low"] is None else f" [{claim['low']:.3f}, {claim['high']:.3f}]"
         lines.append(f"* {claim['statement'][0].upper()}{claim['statement'][1:]}: **{said[claim['holds']]}**, difference "
-                     f"{cells.accuracy(claim['difference'])}{ends}, {claim['seeds']} seeds.")
+                     f"{cells.accuracy(claim['difference'])}{ends}, {claim['seeds']} seed{'s' * (claim['seeds'] != 1)}.")
     return lines + ([f"* Unfinished: {found['unfinished']}."] if found["unfinished"] else [])
 
 
@@ -340,8 +341,9 @@ def made_by(chosen: Sequence[str]) -> list[str]:
             lines.append(row(command, "not run", "", ""))
             continue
         facts, revision = found["environment"], found["environment"]["git_revision"]
+        version = "" if facts["lrtheory"].startswith("not installed") else f" {facts['lrtheory']}"  # run from a checkout
         lines.append(row(command, seeds_of(found), spoken(found),
-                         f"{facts['device']}, {facts['cpu_cores']} cores; lrtheory {facts['lrtheory']} at {revision[:7]}"
+                         f"{facts['device']}, {facts['cpu_cores']} cores; lrtheory{version} at {revision[:7]}"
                          f"{'+' if '+' in revision else ''}, jax {facts['jax']}; {facts['date'][:10]}"))
     return lines
 
