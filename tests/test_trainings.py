@@ -129,7 +129,7 @@ def test_other_images_another_sweep_and_a_damaged_chunk_are_seen(swept, tmp_path
         lt.load(copy)
     again = _missing(copy)
     assert len(again) == 2 * 3
-    assert all("eta1 0.03, offset 0.3" in what for what in again)
+    assert all("eta1 0.03, offset 0.3, negative 0.5, " in what for what in again)
     same(lt.load(copy), swept[1])
 
 

@@ -22,7 +22,7 @@ from lrtheory.algorithm import names_of
 from lrtheory.devices import require_working
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.folder import Watch, disk_trouble, every_chunk, take_up
-from lrtheory.sweeps.grid import Grid
+from lrtheory.sweeps.grid import Grid, label_of
 from lrtheory.sweeps.plan import Chunk, Cut
 from lrtheory.sweeps.store import Store
 from lrtheory.vision import cifar, runs
@@ -102,7 +102,8 @@ def _train(store: Store, missing: Sequence[Chunk], images: cifar.Images, states:
     def work(chunk: Chunk) -> list[list[runs.Work]]:
         (index,) = chunk.points
         config: Experiment = grid.at(index).replace(seeds=1, first_seed=grid.config.first_seed + chunk.box[-1].start)
-        where = ", ".join(f"{axis.name} {axis.values[k][0]}" for axis, k in zip(grid.axes, index, strict=True))
+        where = ", ".join(f"{label_of(field)} {value}" for axis, k in zip(grid.axes, index, strict=True)
+                          for field, value in zip(axis.fields, axis.values[k], strict=True))
 
         def progress(epochs: int, of: int, name: str, seed: int, epoch: int, row: Mapping[str, float]) -> None:
             done[chunk] = len(names) * epochs / of
