@@ -88,31 +88,32 @@ def mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     return mean.rename(values.name), ((spread / count) ** 0.5).rename(f"{values.name}_sem")
 
 
-def at_times(values: xr.DataArray, times: xr.DataArray) -> xr.DataArray:
-    """A measurement at other times, linear between its records, run by run: a run beside its prediction.
+def at_times(runs: xr.Dataset, name: str, times: xr.DataArray) -> xr.DataArray:
+    """A measurement at other times, linear between its records, run by run: a prediction beside its runs.
 
     Args:
-      values: recorded over time, with the coordinate `time`, as `run` and `predict` return it.
-      times: in the same units, along `record` or a number a run; of all runs alike where it has no more dimensions. Before
-        the first record of `values` and after its last one it has their value.
+      runs: what `run`, `predict` or `sweep` returned, or a part of it.
+      name: of the measurement.
+      times: in the units of `runs["time"]`, along `record` or a number a run; of all runs alike where it has no more
+        dimensions. Before the first record and after the last one a run keeps their value.
 
     Returns:
-      `values` with the dimensions of both, and with `times` as its coordinate `time`.
+      The measurement with the dimensions of both, and with `times` as its coordinate `time`.
 
     Raises:
       ValueError: a dimension that both have, but record, has other labels.
 
-    >>> import numpy as np, xarray as xr
-    >>> over_time = xr.DataArray([0.0, 1.0, 4.0], dims="record", coords={"time": ("record", [0.0, 1.0, 2.0])})
-    >>> at_times(over_time, xr.DataArray([0.5, 1.5, 3.0], dims="record")).values
+    >>> import xarray as xr
+    >>> runs = xr.Dataset({"time": ("record", [0.0, 1.0, 2.0]), "contrast": ("record", [0.0, 1.0, 4.0])})
+    >>> at_times(runs, "contrast", xr.DataArray([0.5, 1.5, 3.0], dims="record")).values
     array([0.5, 2.5, 4. ])
     """
     inner = ["at"] if "record" in times.dims else []
-    asked = times.reset_coords(drop=True).rename({"record": "at"} if inner else {})
-    found = xr.apply_ufunc(np.interp, asked, values["time"].reset_coords(drop=True), values.reset_coords(drop=True),
-                           input_core_dims=[inner, ["record"], ["record"]], output_core_dims=[inner], vectorize=True)
-    found = found.rename({"at": "record"} if inner else {}).rename(values.name).assign_attrs(values.attrs)
-    return found.assign_coords(time=times.reset_coords(drop=True))
+    asked, time, values = (x.reset_coords(drop=True) for x in (times, runs["time"], runs[name]))
+    found = xr.apply_ufunc(np.interp, asked.rename({"record": "at"} if inner else {}), time, values, vectorize=True,
+                           input_core_dims=[inner, ["record"], ["record"]], output_core_dims=[inner], output_dtypes=[float])
+    found = found.rename({"at": "record"} if inner else {}).rename(name).assign_attrs(values.attrs)
+    return found.assign_coords(time=asked)
 
 
 def summary(results: xr.Dataset, config: Any, algorithms: Mapping[str, dict[str, Any]], verdict: Any) -> dict[str, Any]:

@@ -64,7 +64,7 @@ for m, runs in found.items():
     late = (runs["annealed_at"].where(np.isfinite) - there["annealed_at"].where(np.isfinite)).dropna("seed").values
     k = int(np.argmin(abs(runs["time"].isel(seed=0).values - 150)))
     time = runs["time"].isel(record=k)
-    away = runs["contrast"].isel(record=k) - lt.at_times(there["contrast"], time)
+    away = runs["contrast"].isel(record=k) - lt.at_times(there, "contrast", time)
     push = lt.kinks.push_of(phase.problem, {g: float(there[f"loss_{g}"].mean("seed")[k]) for g in ("q", "mixed")})
     form = lt.kinks.scatter(phase.problem, phase.training, m, push, float(time[0]))
     print(f"m_v = {m:5,}: at time {time[0]:3.0f} the contrast is {float((away**2).mean()) ** 0.5:.2f} off its limit "
@@ -125,7 +125,7 @@ for m in (256, 1024, 4096):
     runs = lt.run(batches.replace(**{"network.m_v": m})).sel(algorithm="L-S")
     away = []
     for other in (its_own, whole):
-        away.append(float(((runs["g_z"] - lt.at_times(other["g_z"], runs["time"])) ** 2).mean()) ** 0.5)
+        away.append(float(((runs["g_z"] - lt.at_times(other, "g_z", runs["time"])) ** 2).mean()) ** 0.5)
     print(f"m_v = {m:5,}: g(z) is {away[0]:.3f} from the limit on its own batches, {away[1]:.3f} from that of full batches")
 
 # %% [markdown]

@@ -403,7 +403,7 @@ def test_minibatches_are_predicted_on_the_same_batches(small):
     for m in (128, 2048):
         run = lt.run(vary(config, network__m_w=m, network__m_v=m))
         for found, limit in ((near, own), (far, full)):
-            away = run["loss_p"] - lt.at_times(limit["loss_p"], run["time"])
+            away = run["loss_p"] - lt.at_times(limit, "loss_p", run["time"])
             found.append(float((away[..., 1:] ** 2).mean()) ** 0.5)
     assert 2.5 < near[0] / near[1] < 6.5, near
     assert far[0] / far[1] < 0.6 * near[0] / near[1], (near, far)

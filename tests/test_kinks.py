@@ -104,7 +104,7 @@ def test_annealing_jitters_as_the_root_of_the_width_says():
 def labelled(config, coords, **values):
     dims = ("algorithm", "seed", "record") if "m_v" not in coords else ("m_v", "algorithm", "seed", "record")
     return xr.Dataset({name: (dims[:np.ndim(v)], v) for name, v in values.items()}, coords=coords,
-                      attrs={"config": to_json(config)}).set_coords("time")
+                      attrs={"config": to_json(config)})
 
 
 def jittering(exponent=-0.5, size=1.0, late=1.0):

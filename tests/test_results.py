@@ -156,21 +156,23 @@ def test_a_measurement_at_other_times_is_that_of_its_own_run():
     rng, dims = np.random.default_rng(0), ("algorithm", "seed", "record")
     labels = {"algorithm": ["L-S", "S"], "seed": [3, 4, 5]}
     time, values = np.sort(rng.random((2, 3, 6)), -1), rng.normal(size=(2, 3, 6))
-    one = xr.DataArray(values, dims=dims, coords=labels | {"time": (dims, time), "step": ("record", np.arange(6))},
-                       attrs={"units": "nat"})
+    one = xr.Dataset({"loss": (dims, values, {"units": "nat"}), "time": (dims, time)},
+                     coords=labels | {"step": ("record", np.arange(6))})
     asked = np.sort(rng.random((2, 3, 4)), -1)
     times = xr.DataArray(asked, dims=dims, coords=labels | {"time": (dims, asked), "step": ("record", np.arange(4))})
-    found = lt.at_times(one, times)
+    found = lt.at_times(one, "loss", times)
     expected = [[np.interp(asked[i, j], time[i, j], values[i, j]) for j in range(3)] for i in range(2)]
     np.testing.assert_allclose(found, expected)
     np.testing.assert_array_equal(found["time"], asked)
     assert found.attrs == {"units": "nat"}
-    np.testing.assert_allclose(lt.at_times(one, times[..., 2]), found[..., 2])
-    np.testing.assert_allclose(lt.at_times(one, xr.DataArray(0.5)), lt.at_times(one, 0 * times + 0.5)[..., 0])
-    several = lt.at_times(one, times.expand_dims(m_v=[64, 256]))
+    np.testing.assert_allclose(lt.at_times(one, "loss", times[..., 2]), found[..., 2])
+    level = lt.at_times(one, "loss", 0 * times + 0.5)
+    np.testing.assert_allclose(lt.at_times(one, "loss", xr.DataArray(0.5)), level[..., 0])
+    several = lt.at_times(one, "loss", times.expand_dims(m_v=[64, 256]))
     np.testing.assert_allclose(several.transpose("m_v", *dims)[1], found)
+    assert lt.at_times(one.isel(seed=[]), "loss", times.isel(seed=[])).shape == (2, 0, 4)
     with pytest.raises(ValueError, match="seed"):
-        lt.at_times(one, times.assign_coords(seed=[4, 5, 6]))
+        lt.at_times(one.set_coords("time"), "loss", times.assign_coords(seed=[4, 5, 6]))
 
 
 def test_without_examples_of_a_group_no_order_is_judged(runs):

@@ -42,7 +42,7 @@ def here(tmp_path, monkeypatch):
         found["diverged_at"] = np.full((2, config.seeds), np.inf)
         return labelled.dataset(found, described(config.problem), config, config.algorithms,
                                 {"step": ("record", np.arange(config.records + 1), {})},
-                                {"compile_seconds": 0.0, "wall_seconds": 0.0, "devices_used": 1}).set_coords("time")
+                                {"compile_seconds": 0.0, "wall_seconds": 0.0, "devices_used": 1})
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(runs, "run", invented)

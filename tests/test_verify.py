@@ -110,7 +110,7 @@ def honest(names=("L-S", "S"), over=None):
     once["time_q_half"] = np.where(anneals[:, None], annealed + 3 * t_q, once["time_q_half"])
     return xr.Dataset({k: (DIMS[: v.ndim], np.array(v)) for k, v in (data | once).items()},
                       coords={"algorithm": list(names), "seed": np.arange(SEEDS), "at": ("record", np.arange(RECORDS))},
-                      attrs={"config": to_json(config)}).set_coords("time")
+                      attrs={"config": to_json(config)})
 
 
 def of(run, name, **changes):

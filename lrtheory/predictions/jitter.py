@@ -61,7 +61,7 @@ def _scatter(runs):
     axis = str(wide["contrast"].dims[0])
     wide = wide.transpose("seed", axis, "record")
     time = wide["time"].values
-    theory = at_times(limit["contrast"], wide["time"]).transpose("seed", axis, "record").values
+    theory = at_times(limit, "contrast", wide["time"]).transpose("seed", axis, "record").values
     inside = (time >= low) & (time <= high) & (wide["phase"].values == 0)
     with np.errstate(invalid="ignore"):
         square = np.where(inside, (wide["contrast"].values - theory) ** 2, 0.0).sum(-1) / inside.sum(-1)

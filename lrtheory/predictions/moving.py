@@ -56,7 +56,7 @@ def _contrasts(runs):
     full = full.transpose("seed", str(full["contrast"].dims[0]), "record")
     times = full["time"].isel({full["contrast"].dims[1]: 0}, drop=True)
     late = times.values[0] >= TIMES[0] / TIMES[1] * times.values[0, -1]
-    there = [at_times(runs[name]["contrast"].sel(algorithm="S"), times).transpose("seed", "record").values[:, late]
+    there = [at_times(runs[name].sel(algorithm="S"), "contrast", times).transpose("seed", "record").values[:, late]
              for name in ("moving", "fixed")]
     return full["contrast"].values[..., late], *there
 

@@ -73,7 +73,7 @@ def _prediction(runs: xr.Dataset, theory: xr.Dataset) -> dict[str, Any]:
     ends = last.values
     found: dict[str, Any] = {}
     for metric in (m for m in FINAL if m in runs and m in theory):
-        found[metric] = each_seed(at_times(theory[metric], last).values, good)
+        found[metric] = each_seed(at_times(theory, metric, last).values, good)
     for metric in TIMES:
         values = np.where(theory[metric].values <= ends, theory[metric].values, np.inf)
         found[metric] = each_seed(values, good)
@@ -205,7 +205,7 @@ def apart(results: xr.Dataset, names: Sequence[str]) -> str:
 def at_time(runs: xr.Dataset, metric: str, time: float) -> np.ndarray:
     """A measurement at a time, (seeds,), of one algorithm: linear between records; from the last one on, the last."""
     late = runs["time"].isel(record=-1) <= time * (1 + 1e-3)
-    return np.where(late, runs[metric].isel(record=-1), at_times(runs[metric], xr.DataArray(time)))
+    return np.where(late, runs[metric].isel(record=-1), at_times(runs, metric, xr.DataArray(time)))
 
 
 def at_matched_loss(one: xr.Dataset, other: xr.Dataset, metrics: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

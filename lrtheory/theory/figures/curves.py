@@ -183,11 +183,11 @@ def _difference(runs: xr.Dataset, metric: str) -> tuple[np.ndarray, np.ndarray, 
     good = np.isinf(runs["diverged_at"].sel(algorithm=["L-S", "S"]).transpose("algorithm", "seed").values).all(0)
     if not good.any():
         return np.zeros(0), np.zeros(0), np.zeros(0)
-    large, small = (runs[metric].sel(algorithm=name, drop=True).isel(seed=good) for name in ("L-S", "S"))
+    large, small = (runs.sel(algorithm=name, drop=True).isel(seed=good) for name in ("L-S", "S"))
     time = small["time"].mean("seed").values
     time = time[time <= 1.001 * large["time"].isel(record=-1).min().item()]
     asked = xr.DataArray(time, dims="record")
-    apart = (at_times(small, asked) - at_times(large, asked)).transpose("seed", "record").values
+    apart = (at_times(small, metric, asked) - at_times(large, metric, asked)).transpose("seed", "record").values
     error = apart.std(0, ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else 0 * apart[0]
     return time, apart.mean(0), error
 
