@@ -6,9 +6,9 @@
 
 Claim to test: `lrtheory cifar` trains WideResNet-16-10 in bfloat16 at 35% or more of the bfloat16 matmul ceiling that the
 same device reaches in the same run, and faster than PyTorch with channels-last memory and autocast to bfloat16. Random
-images; compilation is reported apart; the best of three repeats counts. FLOP are those of convolutions and the linear layer,
-forward times 3, from shapes. PyTorch's loop has its own code here: the same model, Nesterov SGD, images on the device, a
-patch of the same kind. `pip install -e '.[bench]'` for it.
+images; compilation is reported apart; the best of three repeats counts. FLOP are those of convolutions, forward times 3,
+from shapes. PyTorch's loop has its own code here: the same model, Nesterov SGD, images on the device, a patch of the same
+kind. `pip install -e '.[bench]'` for it.
 
 Several runs at once, by vmap: what `--at-once` of `lrtheory cifar` does, convolutions become grouped ones. By map: one
 run's epoch after another in one program, convolutions stay as they are. On a CPU, a run on each device at the same time,
@@ -49,21 +49,9 @@ class Timed(NamedTuple):
 
 
 def flop_per_image(config):
-    """Of a training step: multiply-adds of convolutions and the linear layer, times 2, times 3 (forward, two gradients)."""
-    found, model = [0], config.model.build()
-
-    def count(next_fun, args, kwargs, context):
-        out = next_fun(*args, **kwargs)
-        if type(context.module).__name__ == "Conv" and context.method_name == "__call__":
-            k, cin = context.module.kernel_size, args[0].shape[-1]
-            found[0] += 2 * k[0] * k[1] * cin * out.size // out.shape[0]
-        return out
-
-    import flax.linen as linen
-
-    with linen.intercept_methods(count):
-        jax.eval_shape(lambda: model.init({"params": jax.random.key(0)}, jnp.zeros((1, 32, 32, 3))))
-    return 3 * found[0]
+    """Of a training step: multiply-adds of convolutions, times 2, times 3 (forward, two gradients)."""
+    found = measure.operations(config.model.build())
+    return 3 * sum(times * op.flop for op, times in found.items() if isinstance(op, measure.Conv))
 
 
 @functools.partial(jax.jit, donate_argnums=4)

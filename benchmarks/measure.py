@@ -1,4 +1,4 @@
-"""What the benchmarks measure with: least times, matmul ceilings, and where a device's time goes by kernel.
+"""What the benchmarks measure with: least times, matmul ceilings, a network's operations, a device's time by kernel.
 
     python benchmarks/measure.py            the ceilings of this machine, for each type and precision
 
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +23,7 @@ from jax.profiler import ProfileData
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import lrtheory as lt
+from lrtheory.vision import models
 
 CHAIN = {"cpu": 4}
 """Products in one program, by backend; elsewhere 20."""
@@ -44,15 +46,60 @@ def on_accelerator() -> bool:
     return jax.default_backend() != "cpu"
 
 
-def best(f: Callable[[], Any], repeats: int = 3) -> float:
-    """Least wall seconds of f(), which waits for its results; called once before, for it may compile."""
+def best(f: Callable[[], Any], repeats: int = 3, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Least seconds of f(), by the wall or another clock; f waits for its results and is called once before: it may compile."""
     f()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         f()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times)
+
+
+class Conv(NamedTuple):
+    """A convolution without bias, on square images."""
+
+    side: int
+    inputs: int
+    outputs: int
+    size: int
+    stride: int
+
+    def __str__(self) -> str:
+        return f"{self.side}x{self.side}, {self.inputs} to {self.outputs}, {self.size}x{self.size}, stride {self.stride}"
+
+    @property
+    def flop(self) -> int:
+        """Of the forward pass of one image; either gradient takes as many."""
+        return 2 * self.size**2 * self.inputs * self.outputs * (-(-self.side // self.stride)) ** 2
+
+
+class Act(NamedTuple):
+    """BatchNorm, noise and ReLU."""
+
+    side: int
+    inputs: int
+
+    def __str__(self) -> str:
+        return f"{self.side}x{self.side}, {self.inputs}: BatchNorm, noise, ReLU"
+
+
+def operations(model: nn.Module) -> collections.Counter[Conv | Act]:
+    """Operations of one forward pass of a CIFAR-10 network, with how often each is there."""
+    found = collections.Counter()
+
+    def note(next_fun, args, kwargs, context):
+        if context.method_name == "__call__" and isinstance(context.module, nn.Conv):
+            m = context.module
+            found[Conv(args[0].shape[1], args[0].shape[-1], m.features, m.kernel_size[0], m.strides[0])] += 1
+        elif context.method_name == "__call__" and isinstance(context.module, models._Activation):
+            found[Act(args[0].shape[1], args[0].shape[-1])] += 1
+        return next_fun(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        jax.eval_shape(lambda: model.init({"params": jax.random.key(0)}, jnp.zeros((1, 32, 32, 3))))
+    return found
 
 
 def ceiling(dtype: Any = "float32", precision: Any = None, *, devices: int = 1, n: int | None = None,

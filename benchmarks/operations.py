@@ -9,20 +9,19 @@ one core, where no thread waits for another. `pip install -e '.[bench]'` for PyT
 """
 
 import argparse
-import collections
 import os
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 if hasattr(os, "sched_setaffinity"):  # before XLA counts its cores
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import measure
 import torch
+from measure import Act, Conv
 
 from lrtheory.vision import models
 from lrtheory.vision.presets import preset
@@ -30,60 +29,9 @@ from lrtheory.vision.presets import preset
 KEY = jax.random.key(0)
 
 
-class Conv(NamedTuple):
-    """A convolution without bias, on square images."""
-
-    side: int
-    inputs: int
-    outputs: int
-    size: int
-    stride: int
-
-    def __str__(self) -> str:
-        return f"{self.side}x{self.side}, {self.inputs} to {self.outputs}, {self.size}x{self.size}, stride {self.stride}"
-
-    @property
-    def flop(self) -> int:
-        """Of the forward pass of one image; either gradient takes as many."""
-        return 2 * self.size**2 * self.inputs * self.outputs * (self.side // self.stride) ** 2
-
-
-class Act(NamedTuple):
-    """BatchNorm, noise and ReLU."""
-
-    side: int
-    inputs: int
-
-    def __str__(self) -> str:
-        return f"{self.side}x{self.side}, {self.inputs}: BatchNorm, noise, ReLU"
-
-
-def operations(model: nn.Module) -> collections.Counter[Conv | Act]:
-    """Operations of one forward pass, with how often each is there."""
-    found = collections.Counter()
-
-    def note(next_fun, args, kwargs, context):
-        if context.method_name == "__call__" and isinstance(context.module, nn.Conv):
-            m = context.module
-            found[Conv(args[0].shape[1], args[0].shape[-1], m.features, m.kernel_size[0], m.strides[0])] += 1
-        elif context.method_name == "__call__" and isinstance(context.module, models._Activation):
-            found[Act(args[0].shape[1], args[0].shape[-1])] += 1
-        return next_fun(*args, **kwargs)
-
-    with nn.intercept_methods(note):
-        jax.eval_shape(lambda: model.init({"params": KEY}, jnp.zeros((1, 32, 32, 3))))
-    return found
-
-
 def cpu(f: Callable[[], Any], repeats: int) -> float:
-    """Least CPU ms of f(), which waits for its results; called once before."""
-    f()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        f()
-        times.append(time.process_time() - start)
-    return 1e3 * min(times)
+    """Least CPU ms of f(), which waits for its results."""
+    return 1e3 * measure.best(f, repeats, time.process_time)
 
 
 def in_xla(op: Conv | Act, batch: int, repeats: int) -> list[float]:
@@ -149,14 +97,15 @@ def main() -> None:
     print(f"{measure.describe()}, PyTorch {torch.__version__}; {config.name}, float32, batch {batch}; CPU ms, XLA / PyTorch")
     print(f"{'':38}times  {'forward':>14}{'input gradient':>17}{'kernel gradient':>18}")
     sums = [0.0, 0.0]
-    for op, times in sorted(operations(config.model.build()).items(), key=lambda found: (-found[0].side, str(found[0]))):
-        found = list(zip(in_xla(op, batch, asked.repeats), in_pytorch(op, batch, asked.repeats), strict=True))
+    found = measure.operations(config.model.build())
+    for op, times in sorted(found.items(), key=lambda item: (-item[0].side, str(item[0]))):
+        pairs = list(zip(in_xla(op, batch, asked.repeats), in_pytorch(op, batch, asked.repeats), strict=True))
         if isinstance(op, Conv):
-            parts = found if op.inputs > 3 else [found[0], found[2]]  # no gradient of the images
-            shown = "".join(f"{a:{width}.1f} /{b:5.1f}" for (a, b), width in zip(found, (8, 10, 11), strict=True))
+            parts = pairs if op.inputs > 3 else [pairs[0], pairs[2]]  # no gradient of the images
+            shown = "".join(f"{a:{width}.1f} /{b:5.1f}" for (a, b), width in zip(pairs, (8, 10, 11), strict=True))
         else:
-            parts = found[1:]
-            shown = f"{found[0][0]:8.1f} /{found[0][1]:5.1f}   both passes {found[1][0]:.1f} / {found[1][1]:.1f}"
+            parts = pairs[1:]
+            shown = f"{pairs[0][0]:8.1f} /{pairs[0][1]:5.1f}   both passes {pairs[1][0]:.1f} / {pairs[1][1]:.1f}"
         sums = [total + times * sum(part[which] for part in parts) for which, total in enumerate(sums)]
         print(f"{op!s:38}{times:5}  {shown}", flush=True)
     print(f"all of these in a step: {sums[0]:.0f} / {sums[1]:.0f}")

@@ -64,7 +64,7 @@ def pages() -> dict[str, str]:
         "verify": verify_table(["verify-theorem"]), "verify-made": made_by(["verify-theorem"])})
     trained = [name for name in COMMANDS if name.startswith(("cifar-", "sweep-"))]
     made["cifar.md"] = filled("cifar.md", {
-        "mini": cifar_table("cifar-mini"), "paper": cifar_table("cifar-paper"), "narrow": cifar_table("cifar-narrow"), "linear": reading_table("sweep-linear"),
+        **{name: cifar_table(f"cifar-{name}") for name in ("mini", "paper", "narrow")}, "linear": reading_table("sweep-linear"),
         "settings": settings_table("sweep-settings", "L-S"), "small": settings_table("sweep-small", "S"),
         "made": made_by(trained)})
     return made
