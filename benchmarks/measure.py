@@ -47,7 +47,7 @@ def on_accelerator() -> bool:
 
 
 def best(f: Callable[[], Any], repeats: int = 3, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Least seconds of f(), by the wall or another clock; it waits for its results, and is called before, for it may compile."""
+    """Least seconds of f(), by the wall or another clock. f waits for its results; it is called once before, to compile."""
     f()
     times = []
     for _ in range(repeats):
