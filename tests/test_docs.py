@@ -16,13 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import lrtheory as lt
 from lrtheory import predictions
-from lrtheory.cli import arguments
+from lrtheory.cli import arguments, cells
 from lrtheory.cli import main as cli
 from lrtheory.cli.options import COMMANDS
 from lrtheory.fields import from_json, to_json
+from lrtheory.labelled import estimate
 from lrtheory.predictions import series
 from lrtheory.predictions import verify as verifying
 from lrtheory.sweeps.grid import label_of
@@ -271,6 +273,14 @@ def made(monkeypatch):
     return importlib.import_module("page_tables")
 
 
+@pytest.fixture
+def kept(made, monkeypatch, tmp_path):
+    """The module that runs commands and keeps what they write, its folder an empty one."""
+    module = importlib.import_module("stored")
+    monkeypatch.setattr(module, "STORED", tmp_path / "stored")
+    return module
+
+
 def test_pages_made_from_code_and_stored_results_are_those_of_today(made):
     """Public names, fields, measurements, what was run and verified; `python notebooks/pages/build.py --site` makes them."""
     for name, text in made.pages().items():
@@ -279,7 +289,7 @@ def test_pages_made_from_code_and_stored_results_are_those_of_today(made):
 
 def test_stored_results_are_of_what_their_commands_run_today(made):
     """A preset or a budget that was changed since leaves an old number on the page; `build.py --measure` makes a new one."""
-    assert {p.stem for p in made.STORED.glob("*.json")} <= set(made.COMMANDS)
+    assert {p.stem for p in (SITE / "stored").glob("*.json")} <= {*made.COMMANDS, *made.BENCHMARKS}
     for name, (command, *words) in made.COMMANDS.items():
         if (found := made.stored(name)) is None:
             continue
@@ -308,7 +318,7 @@ def test_stored_results_are_of_what_their_commands_run_today(made):
             assert same[0] == same[1], name
 
 
-def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, monkeypatch, tmp_path, capsys):
+def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, kept, monkeypatch, capsys):
     """Of two settings, one not run; what names differ in is told; an unknown name is one line."""
     def stand_in(words, **_):
         folder = Path(words[words.index("--out") + 1])
@@ -325,10 +335,9 @@ def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, monkeyp
                                                         "environment": facts}))
         return subprocess.CompletedProcess(words, 1)
 
-    monkeypatch.setattr(made, "STORED", tmp_path / "stored")
-    monkeypatch.setattr(made.subprocess, "run", stand_in)
-    made.measure(["verify-block", "verify-conv"])
-    made.measure(["verify-conv"])
+    monkeypatch.setattr(kept.subprocess, "run", stand_in)
+    kept.measure(["verify-block", "verify-conv"])
+    kept.measure(["verify-conv"])
     said = capsys.readouterr().out
     assert "verify-block (1 of 2): lrtheory verify, never run here" in said
     assert "10 min last time" in said
@@ -342,6 +351,45 @@ def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, monkeyp
     build = importlib.import_module("build")
     assert build.main(["--measure", "verify-all"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_a_benchmark_prints_is_kept_and_told(made, kept, monkeypatch):
+    """Numbers are taken from what was printed; what lacks them is an error; what was not run says so."""
+    printed = ("jax\nwide V (quick): d = 64, N = 256, 64 + 4096 neurons\n"
+               "   256       64   230.10      150      31%         9.2          166.0      4   27\n")
+    monkeypatch.setattr(kept.subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, 0, stdout=printed))
+    monkeypatch.setattr(made, "SPEED", (("wide", "speed-sweeps", made.SPEED[5][2], "{} runs/s, {} times"),
+                                        ("engine", "speed-engines", "reduced", "{}")))
+    kept.measure(["speed-sweeps"])
+    assert made.speed_table()[2:] == ["| wide | 230.10 runs/s, 166.0 times | `python benchmarks/sweeps.py` |",
+                                      "| engine | not run | `python benchmarks/engines.py` |"]
+    assert made.block("speed-sweeps")[1:2] == ["jax"]
+    kept.measure(["speed-engines"])
+    with pytest.raises(ValueError, match="speed-engines: nothing"):
+        made.speed_table()
+
+
+def test_a_transient_and_a_sweep_are_kept_as_what_their_tables_need(made, kept, tmp_path):
+    """Small ones, run and kept; the numbers are those of the results."""
+    small = ["--preset", "phase", "--seeds", "2", "--n-test", "512"]
+    cli.main(["run", *small, "--engine", "infinite", "--training.steps", "8000", "--out", str(tmp_path / "run")])
+    kept.keep("transient-phase", tmp_path / "run", 1.0)
+    assert [at["lambda_t"] for at in kept.stored("transient-phase")["over_time"]] == [0.25, 0.5]
+    runs = lt.load(tmp_path / "run")
+    errors = lt.at_times(runs, "test_error_p", xr.DataArray([0.25 / 0.00225], dims="record")).mean("seed").isel(record=0)
+    *_, first, _ = made.transient_table(["transient-phase", "transient-quick"])
+    assert first.split(" | ")[:3] == ["| 0.25", *(f"{errors.sel(algorithm=name).item():.2g}" for name in ("L-S", "S"))]
+    for engine, name, axes in (("reduced", "sweep-phase", ["eta_ratio=1e-4,1e-2", "noise_level=1,2"]),
+                               ("infinite", "sweep-limit", ["eta_ratio=1e-4,1e-2"])):
+        cli.main(["sweep", *small, "--engine", engine, "--training.steps", "200", "--network.m-v", "64", "--out",
+                  str(tmp_path / name), *(word for axis in axes for word in ("--axis", axis))])
+        kept.keep(name, tmp_path / name, 1.0)
+    rows = made.ratio_table("sweep-phase", "sweep-limit")[2:]
+    assert [row.split(" | ")[0] for row in rows] == ["| 0.0001", "| 0.01"]
+    swept = lt.load(tmp_path / "sweep-phase").sel(noise_level=1.0, algorithm="S")
+    expected = cells.value(estimate(swept["test_error_p"].isel(record=-1, eta_ratio=0).values))
+    assert rows[0].split(" | ")[1:5:3] == [f"{swept['blur_ratio_small'][0].item():.3g}", expected]
+
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.name)

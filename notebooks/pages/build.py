@@ -4,7 +4,7 @@
     python notebooks/pages/build.py --site          the site alone: a minute, no network
     python notebooks/pages/build.py --all           every notebook again
     python notebooks/pages/build.py 00 03           those notebooks
-    python notebooks/pages/build.py --measure       every result in stored/ anew, half a day; its tables are made from them
+    python notebooks/pages/build.py --measure       every result in stored/ anew, a day; its tables are made from them
     python notebooks/pages/build.py --measure run-quick verify-conv    those
 
 An executed copy keeps the digest of the source that it was made from, so that outputs older than their code are seen; a test
@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import page_tables
+import stored
 
 HERE = Path(__file__).resolve().parent
 NOTEBOOKS = HERE.parent
@@ -82,14 +83,14 @@ def main(words: list[str]) -> int:
     sources = sorted(NOTEBOOKS.glob("*.py"))
     chosen, options = [w for w in words if not w.startswith("-")], {w for w in words if w.startswith("-")}
     measured = "--measure" in options
-    known = list(page_tables.COMMANDS) if measured else [s.name for s in sources]
+    known = [*stored.COMMANDS, *stored.BENCHMARKS] if measured else [s.name for s in sources]
     if unknown := [c for c in chosen if not (c in known if measured else any(name.startswith(c) for name in known))] + sorted(
             options - {"--site", "--all", "--measure"}):
         print(f"{' '.join(unknown)}: unknown; must be one of {', '.join(known)}, or an option; see the head of "
               f"{Path(__file__).name}", file=sys.stderr)
         return 2
     if measured:
-        page_tables.measure(chosen or known)
+        stored.measure(chosen or known)
         made()
         return 0
     for source in sources:

@@ -1,52 +1,22 @@
 """The tables of the pages that are made: from the code, and from results that commands have written.
 
-Lives here: public names, fields, measurements; what `lrtheory run`, `verify`, `theorem`, `cifar` and `sweep` found, read from
-the JSON files in `stored/`, each what one command wrote; the commands. A file that is not there is shown as "not run". Lives
-elsewhere: what is said of the numbers (the pages, by hand, around the markers), building the site (build).
+Lives here: public names, fields, measurements; what `lrtheory run`, `verify`, `theorem`, `cifar`, `sweep` and the benchmarks
+found. What was not run is shown as "not run". Lives elsewhere: running them and keeping what they wrote (stored), what is said of
+the numbers (the pages, by hand, around the markers), building the site (build).
 """
 
 import dataclasses
 import inspect
 import io
-import json
-import os
 import re
-import subprocess
-import sys
-import tempfile
-import time
 import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from stored import BENCHMARKS, COMMANDS, command, kind, seeds_of, spoken, stored
 
 HERE = Path(__file__).resolve().parent
-STORED = HERE / "stored"
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "run-quick": ("run",), "run-phase": ("run", "--preset", "phase"), "run-mitigation": ("run", "--preset", "mitigation"),
-    "run-full": ("run", "--preset", "full"), "run-literal": ("run", "--preset", "literal"),
-    "verify-block": ("verify",), "verify-conv": ("verify", "--setting", "conv"),
-    "verify-minibatch": ("verify", "--setting", "minibatch"), "verify-theorem": ("verify", "--setting", "theorem"),
-    "theorem-dimension": ("theorem",),
-    **{f"theorem-{study}": ("theorem", "--study", study) for study in ("size", "exponents", "rates")},
-    "cifar-paper": ("cifar", "--preset", "paper", "--seeds", "1", "--interleave", "--checkpoint-epochs", "100"),
-    "cifar-mini": ("cifar", "--seeds", "16", "--first-seed", "100"),
-    "cifar-narrow": ("cifar", "--preset", "narrow", "--algorithms", "L-S", "S", "--interleave"),
-    "sweep-linear": ("sweep", "--preset", "mini", "--algorithms", "L-S", "S", "--seeds", "3", "--first-seed", "8",
-                     "--n-test", "500", "--training.epochs", "10", "--training.anneal-epochs", "--zip",
-                     "offset=0.1,0.15,0.2,0.3,0.45,0.7", "negative=0,0,0,0.5,0.5,0.5"),
-    "sweep-settings": ("sweep", "--preset", "mini", "--algorithms", "L-S", "--seeds", "4", "--first-seed", "100", "--n-test",
-                       "500", "--training.anneal-epochs", "--zip", "eta1=0.35,0.7,1.4,0.35,0.7,0.85",
-                       "batch_size=32,64,128,64,128,64"),
-    "sweep-small": ("sweep", "--preset", "mini", "--algorithms", "S", "--seeds", "4", "--first-seed", "100", "--n-test",
-                    "2000", "--axis", "eta_ratio=0.025,0.05,0.1")}
-"""{name: what writes stored/NAME.json}."""
-SWEPT = ("patch_read_at", "accuracy_patch_only", "accuracy_clean")
-"""Measurements that are stored of a sweep of trainings."""
-IMAGES = "LRTHEORY_CIFAR10"
-"""Environment variable that says where CIFAR-10 is: for the commands that train on it."""
 
 
 def pages() -> dict[str, str]:
@@ -56,13 +26,17 @@ def pages() -> dict[str, str]:
     made["results.md"] = filled("results.md", {
         "runs": run_table(runs), "runs-made": made_by(runs),
         "verify": verify_table(["verify-block", "verify-conv", "verify-minibatch"]),
-        "verify-made": made_by(["verify-block", "verify-conv", "verify-minibatch"])})
+        "verify-made": made_by(["verify-block", "verify-conv", "verify-minibatch"]),
+        "transient": transient_table(["transient-quick", "transient-phase"]), "ratio": ratio_table("sweep-phase", "sweep-limit"),
+        "curves-made": made_by(["transient-quick", "transient-phase", "sweep-phase", "sweep-limit"]),
+        "speed": speed_table(), "speed-made": made_by(list(BENCHMARKS))})
+    made["../../benchmarks/README.md"] = filled("../../benchmarks/README.md", {name: block(name) for name in BENCHMARKS})
     made["../../README.md"] = filled("../../README.md", {"run": ["```text", *printed("run-quick"), "```"]})
     studies = {name.removeprefix("theorem-"): name for name in COMMANDS if name.startswith("theorem-")}
     made["theorem.md"] = filled("theorem.md", {
         **{study: study_table(name) for study, name in studies.items()}, "studies-made": made_by(list(studies.values())),
         "verify": verify_table(["verify-theorem"]), "verify-made": made_by(["verify-theorem"])})
-    trained = [name for name in COMMANDS if name.startswith(("cifar-", "sweep-"))]
+    trained = [name for name in COMMANDS if kind(name) == "trainings"]
     made["cifar.md"] = filled("cifar.md", {
         **{name: cifar_table(f"cifar-{name}") for name in ("mini", "paper", "narrow")}, "linear": reading_table("sweep-linear"),
         "settings": settings_table("sweep-settings", "L-S"), "small": settings_table("sweep-small", "S"),
@@ -95,62 +69,6 @@ def printed(name: str) -> list[str]:
     console = Console(width=100, file=io.StringIO(), color_system=None)
     console.print(report.run_closing(found).renderables[0])
     return [line.rstrip() for line in console.file.getvalue().rstrip().splitlines()]
-
-
-def stored(name: str) -> dict[str, Any] | None:
-    """What a command has written, if it has been run."""
-    path = STORED / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def measure(chosen: Sequence[str]) -> None:
-    """Run commands anew (minutes to half an hour each, as they say) and store what they write."""
-    for k, name in enumerate(chosen):
-        before = stored(name)
-        print(f"{name} ({k + 1} of {len(chosen)}): lrtheory {' '.join(COMMANDS[name])}, "
-              f"{'never run here' if before is None else f'{spoken(before)} last time'}", flush=True)
-        images: tuple[str, ...] = ()
-        if name.startswith(("cifar-", "sweep-")):
-            if IMAGES not in os.environ:
-                raise SystemExit(f"{name}: {IMAGES} is not set; must be the folder of CIFAR-10's files; export {IMAGES}=DIR")
-            images = ("--data-dir", os.environ[IMAGES])
-        started = time.time()
-        with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run([sys.executable, "-m", "lrtheory", *COMMANDS[name], *images, "--out", f"{folder}/out"],
-                                  stdout=subprocess.DEVNULL)
-            if done.returncode not in (0, 1):  # 1: a claim fails, which is a result
-                raise SystemExit(f"{name}: ended with code {done.returncode}; nothing was stored of it")
-            keep(name, Path(folder, "out"), time.time() - started)
-
-
-def keep(name: str, folder: Path, seconds: float) -> None:
-    """Store what a command has written in a folder: summary.json or verify.json; of a sweep its points, too."""
-    command = COMMANDS[name][0]
-    found = json.loads((folder / ("verify.json" if command == "verify" else "summary.json")).read_text())
-    if command == "cifar":
-        found["environment"]["images"] = re.sub(r"\S*/", "", found["environment"]["images"])
-    if command == "sweep":
-        found |= points_of(folder) | {"seconds": round(seconds), "environment": found["sessions"][0]}
-    STORED.mkdir(exist_ok=True)
-    (STORED / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
-
-
-def points_of(folder: Path) -> dict[str, Any]:
-    """Of a sweep of trainings: its configuration, and a row a point, with each algorithm's numbers, one a seed."""
-    import lrtheory as lt
-    from lrtheory.labelled import each_seed
-
-    runs = lt.load(folder)
-    axes = lt.tables.axes_of(runs)
-    labels = [str(name) for name, values in runs.coords.items() if "field" in values.attrs]
-    found = {name: lt.tables.metric(runs, name).transpose(*axes, "algorithm", "seed") for name in SWEPT}
-    rows = []
-    for index in np.ndindex(*(runs.sizes[axis] for axis in axes)):
-        at = dict(zip(axes, index, strict=True))
-        rows.append({label: runs[label].isel({a: k for a, k in at.items() if a in runs[label].dims}).item() for label in labels}
-                    | {str(name): {metric: each_seed(values.isel(at).sel(algorithm=name).values)
-                                   for metric, values in found.items()} for name in runs["algorithm"].values})
-    return {"config": json.loads(runs.attrs["config"]), "rows": rows}
 
 
 def row(*cells: object) -> str:
@@ -280,6 +198,81 @@ def epochs(found: dict[str, Any]) -> str:
     return ", ".join("never" if v is None else f"{v:.2f}" for v in found["patch_read_at"]["per_seed"])
 
 
+def transient_table(chosen: Sequence[str]) -> list[str]:
+    """S's error on P over L-S's against lambda t, of long runs at infinite width: a column a preset."""
+    found = {name: stored(name) for name in chosen}
+    times = sorted({at["lambda_t"] for run in found.values() if run for at in run["over_time"]})
+    lines = head("λt", *(cell for name in chosen for cell in (
+        f"`{name.removeprefix('transient-')}`: L-S", "S", "S over L-S")))
+    for time in times:
+        cells = []
+        for run in found.values():
+            at = next((at for at in (run["over_time"] if run else ()) if at["lambda_t"] == time), None)
+            cells += [""] * 3 if at is None else [f"{at['L-S']:.2g}", f"{at['S']:.2g}",
+                                                  f"{at['S'] / at['L-S']:.2g}" if at["L-S"] else ""]
+        lines.append(row(f"{time:g}", *cells))
+    return lines if times else ["not run"]
+
+
+def ratio_table(networks: str, limit: str) -> list[str]:
+    """S against eta2/eta1: whether Q comes first, its error on P and its contrast, of networks and in the limit."""
+    from lrtheory.cli import cells
+
+    found = stored(networks), stored(limit)
+    if found[0] is None or found[1] is None:
+        return ["not run"]
+    level = found[0]["config"]["training"]["noise_level"]
+    rows = [at for at in found[0]["rows"] if at["noise_level"] == level]
+    lines = head("η₂/η₁", "t_blur(η₂)/T_Q", *(f"{what}, {whose}" for what in ("Q before P", "error on P", "contrast")
+                                              for whose in ("networks", "infinite width")))
+    for one, other in zip(rows, found[1]["rows"], strict=True):
+        lines.append(row(f"{one['eta_ratio']:.2g}", f"{one['blur_ratio_small']:.3g}", *(
+            f"{at['S']['q_first']['mean']:.0%}" for at in (one, other)), *(
+            cells.value(at["S"][metric]) for metric in ("test_error_p", "contrast") for at in (one, other))))
+    return lines
+
+
+SPEED = (
+    ("a step of the full network, d = 128, N = 512, 256 + 256 neurons", "speed-engines",
+     r"reduced +(\S+) +\S+ +(\S+) +(\S+)", "{} ms, {} of the matmul peak, {} times as fast as PyTorch's dense loop"),
+    ("the same, decoupled", "speed-engines", r"decoupled +(\d\S+) +\S+ +(\S+)", "{} ms, {} of the peak"),
+    ("micro-steps, S at eta2/eta1 = 1e-4", "speed-engines", r"one seed: (\S+) literal iterations in (\S+ s)",
+     "{} literal iterations in {}"),
+    ("the paper's network by `lt.train`", "speed-train", r"over the dense engine: (\S+)", "{} of a step of the dense engine"),
+    ("sweep of 256 runs, even widths", "speed-sweeps",
+     r"even: .*? 256 +\d+ +(\S+) +\S+ +\S+ +\S+ +(\S+)", "{} runs/s, {} times PyTorch's loop"),
+    ("sweep of 256 runs, V of 4,096 neurons", "speed-sweeps",
+     r"wide V .*? 256 +\d+ +(\S+) +\S+ +\S+ +\S+ +(\S+)", "{} runs/s, {} times PyTorch's loop"),
+    ("infinite width, d = 128, N = 512, L-S and S", "speed-infinite",
+     r"chosen steps +(\S+) .*, (\d+) times as fast as neurons", "{} s after compilation, {} times as fast as neurons"),
+    ("CIFAR-10, small CNN, a training on each of two CPU devices", "speed-cifar",
+     r"on 2 devices +(\S+) .*over PyTorch: (\S+)", "{} images/s in all, {} of PyTorch on both cores"),
+    ("CIFAR-10, WideResNet-16-1, likewise", "speed-narrow", r"on 2 devices +(\S+) .*over PyTorch: (\S+)",
+     "{} images/s in all, {} of PyTorch on both cores"),
+)
+"""What is told of a benchmark: what it is, whose output, where in it, in which words."""
+
+
+def speed_table() -> list[str]:
+    """A line a number that a benchmark printed."""
+    lines = head("what", "measured", "command")
+    for what, name, where, words in SPEED:
+        found, said = stored(name), "not run"
+        if found is not None:
+            match = re.search(where, "\n".join(found["printed"]), re.DOTALL)
+            if match is None:
+                raise ValueError(f"{name}: nothing in what it printed is like {where}; must be; mend SPEED in page_tables.py")
+            said = words.format(*match.groups())
+        lines.append(row(what, said, f"`{command(name)}`"))
+    return lines
+
+
+def block(name: str) -> list[str]:
+    """What a benchmark printed."""
+    found = stored(name)
+    return ["not run"] if found is None else ["```", *found["printed"], "```"]
+
+
 def verify_table(chosen: Sequence[str]) -> list[str]:
     """A row a statistic under its claim's, a column a setting: values with intervals, and what does not hold by itself.
 
@@ -336,30 +329,16 @@ def made_by(chosen: Sequence[str]) -> list[str]:
     """Which command, when and by what each stored result was made."""
     lines = head("made by", "seeds", "took", "on")
     for name in chosen:
-        found, command = stored(name), f"`lrtheory {' '.join(COMMANDS[name])}`"
+        found, typed = stored(name), f"`{command(name)}`"
         if found is None:
-            lines.append(row(command, "not run", "", ""))
+            lines.append(row(typed, "not run", "", ""))
             continue
         facts, revision = found["environment"], found["environment"]["git_revision"]
         version = "" if facts["lrtheory"].startswith("not installed") else f" {facts['lrtheory']}"  # run from a checkout
-        lines.append(row(command, seeds_of(found), spoken(found),
+        lines.append(row(typed, seeds_of(found), spoken(found),
                          f"{facts['device']}, {facts['cpu_cores']} cores; lrtheory{version} at {revision[:7]}"
                          f"{'+' if '+' in revision else ''}, jax {facts['jax']}; {facts['date'][:10]}"))
     return lines
-
-
-def seeds_of(found: dict[str, Any]) -> str:
-    """How many seeds a command ran: a number, or the least and the most over a study's rows."""
-    if "study" in found:
-        counts = sorted({at["S"]["time_p_half"]["of"] for at in found["rows"]})
-        return " to ".join(map(str, counts[:: max(1, len(counts) - 1)]))
-    return str(found["seeds"] if isinstance(found["seeds"], int) else len(found["seeds"]))
-
-
-def spoken(found: dict[str, Any]) -> str:
-    """How long a command took."""
-    seconds = found.get("seconds", found["environment"].get("wall_seconds"))
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def names() -> str:
@@ -384,14 +363,14 @@ def fields() -> str:
              "most of them."]
     for title, config, parts in parts_of_configs():
         lines += ["", f"## {title}", "", *head("field", "default", "swept", "meaning")]
-        for prefix, kind in (("", config), *parts):
-            for field in dataclasses.fields(kind):
+        for prefix, part in (("", config), *parts):
+            for field in dataclasses.fields(part):
                 if field.name in dict(parts):
                     continue
                 default = "" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
                 swept = "" if field.metadata.get("static", True) else "yes"
                 name = f"{prefix}.{field.name}" if prefix else field.name
-                lines.append(row(f"`{name}`", default, swept, meanings(kind).get(field.name, "")))
+                lines.append(row(f"`{name}`", default, swept, meanings(part).get(field.name, "")))
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,182 @@
+"""What commands have written, kept in `stored/`, a JSON file each: the numbers behind the pages.
+
+Lives here: which command writes which file, running it, what of its folder is kept, reading it back. Lives elsewhere: the
+tables (page_tables), building the site (build).
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+STORED = HERE / "stored"
+ROOT = HERE.parent.parent
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "run-quick": ("run",), "run-phase": ("run", "--preset", "phase"), "run-mitigation": ("run", "--preset", "mitigation"),
+    "run-full": ("run", "--preset", "full"), "run-literal": ("run", "--preset", "literal"),
+    "verify-block": ("verify",), "verify-conv": ("verify", "--setting", "conv"),
+    "verify-minibatch": ("verify", "--setting", "minibatch"), "verify-theorem": ("verify", "--setting", "theorem"),
+    "theorem-dimension": ("theorem",),
+    **{f"theorem-{study}": ("theorem", "--study", study) for study in ("size", "exponents", "rates")},
+    "transient-quick": ("run", "--engine", "infinite", "--seeds", "4", "--n-test", "2048", "--training.steps", "286000",
+                        "--records", "60"),
+    "transient-phase": ("run", "--preset", "phase", "--engine", "infinite", "--seeds", "8", "--training.steps", "47450",
+                        "--records", "60"),
+    "sweep-phase": ("sweep", "--preset", "phase"),
+    "sweep-limit": ("sweep", "--preset", "phase", "--engine", "infinite", "--axis", "eta_ratio=geomspace(1e-6,1,13)",
+                    "--seeds", "8"),
+    "cifar-paper": ("cifar", "--preset", "paper", "--seeds", "1", "--interleave", "--checkpoint-epochs", "100"),
+    "cifar-mini": ("cifar", "--seeds", "16", "--first-seed", "100"),
+    "cifar-narrow": ("cifar", "--preset", "narrow", "--algorithms", "L-S", "S", "--interleave"),
+    "sweep-linear": ("sweep", "--preset", "mini", "--algorithms", "L-S", "S", "--seeds", "3", "--first-seed", "8",
+                     "--n-test", "500", "--training.epochs", "10", "--training.anneal-epochs", "--zip",
+                     "offset=0.1,0.15,0.2,0.3,0.45,0.7", "negative=0,0,0,0.5,0.5,0.5"),
+    "sweep-settings": ("sweep", "--preset", "mini", "--algorithms", "L-S", "--seeds", "4", "--first-seed", "100", "--n-test",
+                       "500", "--training.anneal-epochs", "--zip", "eta1=0.35,0.7,1.4,0.35,0.7,0.85",
+                       "batch_size=32,64,128,64,128,64"),
+    "sweep-small": ("sweep", "--preset", "mini", "--algorithms", "S", "--seeds", "4", "--first-seed", "100", "--n-test",
+                    "2000", "--axis", "eta_ratio=0.025,0.05,0.1")}
+"""{name: what `lrtheory` is told to write stored/NAME.json}."""
+BENCHMARKS: dict[str, tuple[str, ...]] = {
+    "speed-engines": ("engines.py",), "speed-train": ("train.py",), "speed-sweeps": ("sweeps.py",),
+    "speed-infinite": ("infinite.py",), "speed-cifar": ("cifar.py", "--steps", "60", "--at-once", "1", "2"),
+    "speed-narrow": ("cifar.py", "--preset", "narrow", "--steps", "6", "--at-once", "1"),
+    "speed-operations": ("operations.py", "--preset", "narrow")}
+"""{name: the script of benchmarks/ that prints what stored/NAME.json keeps}."""
+IMAGES = "LRTHEORY_CIFAR10"
+"""Environment variable that says where CIFAR-10 is: for the commands that train on it."""
+TRAINED = ("patch_read_at", "accuracy_patch_only", "accuracy_clean")
+"""Measurements that are kept of a sweep of trainings, one a seed."""
+SWEPT = ("test_error_p", "contrast", "q_first", "p_first")
+"""Measurements that are kept of a sweep of the theory, means and standard errors."""
+DECAYS = (0.25, 0.5, 1, 1.5, 2, 2.5, 3, 4)
+"""lambda t at which a transient is told."""
+
+
+def command(name: str) -> str:
+    """The command that makes a stored result, as it is typed."""
+    return " ".join(("python", f"benchmarks/{BENCHMARKS[name][0]}", *BENCHMARKS[name][1:]) if name in BENCHMARKS
+                    else ("lrtheory", *COMMANDS[name]))
+
+
+def stored(name: str) -> dict[str, Any] | None:
+    """What a command has written, if it has been run."""
+    path = STORED / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def measure(chosen: Sequence[str]) -> None:
+    """Run commands anew (a minute to two hours each, as they say) and store what they write."""
+    from lrtheory.provenance import environment
+
+    for k, name in enumerate(chosen):
+        before = stored(name)
+        print(f"{name} ({k + 1} of {len(chosen)}): {command(name)}, "
+              f"{'never run here' if before is None else f'{spoken(before)} last time'}", flush=True)
+        started = time.time()
+        if name in BENCHMARKS:
+            script, *words = BENCHMARKS[name]
+            done = subprocess.run([sys.executable, ROOT / "benchmarks" / script, *words], stdout=subprocess.PIPE, text=True)
+            if done.returncode:
+                raise SystemExit(f"{name}: ended with code {done.returncode}; nothing was stored of it")
+            write(name, {"printed": done.stdout.splitlines(), "seconds": round(time.time() - started),
+                         "environment": environment()})
+            continue
+        images: tuple[str, ...] = ()
+        if kind(name) == "trainings":
+            if IMAGES not in os.environ:
+                raise SystemExit(f"{name}: {IMAGES} is not set; must be the folder of CIFAR-10's files; export {IMAGES}=DIR")
+            images = ("--data-dir", os.environ[IMAGES])
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([sys.executable, "-m", "lrtheory", *COMMANDS[name], *images, "--out", f"{folder}/out"],
+                                  stdout=subprocess.DEVNULL)
+            if done.returncode not in (0, 1):  # 1: a claim fails, which is a result
+                raise SystemExit(f"{name}: ended with code {done.returncode}; nothing was stored of it")
+            keep(name, Path(folder, "out"), time.time() - started)
+
+
+def kind(name: str) -> str:
+    """Of what a stored result is: theory, trainings or speed."""
+    if name in BENCHMARKS:
+        return "speed"
+    words = COMMANDS[name]
+    return "trainings" if words[0] == "cifar" or "mini" in words else "theory"
+
+
+def keep(name: str, folder: Path, seconds: float) -> None:
+    """Store what a command has left in a folder: verify.json or summary.json; of a sweep, and of a transient, more."""
+    word = COMMANDS[name][0]
+    found = json.loads((folder / ("verify.json" if word == "verify" else "summary.json")).read_text())
+    if word == "cifar":
+        found["environment"]["images"] = re.sub(r"\S*/", "", found["environment"]["images"])
+    if word == "sweep":
+        found |= points_of(folder) | {"seconds": round(seconds), "environment": found["sessions"][0]}
+    if name.startswith("transient-"):
+        found |= {"over_time": over_time(folder)}
+    write(name, found)
+
+
+def write(name: str, found: dict[str, Any]) -> None:
+    """Write a stored result."""
+    STORED.mkdir(exist_ok=True)
+    (STORED / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def points_of(folder: Path) -> dict[str, Any]:
+    """Of a sweep: its configuration, and a row a point, with each algorithm's numbers."""
+    import lrtheory as lt
+    from lrtheory.labelled import each_seed, estimate
+
+    runs = lt.load(folder)
+    axes = lt.tables.axes_of(runs)
+    trained = "epochs_done" in runs
+    labels = [str(name) for name, values in runs.coords.items() if "field" in values.attrs or name == "blur_ratio_small"]
+    found = {name: lt.tables.metric(runs, name).transpose(*axes, "algorithm", "seed") for name in (TRAINED if trained else SWEPT)}
+    rows = []
+    for index in np.ndindex(*(runs.sizes[axis] for axis in axes)):
+        at = dict(zip(axes, index, strict=True))
+        rows.append({label: runs[label].isel({a: k for a, k in at.items() if a in runs[label].dims}).item() for label in labels}
+                    | {str(name): {metric: (each_seed if trained else estimate)(values.isel(at).sel(algorithm=name).values)
+                                   for metric, values in found.items()} for name in runs["algorithm"].values})
+    return {"config": json.loads(runs.attrs["config"]), "rows": rows}
+
+
+def over_time(folder: Path) -> list[dict[str, float]]:
+    """Of a run: each algorithm's mean error on P at chosen values of lambda t, as far as it went."""
+    import xarray as xr
+
+    import lrtheory as lt
+    from lrtheory.labelled import config_of
+    from lrtheory.theory.config import Config
+
+    runs = lt.load(folder)
+    decay = config_of(runs, Config).training.weight_decay
+    asked = [t for t in DECAYS if t / decay <= runs["time"].isel(record=-1).min().item()]
+    found = lt.at_times(runs, "test_error_p", xr.DataArray(np.array(asked) / decay, dims="record")).mean("seed")
+    return [{"lambda_t": t, **{str(name): found.sel(algorithm=name).values[k].item() for name in runs["algorithm"].values}}
+            for k, t in enumerate(asked)]
+
+
+def seeds_of(found: dict[str, Any]) -> str:
+    """How many seeds a command ran: a number, or the least and the most over a study's rows."""
+    if "study" in found:
+        counts = sorted({at["S"]["time_p_half"]["of"] for at in found["rows"]})
+        return " to ".join(map(str, counts[:: max(1, len(counts) - 1)]))
+    if "printed" in found:
+        return ""
+    return str(found["seeds"] if isinstance(found["seeds"], int) else len(found["seeds"]))
+
+
+def spoken(found: dict[str, Any]) -> str:
+    """How long a command took."""
+    seconds = found.get("seconds", found.get("environment", {}).get("wall_seconds"))
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
