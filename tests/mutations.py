@@ -5,7 +5,7 @@
     python tests/mutations.py schedule   those whose file or description has the word
 
 A mutation is a file, what stands there once, what is put in its place, and the tests that must turn red. Faults that are
-settings of a run (noise left out, a wrong rate, no annealing) are `PLANTED` in test_verify.py.
+settings of a run (noise left out, a wrong rate, no annealing) are `PLANTED` in test_claims.py.
 """
 
 import os
