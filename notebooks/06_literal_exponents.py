@@ -25,7 +25,7 @@
 #
 # **Predict**, from the time scales:
 #
-# * S needs T_Q = 16 pi d^(3/4) for Q, P needs T_P = 3.3 d. T_P/T_Q = 0.066 d^(1/4) passes 1 near d = 5e4 and 200 near 1e14: from
+# * S needs T_Q = 57 d^(3/4) for Q, P needs T_P = 3.3 d. T_P/T_Q = 0.057 d^(1/4) passes 1 near d = 9e4 and 200 near 1.5e14: from
 #   there on S has Q first.
 # * Under the large rate the noise blurs Q within t_blur = d^(-1/4)/2, far below T_Q: L-S has P first, at any d.
 # * lambda T_P = 3.3 d^(-1/4): no transient of weight decay.
@@ -95,7 +95,7 @@ assert np.isfinite(list(error.values())).all()
 #
 #    <details><summary>Solution</summary>
 #
-#    0.066 d^(1/4) = 200 at d = 8.4e13. At 1e12 T_P/T_Q is 57 and S still has Q first, with a smaller price: condition A asks for
+#    0.057 d^(1/4) = 200 at d = 1.5e14. At 1e12 T_P/T_Q is 57 and S still has Q first, with a smaller price: condition A asks for
 #    what makes the price clear, not for the order.
 #
 #    </details>

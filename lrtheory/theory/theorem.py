@@ -44,8 +44,9 @@ def theorem(d: float, kappa: float = 0.5, *, size: int = 64, q0: float = 0.25, e
       eps1: L-S anneals at a training loss of eps1 + q log 2.
       r_exponent: of r in d; -3/4 in the paper, known to us from memory only. Blur before memory under the large rate asks
         for less than -5/12, T_P above T_Q for more than -1 (`lrtheory theorem --study exponents`).
-      rate_exponent: of eta2/eta1 in d. The theorem asks for small enough; at -1 and above, noise under eta2 blurs Q within
-        T_P (t_blur/T_P = d^(-2 a + 1/4 - c)/6.6 at r = d^a and this c), and S would not keep what it has memorised.
+      rate_exponent: of eta2/eta1 in d. The theorem asks for small enough: t_blur/T_Q = d^(3 a + 5/4 - c)/115 at r = d^a
+        and this c, so that at -1 and above noise under eta2 blurs Q however large d is, and S would not keep what it has
+        memorised.
       length: of the run, in T_P.
       seeds: of both algorithms.
       changes: further fields of `Config`, dotted names in a dictionary.

@@ -82,7 +82,7 @@ class Condition(NamedTuple):
 
 
 def conditions(problem: Problem, training: Training, network: Network, full: bool) -> list[Condition]:
-    """Conditions A to D and G (and F, for the full network) with their values; all must hold for the effect (derived here).
+    """Conditions A to D and G (and F, for the full network) with their values; a clear effect needs all (derived here).
 
     A: Q is much faster than P, so that order matters. B: the large rate blurs Q's angle before Q is learned. C: weight
     decay leaves P alone. D: the small rate does not blur. F: V's neurons do not leave their kinks before
