@@ -5,6 +5,7 @@ Lives elsewhere: schedules as such (schedule, wording), the numbers of the named
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -85,6 +86,21 @@ class Algorithm:
             schedule = getattr(self, field)
             if schedule is not None:
                 schedule.check(f"algorithms.{self.name}.{field}")
+
+    def must_move(self, literal: str | None) -> None:
+        """Raise `ConfigError` for a rate at which a clock that is the sum of rates stands still for ever.
+
+        `literal`: the remedy where K = 1, so that a step at a rate of 0 covers no time.
+        """
+        rate, name = self.rate, f"algorithms.{self.name}.rate"
+        for k, (stage, (start, end)) in enumerate(zip(rate.stages, rate.resolved, strict=True)):
+            last = k == len(rate.stages) - 1
+            still = start == end == 0 and stage.threshold == -math.inf and not last
+            require(not still, f"{name}.{k}.start", start, "above 0 where other stages follow",
+                    "the clock is the sum of rates: at a rate of 0 it stands still for ever")
+            require(start > 0 or literal is None or (last and end == 0), f"{name}.{k}.start", start,
+                    "above 0 with a step_time of 0", "the clock is the sum of rates, so the first iteration would never "
+                    f"end; start above 0, or {literal}")
 
     @classmethod
     def from_text(cls, text: str) -> "Algorithm":

@@ -183,7 +183,10 @@ def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], l
             scores.append(np.where(spread > 1e-9 * np.abs(centre), (centre - value) / spread, np.nan))
     t = np.concatenate(scores)
     low, high = (value - float(end) * error for end in reversed(_ends(t, level)))
-    return nothing._replace(value=point, low=math.exp(low) if log else low, high=math.exp(high) if log else high)
+    if log:
+        with np.errstate(over="ignore"):  # an end that no number can say is infinite
+            low, high = float(np.exp(low)), float(np.exp(high))
+    return nothing._replace(value=point, low=low, high=high)
 
 
 def _ends(scores: np.ndarray, level: Level) -> tuple[np.ndarray, np.ndarray]:

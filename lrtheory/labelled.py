@@ -85,7 +85,8 @@ def mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     mean = values.sum("seed", skipna=True) / count.where(count > 0)
     mean = mean.where(xr.apply_ufunc(np.isfinite, mean))  # a time that was never reached has no mean
     spread = ((values - mean) ** 2).sum("seed", skipna=True) / (count - 1).where(count > 1)
-    return mean.rename(values.name), ((spread / count) ** 0.5).rename(f"{values.name}_sem")
+    error = ((spread / count) ** 0.5).where(mean.notnull())
+    return mean.rename(values.name), error.rename(f"{values.name}_sem")
 
 
 def at_times(runs: xr.Dataset, name: str, times: xr.DataArray) -> xr.DataArray:

@@ -53,7 +53,8 @@ def micro_steps(rate: ArrayLike, count: ArrayLike, weight_decay: ArrayLike, tau_
     a = (1 - eta lambda)^K;  U <- a U - ((1 - a)/lambda) grad L - s xi, xi ~ N(0, I),
     s^2 = eta^2 tau_xi^2 (1 - a^2) / (1 - (1 - eta lambda)^2), tau_xi in units of tau0. K = 1 is the algorithm
     itself: a = 1 - eta lambda, drift = eta, s = eta tau_xi. For lambda = 0: drift = K eta, s^2 = K eta^2 tau_xi^2.
-    The only error is the frozen gradient, O(K eta). All arguments broadcast; `count` need not be whole.
+    The only error is the frozen gradient, O(K eta). All arguments broadcast; `count` need not be whole, but where
+    eta lambda >= 1, so that a is negative or a power of such.
 
     >>> [round(float(x), 4) for x in micro_steps(0.1, 2, 0.5, 1.0)]  # a = 0.95^2
     [-0.0975, 0.195, 0.1379]
@@ -61,11 +62,15 @@ def micro_steps(rate: ArrayLike, count: ArrayLike, weight_decay: ArrayLike, tau_
     rate, weight_decay, count = (jnp.asarray(v, jnp.result_type(float)) for v in (rate, weight_decay, count))
     decays = weight_decay > 0
     safe = jnp.where(decays, weight_decay, 1.0)
-    moves = rate > 0  # a rate of 0 moves nothing
-    one, all_ = log_decay(jnp.where(moves, rate, 0.5 / safe), safe), log_decay(rate, safe, count)
-    shrink = jnp.where(decays, jnp.expm1(all_), 0.0)
-    drift = jnp.where(decays, -jnp.expm1(all_) / safe, count * rate)
-    steps = jnp.where(decays & moves, jnp.expm1(2 * all_) / jnp.expm1(2 * one), count)  # effective number of noise draws
+    moves, small = rate > 0, rate * weight_decay < 1  # a rate of 0 moves nothing; beyond 1 there is no logarithm of a
+    one = log_decay(jnp.where(moves & small, rate, 0.5 / safe), safe)
+    all_ = log_decay(jnp.where(small, rate, 0.5 / safe), safe, count)
+    left = 1 - rate * weight_decay
+    fewer = jnp.where(small, jnp.expm1(all_), left**count - 1)  # a - 1
+    shrink = jnp.where(decays, fewer, 0.0)
+    drift = jnp.where(decays, -fewer / safe, count * rate)
+    first, last = (jnp.where(small, jnp.expm1(2 * power), left ** (2 * k) - 1) for power, k in ((one, 1.0), (all_, count)))
+    steps = jnp.where(decays & moves & (first != 0), last / jnp.where(first != 0, first, 1.0), count)  # draws that count
     return Move(shrink=shrink, drift=drift, kick=rate * tau_xi * jnp.sqrt(steps))
 
 

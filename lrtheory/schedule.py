@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 
 from lrtheory import stages
 from lrtheory.spec import MOST, require, require_choice, spec, static, swept
-from lrtheory.stages import SHAPES, Stages, StageState
+from lrtheory.stages import SHAPES, Stages, StageState, clock_after
 
 Shape = Literal["constant", "linear", "cosine", "geometric", "inverse-sqrt"]
 """How a value goes from a stage's start to its end (`stages.between`)."""
@@ -131,6 +131,10 @@ class Schedule:
     def value(self, state: StageState, clock: ArrayLike) -> Array:
         """The value () at a clock () within the stage where a run stands."""
         return self.packed().value(state, clock)
+
+    def upcoming(self, state: StageState, clock: ArrayLike) -> Array:
+        """The value () that a step from `clock` () on will have, unless its loss ends a stage."""
+        return self.packed().upcoming(state, clock)
 
     def end(self, state: StageState) -> Array:
         """Clock () at which the clock ends the stage where a run stands; inf: never."""
@@ -384,7 +388,7 @@ def scale_by_rate(schedule: Schedule | Stages, steps_per_clock: float = 1.0) -> 
 
     def update(updates, state, params=None, *, value: ArrayLike = np.inf, **extra):
         del params, extra
-        rate, inner = schedule.update(state.schedule, state.count / steps_per_clock, value)
+        rate, inner = schedule.update(state.schedule, clock_after(state.count, steps_per_clock), value)
         moves = rate != 0  # a rate of 0 moves nothing, whatever the gradient
         scaled = jax.tree.map(lambda g: jnp.where(moves, -rate.astype(g.dtype) * g, jnp.zeros_like(g)), updates)
         return scaled, ScaleByRateState(state.count + 1, inner)

@@ -34,6 +34,10 @@ def between(start: Array, end: Array, shape: Array, part: Array) -> Array:
     return jnp.where((part >= 1) & (shape > 0), end, jnp.where(part <= 0, start, found))
 
 
+MOST_UNROLLED = 16
+"""Stages that are followed without a loop."""
+
+
 class Sum(NamedTuple):
     """A running sum that keeps the digits float32 would drop (Kahan): a clock that small rates move, too."""
 
@@ -45,6 +49,18 @@ class Sum(NamedTuple):
         x = x - self.lost
         value = self.value + x
         return Sum(value, (value - self.value) - x)
+
+
+def clock_after(count: Array, steps_per_clock: float) -> Array:
+    """Clock () after `count` () whole steps, count / steps_per_clock, exact wherever a clock of whole steps is whole.
+
+    A compiler divides by a constant by multiplying with its rounded reciprocal: 41 steps of 1/41 would fall short of 1, and
+    a stage that ends there would end a step late.
+    """
+    if float(steps_per_clock).is_integer():
+        steps = int(steps_per_clock)
+        return count // steps + (count % steps) / steps
+    return count / steps_per_clock
 
 
 class StageState(NamedTuple):
@@ -107,18 +123,22 @@ class Stages(NamedTuple):
         return self.value(now, clock), now
 
     def _ends(self, stage: Array, entered: Array) -> Array:
-        """Clock (stages,) at which the stages from `stage` () on end, if only the clock ends them."""
+        """Clock (stages,) at which the stages from `stage` () on end, if only the clock ends them.
+
+        Each begins where the one before ends, and ends at once where its own clock is already over:
+        end_k = max(end_(k-1), min(until_k, end_(k-1) + duration_k)).
+        """
         until = jnp.maximum(jnp.asarray(self.until), entered)
         if self.durations is None:
-            return until
+            return jax.lax.cummax(jnp.where(jnp.arange(until.size) >= stage, until, entered))
+
+        def after(begun: Array, this: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+            until, duration, own = this
+            ended = jnp.where(own, jnp.maximum(begun, jnp.minimum(until, begun + duration)), begun)
+            return ended, ended
+
         own = jnp.arange(until.size) >= stage
-
-        def after(first, second):  # x -> min(u, x + d), one stage after another
-            return jnp.minimum(second[0], first[0] + second[1]), first[1] + second[1]
-
-        bound, length = jax.lax.associative_scan(
-            after, (jnp.where(own, until, jnp.inf), jnp.where(own, jnp.asarray(self.durations), 0.0)))
-        return jnp.minimum(bound, entered + length)
+        return jax.lax.scan(after, entered, (until, jnp.asarray(self.durations), own), unroll=MOST_UNROLLED)[1]
 
     def _by_clock(self, stage: Array, entered: Array, clock: ArrayLike) -> tuple[Array, Array]:
         """Stage and its beginning once the clock alone has ended what it ends by `clock`."""
@@ -139,6 +159,11 @@ class Stages(NamedTuple):
         real = (length > 0) & jnp.isfinite(length)
         part = jnp.where(real, (clock - state.entered) / jnp.where(real, length, 1.0), 1.0)
         return between(start, jnp.asarray(self.headed)[state.stage], jnp.asarray(self.shapes)[state.stage], part)
+
+    def upcoming(self, state: StageState, clock: ArrayLike) -> Array:
+        """The value () that a step from `clock` () on will have, unless its loss ends a stage."""
+        stage, entered = self._by_clock(state.stage, state.entered, clock)
+        return self.value(state._replace(stage=stage, entered=entered), clock)
 
     def end(self, state: StageState) -> Array:
         """Clock () at which the clock ends the stage where a run stands, or the last one reaches its end; inf: never."""

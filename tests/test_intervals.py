@@ -115,6 +115,12 @@ def test_draws_without_a_value_leave_a_claim_not_resolved():
     assert found.verdict == "not resolved"
 
 
+def test_an_end_that_no_number_can_say_is_infinite():
+    found = bootstrap("r", [np.array([1, 1.0001, 1.5, 2.0])], lambda m: m, 0.95, (0.5, 2.0), "t", log=True)
+    assert found.high == np.inf or found.low == 0
+    assert found.verdict == "not resolved"
+
+
 def test_a_crossing_of_straight_lines_has_the_interval_of_a_mean():
     """D(x) = a - x is told from 0 where x is outside the studentised bootstrap's interval of the mean of a."""
     a = np.random.default_rng(3).exponential(size=12)

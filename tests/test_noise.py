@@ -37,6 +37,14 @@ def test_micro_steps_keep_their_digits_in_float32():
     np.testing.assert_allclose(move.kick, kick, rtol=1e-4)
 
 
+def test_a_rate_above_one_over_the_decay_is_the_algorithm_itself():
+    """1 - eta lambda is negative there: K = 1, and three times the same, with all noise."""
+    np.testing.assert_allclose(noise.micro_steps(1.5, 1, 1.0, 2.0), [-1.5, 1.5, 3.0], rtol=1e-6)
+    expected = [(-0.5) ** 3 - 1, 1 - (-0.5) ** 3, 3.0 * np.sqrt(1 + 0.25 + 0.0625)]
+    np.testing.assert_allclose(noise.micro_steps(1.5, 3, 1.0, 2.0), expected, rtol=1e-6)
+    np.testing.assert_allclose(noise.micro_steps(2.0, 3, 1.0, 1.0), [-2, 2, 2 * np.sqrt(3)], rtol=1e-6)
+
+
 def test_balanced_noise_is_the_assumption_of_the_paper(float64):
     eta, lam = 0.3, 0.05
     tau_xi = noise.balanced_noise(eta, lam)

@@ -15,6 +15,7 @@ from lrtheory import noise
 from lrtheory.fields import from_json, to_json
 from lrtheory.schedule import Schedule, Stage, stack
 from lrtheory.spec import ConfigError
+from lrtheory.stages import clock_after
 from lrtheory.theory.config import Config
 from lrtheory.theory.training import Training
 from lrtheory.update import noisy_sgd
@@ -88,6 +89,46 @@ def test_stages_end_by_clock_duration_or_loss_whichever_is_first_and_for_good():
     cut = Schedule(stages=(Stage(start=1.0, duration=10.0, until=4.0), Stage(start=0.5, duration=3.0), Stage(start=0.25)))
     found = walked(cut, [0.0, 6.9]), walked(cut, [0.0, 7.1])  # in one step past the first, whose end was its clock's
     assert [stages.tolist() for _, stages in found] == [[0, 1], [0, 2]]
+
+
+def test_a_stage_whose_end_is_over_before_it_begins_is_passed_at_once():
+    """The end of a later stage, fixed on the clock, cuts none before it short; a duration after it counts from then."""
+    late = lt.warmup(0.5, 10.0).then(lt.step_decay([0.5, 0.1], [5.0]))
+    clocks = [4.0, 5.0, 6.0, 8.0, 10.0, 11.0]
+    every = walked(late, np.arange(0.0, 12.0))[0]
+    for found in (late(jnp.array(clocks)), walked(late, clocks)[0], every[[4, 5, 6, 8, 10, 11]]):
+        np.testing.assert_allclose(found, [0.2, 0.25, 0.3, 0.4, 0.1, 0.1], rtol=1e-6)
+    three = Schedule(stages=(Stage(start=1.0, duration=10.0), Stage(start=2.0, until=5.0), Stage(start=3.0, duration=4.0),
+                             Stage(start=4.0)))
+    np.testing.assert_array_equal(three(jnp.array([9.0, 10.0, 13.0, 14.0])), [1, 3, 3, 4])
+    waits = Schedule(stages=(Stage(start=1.0, threshold=0.3), Stage(start=2.0, until=5.0), Stage(start=3.0)))
+    _, stages = walked(waits, [4.0, 6.0, 7.0], [0.9, 0.9, 0.2])  # not before the loss has ended the first
+    np.testing.assert_array_equal(stages, [0, 0, 1])
+    many = Schedule(stages=(*(Stage(start=float(k), duration=1.0) for k in range(40)), Stage(start=99.0)))
+    np.testing.assert_array_equal(many(jnp.array([0.5, 17.5, 39.5, 40.5])), [0, 17, 39, 99])
+
+
+def test_a_step_ends_a_stage_where_whole_clocks_do():
+    """After k times as many steps as there are in an epoch the clock is k, compiled or not."""
+    counts = jnp.arange(1, 30)
+    for steps in range(1, 500):
+        assert (jax.jit(lambda n, s=steps: clock_after(n * s, s))(counts) == counts).all(), steps
+    link = lt.scale_by_rate(lt.step_decay([0.5, 0.1], [1.0]), 41)
+    update = jax.jit(lambda state: link.update(-jnp.ones(()), state))
+    state, moved = link.init(None), []
+    for _ in range(43):
+        move, state = update(state)
+        moved.append(float(move))
+    np.testing.assert_allclose(moved, [0.5] * 41 + [0.1] * 2, rtol=1e-6)
+    assert float(clock_after(jnp.array(3), 2.5)) == pytest.approx(1.2)
+
+
+def test_the_value_to_come_is_that_of_the_next_step():
+    drop = lt.step_decay([1.0, 0.1], [5.0])
+    _, state = drop.update(drop.init(), 4.0)
+    assert float(drop.value(state, 5.0)) == 1.0
+    assert float(drop.upcoming(state, 5.0)) == pytest.approx(0.1)
+    assert float(drop.upcoming(state, 4.5)) == 1.0
 
 
 @pytest.mark.thorough
@@ -183,7 +224,7 @@ def test_an_own_algorithm_is_checked_where_it_enters(small):
             vary(small, algorithms=(lt.Algorithm(rate, name="mine"),), **changes).check()
 
     refused(Schedule(stages=(Stage(start=-1.0),)), r"algorithms\.mine\.rate\.0\.start = -1")
-    refused(lt.warmup(0.1, 5.0), "above 0 with training.step_time 0", training__step_time=0.0)
+    refused(lt.warmup(0.1, 5.0), "above 0 with a step_time of 0.*set training.step_time", training__step_time=0.0)
     refused(lt.step_decay([0.0, 0.1], [5.0]), "stands still for ever")
     with pytest.raises(ConfigError, match="these trainings inject none"):
         Experiment(algorithms=(lt.Algorithm(lt.constant(0.1), None, lt.constant(1.0)),)).check()

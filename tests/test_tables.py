@@ -94,7 +94,46 @@ def test_a_line_shows_the_means_against_the_axis(planted):
     np.testing.assert_allclose(line.get_ydata(), [0.2, 0.0, 0.5])
     assert axis.get_xscale() == "log"
     by_label = maps.line(planted, "blur_ratio_small", "contrast")  # along eta_ratio, where nothing else moves it
-    np.testing.assert_allclose(by_label.axes[0].lines[0].get_xdata(), planted["blur_ratio_small"].values.ravel())
+    drawn = by_label.axes[0].lines[0]
+    np.testing.assert_allclose(drawn.get_xdata(), planted["blur_ratio_small"].values.ravel()[::-1])  # the least first
+    contrast = tables.mean_and_error(tables.metric(planted, "contrast").sel(algorithm="L-S"))[0]
+    np.testing.assert_allclose(drawn.get_ydata(), contrast.values.ravel()[::-1])
+
+
+def test_points_are_drawn_in_the_order_of_their_numbers(runs):
+    """Whatever order an axis was written in; of an axis with one value there is one point; labels are panels, too."""
+    mixed, rest = runs.isel(eta_ratio=[0, 2, 1]), {"engine": [0], "noise_level": [0]}
+    for draw in (lambda r: maps.line(r.isel(rest), "eta_ratio", "contrast"),
+                 lambda r: maps.heat_map(r.isel(engine=[0]), "eta_ratio", "noise_level", "contrast")):
+        one, other = (draw(r).axes[0] for r in (runs, mixed))
+        if one.lines:
+            np.testing.assert_array_equal(one.lines[0].get_xydata(), other.lines[0].get_xydata())
+        else:
+            cells, others = (axis.collections[0] for axis in (one, other))
+            np.testing.assert_array_equal(cells.get_array(), others.get_array())
+            np.testing.assert_array_equal(cells.get_coordinates(), others.get_coordinates())
+    single = runs.isel(rest | {"eta_ratio": [1]})
+    assert len(maps.line(single, "eta_ratio", "contrast").axes[0].lines[0].get_xdata()) == 1
+    assert maps.heat_map(single, "eta_ratio", "noise_level", "contrast").axes
+    panels = maps.line(runs.isel(noise_level=[0]), "engine", "contrast", panels="blur_ratio_small").axes
+    assert len(panels) == 3
+
+
+def test_a_mean_that_is_none_has_no_error():
+    values = xr.DataArray([[3.0, np.inf, 4.0], [1.0, 2.0, 3.0]], dims=("point", "seed"))
+    mean, error = tables.mean_and_error(values)
+    np.testing.assert_array_equal(np.isnan(mean), [True, False])
+    np.testing.assert_array_equal(np.isnan(error), [True, False])
+
+
+def test_a_measurement_that_is_an_array_is_its_numbers_in_a_table(runs, tmp_path):
+    weights = xr.DataArray(np.arange(6.0).reshape(3, 2), dims=("seed", "weights_0"))
+    more = xr.Dataset({"weights": weights * xr.ones_like(runs["loss_p"])})
+    wide = more.assign({name: runs[name] for name in runs.data_vars}).assign_attrs(runs.attrs)
+    assert tables.axes_of(wide) == tables.axes_of(runs)
+    tables.export(wide, tmp_path / "wide.csv")
+    table = pd.read_csv(tmp_path / "wide.csv")
+    assert table["weights.1"].tolist() == [1.0, 3.0, 5.0] * (len(table) // 3)
 
 
 def test_a_heat_map_has_its_cells_where_they_belong(runs):

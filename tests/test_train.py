@@ -115,6 +115,8 @@ def test_a_diverged_run_is_named_and_harmless(plain):
     np.testing.assert_array_equal(stood[:, 1], stood[:, 3])  # it stands still
     calm = (runs["weights"].sel(algorithm="annealed") for runs in (wild, plain))
     np.testing.assert_allclose(*calm, rtol=1e-5)
+    last = lt.train(MODEL, sample, {"wild": 1e9}, steps=1, records=1, seeds=1)  # which only its last step shows
+    assert last["diverged_at"].item() == 1e9
 
 
 def test_what_is_done_is_kept_and_gone_on_with(plain, tmp_path, monkeypatch):
@@ -140,6 +142,26 @@ def test_what_is_done_is_kept_and_gone_on_with(plain, tmp_path, monkeypatch):
         lt.train(MODEL, sample, ALGORITHMS, **(ask | {"steps": 13}))
     with pytest.raises(ConfigError, match=r"another question.*program"):
         lt.train(lt.Model(init, lambda w, x: x @ (2 * w)), sample, ALGORITHMS, **ask)
+
+
+def test_data_that_a_compiled_function_holds_are_part_of_the_question(tmp_path):
+    """Jitted, as plain functions: other arrays inside are another question, equal ones the same."""
+    def from_(x):
+        return jax.jit(lambda key: (x[: 8 + 0 * key.shape[0]] if key.shape else x, jnp.sign(x[:, 0])))
+
+    x = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
+    ask = {"steps": 4, "records": 2, "seeds": 1, "folder": tmp_path / "kept"}
+    first = lt.train(MODEL, from_(x), {"S": 0.1}, **ask)
+    same(lt.train(MODEL, from_(x.copy()), {"S": 0.1}, **ask), first)
+    with pytest.raises(ConfigError, match=r"another question.*program"):
+        lt.train(MODEL, from_(1 - 3 * x), {"S": 0.1}, **ask)
+
+
+def test_a_record_tells_the_rate_of_the_step_to_come():
+    """Of the step that ends a stage by the clock, too."""
+    runs = lt.train(MODEL, sample, {"drop": lt.step_decay([1.0, 0.1], [3.0])}, clock="steps", steps=6, records=6, seeds=1)
+    steps, rates = runs["step"].values, runs["learning_rate"].values[0, 0]
+    np.testing.assert_allclose(np.diff(runs["time"].values[0, 0]) / np.diff(steps), rates[:-1], rtol=1e-5)
 
 
 def test_as_many_seeds_run_at_once_as_fit(plain, monkeypatch):
@@ -187,7 +209,10 @@ def test_optimisers_minibatches_and_steps_as_the_clock(plain):
 @pytest.mark.parametrize(("change", "said"), [
     ({"optimiser": optax.adam(0.1)}, "optimiser = a chain that points downhill"),
     ({"measure": lambda w, data: {"time": w}}, "measure = time"),
-    ({"measure": lambda w, data: w}, "measure = a dict"),
+    ({"measure": lambda w, data: {"step": w, "seed": w}}, "measure = seed, step"),
+    ({"measure": lambda w, data: w}, "measure = .*must be a function to {name: array}"),
+    ({"algorithms": {"a": lt.warmup(0.1, 5.0)}}, "above 0 with a step_time of 0.*clock='steps'"),
+    ({"algorithms": {"a": lt.step_decay([0.0, 0.1], [5.0])}}, "stands still for ever"),
     ({"loss": lambda f, y: jnp.ones((3, 3))}, r"loss = an array of shape \(3, 3\)"),
     ({"batch_size": 65}, "batch_size = 65: must be at most the 64"),
     ({"batch_size": 8, "step_time": 0.5}, "step_time = 0.5: must be 0 with minibatches"),

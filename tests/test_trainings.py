@@ -154,6 +154,17 @@ def test_more_seeds_and_values_train_only_what_is_new(swept, tmp_path):
         lt.sweep(CONFIG, {"eta1": [0.07]}, copy, images=IMAGES, extend=True)
 
 
+def test_what_would_be_stored_otherwise_is_not_made_larger(tmp_path):
+    """Longer trainings, or ones with a patch beside those without, have other arrays: refused, and nothing is touched."""
+    short = CONFIG.replace(algorithms=("S",), **{"training.anneal_epochs": (), "training.epochs": 1})
+    for axis, first, more, said in (("training.epochs", 1, 2, "records stored there: 1 a run, the larger sweep's 2;"),
+                                    ("patch.share", 0.0, 0.8, "larger sweep's 1 of accuracy_mixed, accuracy_patch_only,")):
+        found = lt.sweep(short, {axis: [first]}, tmp_path / axis, images=IMAGES)
+        with pytest.raises(ConfigError, match=said):
+            lt.sweep(short, {axis: [more]}, tmp_path / axis, images=IMAGES, extend=True)
+        same(lt.load(tmp_path / axis), found)
+
+
 def test_trainings_of_other_lengths_and_without_a_patch_have_what_they_have():
     """A shorter one has fewer records, and is judged by its own last; one without a patch has no accuracy on it."""
     found = lt.sweep(CONFIG.replace(algorithms=("S",), **{"training.anneal_epochs": ()}),

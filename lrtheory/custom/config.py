@@ -76,6 +76,8 @@ class Settings:
         for name in ("weight_decay", "step_time"):
             require_nonnegative(name, getattr(self, name))
         require(0 < self.largest_loss <= MOST, "largest_loss", self.largest_loss, f"above 0 and at most {MOST:g}", "1e6")
+        for algorithm in self.algorithms if self.clock == "time" else ():
+            algorithm.must_move("set step_time or clock='steps'" if self.step_time == 0 else None)
         if self.batch_size is not None:
             require_count("batch_size", self.batch_size, 1, "or None for all examples")
         literal = self.batch_size is None and self.clock == "time"

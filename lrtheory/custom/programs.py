@@ -8,7 +8,7 @@ import functools
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -139,6 +139,17 @@ def digest(task: Task, numbers: Numbers, algorithm: Algorithm) -> str:
     with jax.default_matmul_precision(PRECISION):
         closed = jax.make_jaxpr(whole)(numbers, algorithm, jnp.asarray(0))
     found = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
-    for array in [*closed.consts, *jax.tree.leaves(numbers)]:
+    for array in [*constants(closed), *jax.tree.leaves(numbers)]:
         found.update(np.asarray(array).tobytes())
     return found.hexdigest()
+
+
+def constants(program: Any) -> Iterator[Any]:
+    """The arrays that a traced program closes over, those of the functions in it included: a jitted one keeps its own."""
+    if hasattr(program, "consts"):
+        yield from program.consts
+        program = program.jaxpr
+    if hasattr(program, "eqns"):
+        for equation in program.eqns:
+            for part in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")):
+                yield from constants(part)

@@ -23,6 +23,7 @@ from lrtheory.custom.config import Balanced, Settings
 from lrtheory.custom.models import Model, logistic
 from lrtheory.custom.simulate import Numbers, Task
 from lrtheory.devices import require_working
+from lrtheory.labelled import RUN_DIMS
 from lrtheory.progress import watching
 from lrtheory.schedule import Schedule, constant
 from lrtheory.spec import ConfigError, require, require_count
@@ -189,9 +190,11 @@ def _check_functions(task: Task, numbers: Numbers) -> None:
     if task.batch_size is not None:
         require(task.batch_size <= n[0], "batch_size", task.batch_size, f"at most the {n[0]} examples", "or None for all")
     measured = jax.eval_shape(task.measure, params, data)
-    taken = set(measured) & set(MEANINGS) if isinstance(measured, dict) else {"a dict"}
-    require(isinstance(measured, dict) and not taken, "measure", ", ".join(sorted(taken)),
-            "{name: array} with names beside " + ", ".join(MEANINGS), "choose others")
+    require(isinstance(measured, dict), "measure", type(measured).__name__, "a function to {name: array}", "return a dict")
+    reserved = (*MEANINGS, "step", *RUN_DIMS)
+    taken = [name for name in measured if name in reserved]
+    require(not taken, "measure", ", ".join(taken), "{name: array} with names beside " + ", ".join(reserved),
+            "choose others")
     ones, zeros = (jax.tree.map(lambda x, v=v: jnp.full(x.shape, v, x.dtype), params) for v in (1.0, 0.0))
     updates, _ = task.optimiser.update(ones, task.optimiser.init(zeros), zeros, value=jnp.ones(()))
     require(sum(float(jnp.sum(u)) for u in jax.tree.leaves(updates)) >= 0, "optimiser", "a chain that points downhill",

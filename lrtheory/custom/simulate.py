@@ -131,7 +131,7 @@ def observe(task: Task, numbers: Numbers, algorithm: Algorithm, setting: Setting
     """All measurements of a run at one moment: its clock, its loss on all examples, and your own."""
     data = data_of(numbers, setting)
     clock = run.time.value if task.clock == "time" else run.steps.astype(run.time.value.dtype)
-    eta, _, injected = (s.value(state, clock) for s, state in zip(algorithm.schedules, run.stages, strict=True))
+    eta, _, injected = (s.upcoming(state, clock) for s, state in zip(algorithm.schedules, run.stages, strict=True))
     taken = {"time": run.time.value, "iterations": run.iterations.value, "learning_rate": eta, "injected_noise": injected,
              "train_loss": mean_loss(task, run.params, *data[:2])}
     return taken | {name: jnp.asarray(value) for name, value in task.measure(run.params, data).items()}
@@ -142,7 +142,9 @@ def trajectory(task: Task, numbers: Numbers, algorithm: Algorithm, setting: Sett
     """Run from step bounds[0] through bounds[-1], observing at bounds[1:]; the record axis comes first."""
     def segment(run: Run, ends: tuple[Array, Array]) -> tuple[Run, dict[str, Array]]:
         run = jax.lax.fori_loop(*ends, lambda index, r: step(task, numbers, algorithm, setting, index, r), run)
-        return run, observe(task, numbers, algorithm, setting, run)
+        seen = observe(task, numbers, algorithm, setting, run)
+        lost = ~(seen["train_loss"] <= numbers.largest_loss)  # in the last step, too, after which no step looks
+        return run._replace(diverged_at=first_time(run.diverged_at, run.time.value, lost)), seen
 
     return jax.lax.scan(segment, run, (bounds[:-1], bounds[1:]))
 

@@ -39,26 +39,28 @@ def line(runs: xr.Dataset, x: str, y: str, panels: str | None = None, theory: xr
     sweep over the same axes by the infinite engine, along `x` perhaps at more points: dashed. Raises `ConfigError`, also
     for a theory of something else.
     """
+    at, runs = _along(runs, x), _in_order(runs, x)
     mean, error = mean_and_error(metric(runs, y))
-    at = _along(runs, x)
     if theory is not None:
         require_prediction(runs, theory, y)
-        theory = prediction_at(runs, theory, at)
+        theory = _in_order(prediction_at(runs, theory, at), *[x] * (x in theory.coords))
     _apart(runs, {"--x": x, "--panels": panels or ""} | ({} if panels == "algorithm" else {"lines": "algorithm"}))
     _only(runs, [at], panels)
     figure, axes, values = _panels(runs, panels)
-    for axis, value in zip(axes, values, strict=True):
-        for name in runs["algorithm"].values.tolist() if panels != "algorithm" else [value]:
-            chosen = {"algorithm": name} | ({} if value is None else {panels: value})
-            centre = mean.sel(chosen).squeeze().transpose(at).values
-            spread = 2 * np.nan_to_num(error.sel(chosen).squeeze().transpose(at).values)
-            colour, style = algorithm_style(runs["algorithm"].values.tolist(), name)
+    names = runs["algorithm"].values.tolist()
+    for k, (axis, value) in enumerate(zip(axes, values, strict=True)):
+        for name in names if panels != "algorithm" else [value]:
+            chosen = {"algorithm": names.index(name)} | ({} if panels is None else {_along(runs, panels): k})
+            centre = _over(mean.isel(chosen), at).values
+            spread = 2 * np.nan_to_num(_over(error.isel(chosen), at).values)
+            colour, style = algorithm_style(names, name)
             place = _positions(runs, x)
             axis.plot(place, centre, style, color=colour, marker="o", ms=3, label=name)
             axis.fill_between(place, centre - spread, centre + spread, color=colour, alpha=0.2, lw=0)
             if theory is not None:
                 expected, _ = mean_and_error(metric(theory, y))
-                expected = expected.sel({k: v for k, v in chosen.items() if k in expected.dims}).squeeze()
+                expected = expected.sel(algorithm=name).isel({d: k for d, k in chosen.items() if d in expected.dims[:-1]})
+                expected = _over(expected, *[at] * (at in expected.dims))
                 over = _positions(theory, x) if expected.ndim else place[[0, -1]]  # infinite width may lack the axis
                 axis.plot(over, np.broadcast_to(expected.values, over.shape), **dashed(colour), zorder=3)
         if theory is not None:
@@ -83,14 +85,14 @@ def heat_map(runs: xr.Dataset, x: str, y: str, z: str, panels: str = "algorithm"
 
     Cells whose runs all diverged are grey. Every other axis must have one value. Raises `ConfigError`.
     """
+    across, up, runs = _along(runs, x), _along(runs, y), _in_order(runs, x, y)
     mean, _ = mean_and_error(metric(runs, z))
-    across, up = _along(runs, x), _along(runs, y)
     _apart(runs, {"--x": x, "--y": y, "--panels": panels})
     _only(runs, [across, up], panels)
     figure, axes, values = _panels(runs, panels)
     norm = _norm(mean, z)  # one for all panels: equal values look equal
-    for axis, value in zip(axes, values, strict=True):
-        _cells(axis, runs, mean.sel({panels: value}).squeeze().transpose(up, across), x, y, norm)
+    for k, (axis, value) in enumerate(zip(axes, values, strict=True)):
+        _cells(axis, runs, _over(mean.isel({_along(runs, panels): k}), up, across), x, y, norm)
         _title(axis, runs, panels, value)
     axes[0].set_ylabel(wrapped(_label(runs, y), HEIGHT))
     figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=wrapped(_label(runs, z), HEIGHT))
@@ -106,7 +108,7 @@ def phase_diagram(runs: xr.Dataset) -> Figure:
     on one line if this ratio is what decides. Raises `ConfigError` for a sweep over other axes.
     """
     x, y = "eta_ratio", "blur_ratio"
-    up = _along(runs, y)
+    up, runs = _along(runs, y), _in_order(runs, x, y)
     _only(runs, [x, up], "algorithm")
     figure = canvas(11.5, 6.2)
     grid = figure.subplots(2, 3)
@@ -114,7 +116,7 @@ def phase_diagram(runs: xr.Dataset) -> Figure:
         mean, error = mean_and_error(metric(runs, z))
         norm = _norm(mean, z)
         for axis, name in zip(grid[row], ("S", "L-S"), strict=False):
-            cells = mean.sel(algorithm=name).transpose(up, x)
+            cells = _over(mean.sel(algorithm=name), up, x)
             mesh = _cells(axis, runs, cells, x, y, norm)
             for style in ({"color": "white", "lw": 2.4}, {"color": "black", "lw": 1.2, "ls": "--"}):
                 axis.plot(_edges(runs, x), _edges(runs, x), scaley=False, **style)
@@ -134,8 +136,8 @@ def _collapse(axis: Axes, runs: xr.Dataset, mean: xr.DataArray, error: xr.DataAr
     rows = runs["blur_ratio"].values
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(rows)))
     for k in np.argsort(rows):
-        chosen = mean.sel(algorithm="S").transpose(up, "eta_ratio").values[k]
-        spread = 2 * np.nan_to_num(error.sel(algorithm="S").transpose(up, "eta_ratio").values[k])
+        chosen, bars = (_over(part.sel(algorithm="S"), up, "eta_ratio").values[k] for part in (mean, error))
+        spread = 2 * np.nan_to_num(bars)
         axis.errorbar(place[k], chosen, spread, color=colours[k], marker="o", ms=3, lw=1, elinewidth=0.6,
                       label=f"{rows[k]:.2g}")
     axis.axvline(1, color=GREY, lw=0.8, ls="--")
@@ -201,6 +203,20 @@ def _along(runs: xr.Dataset, name: str) -> str:
 def _values(runs: xr.Dataset, name: str) -> np.ndarray:
     """The values of an axis, or of a label along one."""
     return np.atleast_1d(runs[name].values.squeeze())
+
+
+def _in_order(runs: xr.Dataset, *names: str) -> xr.Dataset:
+    """The same with the points along some axes or labels of numbers from the least to the largest."""
+    for name in names:
+        values = _values(runs, name)
+        if values.dtype.kind in "fiu":
+            runs = runs.isel({_along(runs, name): np.argsort(values, kind="stable")})
+    return runs
+
+
+def _over(values: xr.DataArray, *axes: str) -> xr.DataArray:
+    """Values over some axes, in this order; all others have one value."""
+    return values.squeeze([d for d in values.dims if d not in axes], drop=True).transpose(*axes)
 
 
 def _apart(runs: xr.Dataset, names: Mapping[str, str]) -> None:

@@ -22,6 +22,7 @@ from lrtheory.sweeps import manifest
 from lrtheory.sweeps import plan as planning
 from lrtheory.sweeps import store as storing
 from lrtheory.sweeps.grid import Grid
+from lrtheory.sweeps.kinds import kind_of
 from lrtheory.sweeps.plan import Chunk, Cut, Plan
 from lrtheory.sweeps.store import Store
 
@@ -107,6 +108,12 @@ def _must_be_part_of(folder: Path, grid: Grid) -> Cut | None:
     larger = dataclasses.replace(larger, config=there.config.replace(seeds=grid.config.seeds))
     if differ := manifest.differences(larger, grid):
         raise ConfigError(f"--extend {folder}: holds another sweep; must be part of the new one; {'; '.join(differ)}")
+    kind = kind_of(grid.config)
+    (records, measured), (now, asked) = ((len(kind.clock[1](g.widest)), set(kind.measured(g.widest))) for g in (there, grid))
+    if records != now or measured != asked:
+        more = f" of {', '.join(sorted(asked - measured))}, too" if asked > measured else ""
+        raise ConfigError(f"--extend {folder}: records stored there: {records} a run, the larger sweep's {now}{more}; "
+                          "must be the same; start anew in another folder")
     return _must_be_the_same(folder, there, "--extend")
 
 

@@ -76,8 +76,7 @@ def known(runs: xr.Dataset) -> list[str]:
 
 def axes_of(runs: xr.Dataset) -> list[str]:
     """The axes of a sweep's dataset, in order; none for a single run's."""
-    first = next(iter(runs.data_vars.values()))
-    return [str(d) for d in first.dims if d not in RUN_DIMS]
+    return [str(d) for d in runs["diverged_at"].dims if d not in RUN_DIMS]
 
 
 def metric(runs: xr.Dataset, name: str) -> xr.DataArray:
@@ -190,7 +189,17 @@ def _part(runs: xr.Dataset, over_time: bool) -> pd.DataFrame:
         runs = xr.Dataset({name: _last(runs, values) for name, values in runs.data_vars.items()}, attrs=runs.attrs)
     elif not over_time:
         runs = runs.isel(record=-1)
-    return _frame(runs, [*axes_of(runs), *(d for d in RUN_DIMS if d in runs.dims)])
+    return _frame(_numbers(runs), [*axes_of(runs), *(d for d in RUN_DIMS if d in runs.dims)])
+
+
+def _numbers(runs: xr.Dataset) -> xr.Dataset:
+    """The same with a measurement that is an array as its numbers: weights[2, 0] of a record is weights.2.0."""
+    found, here = {}, {*axes_of(runs), *RUN_DIMS}
+    for name, values in runs.data_vars.items():
+        more = [d for d in values.dims if d not in here]
+        for index in np.ndindex(*(values.sizes[d] for d in more)):
+            found[".".join(map(str, (name, *index)))] = values.isel(dict(zip(more, index, strict=True)), drop=True)
+    return xr.Dataset(found, coords={name: c for name, c in runs.coords.items() if set(c.dims) <= here}, attrs=runs.attrs)
 
 
 def _frame(runs: xr.Dataset, dims: list[str]) -> pd.DataFrame:

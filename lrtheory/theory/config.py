@@ -87,17 +87,10 @@ class Config:
                 "lower it; 0 takes K = 1")
 
     def _check_own(self) -> None:
-        """Raise `ConfigError` for rates of your own that never move: the clock is the sum of rates."""
+        """Raise `ConfigError` for rates of your own that never move."""
         literal = not self.adaptive and self.training.step_time == 0
         for algorithm in (a for a in self.algorithms if isinstance(a, Algorithm)):
-            rate, name = algorithm.rate, f"algorithms.{algorithm.name}.rate"
-            for k, (stage, (start, end)) in enumerate(zip(rate.stages, rate.resolved, strict=True)):
-                still = start == end == 0 and stage.threshold == -math.inf and k < len(rate.stages) - 1
-                require(not still, f"{name}.{k}.start", start, "above 0 where other stages follow",
-                        "the clock is the sum of rates: at a rate of 0 it stands still for ever")
-                require(start > 0 or not literal or (k == len(rate.stages) - 1 and end == 0), f"{name}.{k}.start", start,
-                        "above 0 with training.step_time 0", "the clock is the sum of rates, so the first iteration would "
-                        "never end; start above 0, or set training.step_time")
+            algorithm.must_move("set training.step_time" if literal else None)
 
     @property
     def cautions(self) -> list[str]:

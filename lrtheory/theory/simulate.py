@@ -239,7 +239,8 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run, be
     engine = ENGINES[config.engine]
     f, _ = engine.forward(config, setting.inputs, run.network, None)
     algorithm = config.training.completed(algorithm)
-    now = levels(config, algorithm, run, run.time.value)
+    eta, activation, injected = (schedule.upcoming(state, run.time.value) for schedule, state in zip(
+        algorithm.schedules, (run.rate, run.activation_noise, run.injected_noise), strict=True))
     readout = engine.read(config, setting.inputs, run.network, setting.test)
     diagnostics = engine.diagnose(config, setting.inputs, run.network, before.network)
     averaged: dict[str, Array] = {}
@@ -250,10 +251,9 @@ def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run, be
     sharp = sharpness(setting.data.y, f, lambda v: engine.tangent(config, setting.inputs, run.network, v))
     return measurements(config, setting.data, setting.test, f, readout, diagnostics) | averaged | {
         "time": run.time.value, "iterations": run.iterations.value, "steps": run.steps,
-        "learning_rate": now.eta, "activation_noise": now.activation,
-        "injected_noise": algorithm.schedules[2].value(run.injected_noise, run.time.value),
+        "learning_rate": eta, "activation_noise": activation, "injected_noise": injected,
         "phase": run.rate.stage + run.activation_noise.stage + run.injected_noise.stage,
-        "noise_variance_theory": run.noise_variance, "sharpness": sharp, "rate_sharpness": now.eta * sharp}
+        "noise_variance_theory": run.noise_variance, "sharpness": sharp, "rate_sharpness": eta * sharp}
 
 
 def events(config: Config, run: Run) -> dict[str, Array]:
@@ -281,7 +281,9 @@ def trajectory(config: Config, algorithm: Algorithm, setting: Setting, run: Run,
             run = leap_to(config, algorithm, setting, ends[1] * jnp.asarray(config.training.step_time), run)
         else:
             run = jax.lax.fori_loop(*ends, lambda index, r: step(config, algorithm, setting, index, r), run)
-        return run, observe(config, algorithm, setting, run, before)
+        seen = observe(config, algorithm, setting, run, before)
+        lost = ~(seen["train_loss"] < DIVERGED_LOSS)  # in the last step, too, after which no step looks
+        return run._replace(diverged_at=_first(run.diverged_at, run.time.value, lost)), seen
 
     return jax.lax.scan(segment, run, (bounds[:-1], bounds[1:]))
 

@@ -18,7 +18,7 @@ from jax import Array
 from lrtheory.algorithm import Algorithm
 from lrtheory.keys import key as key_of
 from lrtheory.schedule import scale_by_rate
-from lrtheory.stages import StageState
+from lrtheory.stages import StageState, clock_after
 from lrtheory.vision import patches
 from lrtheory.vision.cifar import Images
 from lrtheory.vision.config import Experiment
@@ -153,7 +153,7 @@ def step(config: Experiment, algorithm: Algorithm, seed: Array, data: Data, stat
     if config.training.augment:
         pixels = augment(for_crop, pixels)
     x = patches.draw(config.patch, data.patch, for_patch, patches.normalise(pixels), classes, data.flags[chosen])
-    std, noise = algorithm.schedules[1].update(state.noise, count / config.steps_per_epoch, state.loss)
+    std, noise = algorithm.schedules[1].update(state.noise, clock_after(count, config.steps_per_epoch), state.loss)
 
     def objective(params):
         logits, changed = config.model.build().apply({"params": params, "batch_stats": state.stats}, x, std, train=True,
