@@ -117,10 +117,10 @@ def read_dataset(folder: str | Path, name: str = STORE) -> xr.Dataset:
     store, whole = Path(folder) / name, Path(folder) / f"{name}.whole"
     store = whole if whole.is_dir() else store
     if not store.is_dir():
-        begun = (Path(folder) / "config.json").is_file()
+        begun = (Path(folder) / "config.json").is_file() and not (Path(folder) / "design.json").is_file()
         raise ConfigError(f"{folder}: no {name} in it; " + (
             f"what was to write it did not end; again: lrtheory run --config {folder}/config.json, or lrtheory cifar "
-            f"--resume {folder}" if begun else "give a folder that `lrtheory run` or `lrtheory sweep` wrote"))
+            f"--resume {folder}" if begun else "give a folder that `lrtheory run`, `sweep` or `cifar` wrote"))
     try:
         must_be_whole(store)
         must_fit(store)

@@ -95,6 +95,9 @@ def cifar_arguments(argv: list[str]) -> tuple[CifarArguments, Path | None]:
     if len(given) > 1:
         raise ConfigError(" and ".join(f"{n} {v}" for n, v in given.items()) + ": give one of them")
     source = Path(first.resume) / "config.json" if first.resume is not None else first.config
+    if first.resume is not None and not Path(source).is_file():
+        raise ConfigError(f"--resume {first.resume}: no experiment to be found there; must be a folder that lrtheory cifar "
+                          "has begun; correct it")
     base = read_config(source, Experiment) if source is not None else vision.preset(first.preset or "mini")
     found = parse(CifarArguments, "cifar", argv, CifarArguments(options=base), tuple(vision.PRESETS))
     if found.minutes is not None and not found.minutes > 0:
@@ -134,6 +137,10 @@ def sweep_arguments(argv: list[str]) -> tuple[SweepArguments | TrainingsArgument
     else:
         chosen = found.axis or (AXES.get(base.name, ()) if not found.zip else ())
         grid = read_axes(options, chosen, found.zip)
+        if not grid.axes and known is None:
+            command = "cifar" if trained else "run"
+            raise ConfigError(f"--axis: no axis; must be at least one; give --axis NAME=VALUES or --zip, or say lrtheory "
+                              f"{command} for one configuration")
     if known is not None and found.extend is not None:
         grid = known.extended(grid)
     return found, grid, next(iter(folders.values()), None)

@@ -30,7 +30,7 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory verify --list              what each says and how it is judged
   lrtheory verify --only order error
   lrtheory verify --setting conv      the same outside the theorems' setting: conv, minibatch
-  lrtheory verify --setting theorem   claims 11 and 12: both theorems' bounds, in their own regime
+  lrtheory verify --setting theorem   bound and floor: both theorems' bounds, in their own regime
 
   lrtheory theorem                    both theorems at their own exponents, d = 1e2 to 1e40, about a minute
   lrtheory theorem --study exponents  the same over the exponent of r; size, rates: over d' and eta2
@@ -38,7 +38,7 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory design                     the schedule that ends best within a budget, and what networks say of it
   lrtheory design --family wsd --iterations 20000 --objective test_loss
 
-  lrtheory cifar --data-dir FOLDER    the same order in a CNN on patched CIFAR-10, 8 minutes on two cores
+  lrtheory cifar --data-dir FOLDER    the same order in a CNN on patched CIFAR-10, 5 minutes on two cores
   lrtheory cifar --preset paper --download    WideResNet-16-10 as published, on a GPU or TPU
   lrtheory cifar --resume FOLDER      go on from the checkpoints of an interrupted one
 

@@ -106,7 +106,8 @@ class _Sweeping(_WithOwn):
     chunk: Annotated[int | None, shown("RUNS", "by memory")] = None
     """most runs of each algorithm at once; the numbers do not depend on it"""
     dry_run: bool = False
-    """print the plan, with memory and time, and stop"""
+    """compile and time each program (a minute or more), print the plan with memory and time, and stop; of trainings print how
+    many they are"""
     distributed: bool = False
     """one of several processes, started alike on each host with a folder that all see;
     outside a cluster manager that JAX knows, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"""
@@ -139,7 +140,7 @@ class VerifyArguments:
     """quick: 11 minutes on two cores (preset phase, 24 seeds); standard: preset quick, 16 seeds; gpu: 256 seeds"""
     setting: str = "block"
     """block: the theorems' own network; conv: every neuron sees both halves; minibatch: batches of 32, eta2/eta1 = 0.03;
-    theorem: infinite width at the theorems' own exponents, claims 11 and 12"""
+    theorem: infinite width at the theorems' own exponents, claims 11 (bound) and 12 (floor)"""
     only: Annotated[tuple[str, ...], shown("NAME ...", "all")] = ()
     """names of predictions to check, as --list prints them"""
     list: bool = False

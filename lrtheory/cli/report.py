@@ -257,7 +257,7 @@ def _read(found: reading.Reading) -> list[str]:
 
 def predictions(names: Sequence[str]) -> str:
     """What each prediction says and how it is judged."""
-    return "\n\n".join(f"{name}: {(p := (PREDICTIONS | THEOREM)[name]).statement}\n  source: {p.source}\n  {p.about}"
+    return "\n\n".join(f"{NUMBERS[name]}. {name}: {(p := (PREDICTIONS | THEOREM)[name]).statement}\n  source: {p.source}\n  {p.about}"
                        f"\n  It would fail by: {p.fails}" for name in names)
 
 

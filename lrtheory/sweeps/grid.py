@@ -299,7 +299,8 @@ def full_name(config: Any, name: str) -> str:
         raise ConfigError(f"--axis {name}: cannot be an axis; must be {kind.may_be}; seeds and algorithms are dimensions of "
                           "every result, set them by --seeds and --algorithms")
     near = difflib.get_close_matches(name, short, 3)
-    raise ConfigError(f"--axis {shown(name)}: unknown field; must be one of those that lrtheory sweep --help lists"
+    command = "lrtheory sweep --preset mini --help" if isinstance(config, Experiment) else "lrtheory sweep --help"
+    raise ConfigError(f"--axis {shown(name)}: unknown field of {config.name}; must be one of those that {command} lists"
                       + (f"; perhaps you meant {' or '.join(near)}" if near else ""))
 
 

@@ -94,7 +94,7 @@ def load(data_dir: Path | str | None = None, *, download: bool = False,
         found = where / ARCHIVE
         fetch(URL, found, MD5, tell, most=_MOST)
     if found is None:
-        said = {None: where, data_dir: f"--data-dir {data_dir}"}.get(named, f"{VARIABLE}={named}")
+        said = f"--data-dir {data_dir}" if data_dir else f"{VARIABLE}={named}" if named else str(where)
         raise ConfigError(f"{said}: holds no CIFAR-10; must be a folder with data_batch_1 to 5 and test_batch (or all six "
                           f"as .bin), its .tar.gz or .tar, or a folder with one of these; get {URL} and give it with "
                           "--data-dir, or say --download")
