@@ -126,10 +126,13 @@ def in_words(text: str, *, ends: bool = False) -> Schedule:
 
 def _stage(part: str, whole: str) -> tuple[Stage, float | None]:
     """One stage, and the smoothing of the loss where it says one."""
-    complaint = ConfigError(f"schedule {shown(whole)!r}: {shown(part)!r} must be {GRAMMAR}; correct it")
+    def complaint(wrong: str) -> ConfigError:
+        where = "" if part == whole.strip().lower() else f" of {shown(whole.strip())!r}"
+        return ConfigError(f"schedule {shown(part)!r}{where}: {wrong}; must be {GRAMMAR}")
+
     tokens = re.findall(rf"{NUMBER}(?![\w.])|[a-z][a-z-]*|\S", part)
     if not tokens:
-        raise complaint
+        raise complaint("a stage is empty")
     found: dict[str, Any] = {}
     smoothed: float | None = None
     word = tokens.pop(0)
@@ -143,7 +146,7 @@ def _stage(part: str, whole: str) -> tuple[Stage, float | None]:
     elif re.fullmatch(NUMBER, word):
         found["start"] = float(word)
     else:
-        raise complaint
+        raise complaint(f"{shown(word)!r} begins no stage")
     keys = {"for": "duration", "to": "end", "from": "start", "until": "until"}
     while tokens:
         word = tokens.pop(0)
@@ -155,18 +158,18 @@ def _stage(part: str, whole: str) -> tuple[Stage, float | None]:
         elif word in keys:
             key = keys[word]
         else:
-            raise complaint
+            raise complaint(f"{shown(word)!r} is not understood there")
         if not tokens or not re.fullmatch(NUMBER, tokens[0]):
-            raise complaint
+            raise complaint(f"no number after {'until loss' if key == 'threshold' else word!r}")
         value = float(tokens.pop(0))
         if key == "smoothed":
             smoothed = value
         elif key in found and not (word == "from" and found.get("name") == "warmup"):
-            raise complaint
+            raise complaint(f"a second {key if key != 'threshold' else 'until loss'}")
         else:
             found[key] = value
     if found.get("shape", "constant") != "constant" and "end" not in found:
-        raise complaint
+        raise complaint("its end is missing, 'to VALUE'")
     return Stage(**found), smoothed
 
 

@@ -124,6 +124,11 @@ def test_nothing_found_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv(cifar.VARIABLE, "/nowhere")
     with pytest.raises(ConfigError, match=f"{cifar.VARIABLE}=/nowhere: holds no"):
         cifar.load()
+    monkeypatch.delenv(cifar.VARIABLE)
+    monkeypatch.setattr(cifar, "cache", lambda: tmp_path / "cache")
+    with pytest.raises(ConfigError, match="holds no") as caught:
+        cifar.load()
+    assert str(caught.value).startswith(f"{tmp_path / 'cache'}: holds no")
 
 
 class Bomb:

@@ -53,7 +53,8 @@ def test_help_is_there_and_lists_what_can_be_done(capsys):
         main(["run", "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for option in ("--preset", "--seeds", "--out", "--config", "--problem.r", "--training.eta1", "--engine"):
+    for option in ("--preset", "--seeds", "--out", "--config", "--problem.r", "--training.eta1",
+                   "--engine (decoupled)              dense, reduced, decoupled or infinite\n"):
         assert option in text
 
 
@@ -147,7 +148,15 @@ def test_help_of_plot_lists_measurements_and_figures(capsys):
     (["run", "--preset", "fast"], "--preset fast: must be one of quick, full, literal, mitigation, phase"),
     (["run", "--engine", "warp"], "invalid choice 'warp'"),
     (["run", "--problem.rr", "3"], "perhaps you meant --problem.r"),
-    (["run", "--seeds", "many"], "invalid literal"),
+    (["run", "--seeds", "many"], "--seeds many: must be a whole number;"),
+    (["run", "--training.eta1", "fast"], "--training.eta1 fast: must be a number;"),
+    (["run", "--problem.N", "1e3"], "--problem.N 1e3: must be a whole number;"),
+    (["run", "--problem.e", "3"], "perhaps you meant --problem.N or --problem.alpha-min or --problem.alpha-power; see"),
+    (["cifar", "--for", "soon"], "--for soon: must be a number;"),
+    (["cifar", "--resume", "nowhere"], "--resume nowhere: no experiment to be found there"),
+    (["sweep"], "--axis: no axis; must be at least one; give --axis NAME=VALUES or --zip, or say lrtheory run"),
+    (["sweep", "--preset", "mini", "--eta1", "0.5"], "perhaps you meant"),
+    (["sweep", "--preset", "mini", "--axis", "r=0.5,0.7"], "of cifar-mini; must be one of those that lrtheory sweep"),
     (["run", "--problem.p0", "0.9"], "problem.p0 + problem.q0 = 1.15"),
     (["run", "--training.eta1", "0.05"], "below the stability bound"),
     (["run", "--training.eta1", "-1"], "training.eta1 = -1"),
@@ -158,7 +167,7 @@ def test_help_of_plot_lists_measurements_and_figures(capsys):
     (["sweep", "--axis", "eta1=0.01,0.05"], "at eta1 = 0.05: training.eta1 = 0.05: must be below the stability bound"),
     (["sweep", "--zip", "r=0.02,0.03", "z_norm=25"], "they change together"),
     (["sweep", "--chunk", "0"], "--chunk 0: must be at least 1"),
-    (["sweep", "--chunk", "some"], "invalid literal"),
+    (["sweep", "--axis", "r=0.02,0.03", "--chunk", "some"], "--chunk some: must be a whole number;"),
     (["sweep", "--resume", "nowhere"], "nowhere: no sweep to be found there"),
     (["sweep", "--axes", "r=1"], "perhaps you meant --axis"),
     (["plot", "nowhere", "--x", "r", "--y", "test_error_p"], "nowhere: no results.zarr in it"),

@@ -178,6 +178,9 @@ def test_whoever_asks_is_told_himself(quick):
     told = []
     lt.run(quick, progress=lambda done, total, last: told.append((done, total, last["loss_q"].shape)))
     assert told[-1] == (200, 200, (1, 2, 1))
+    told.clear()
+    lt.sweep(quick, {"eta_ratio": [1e-3, 1e-2]}, progress=lambda done, total, what: told.append((done, total)))
+    assert told[-1] == (4, 4)
 
 
 def test_a_config_is_one_value_whatever_its_numbers_were_made_of():

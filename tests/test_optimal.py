@@ -50,6 +50,8 @@ def test_a_budget_is_used_up(float64):
     (lambda: family_of("x: 0.1..0.9 for 1, linear 1 to 0.1", 0.5), "up to the peak rate 0.5"),
     (lambda: family_of("x: 0.1..0.2 until loss 0.3, linear 1 to 0.1", 0.5), "a duration"),
     (lambda: Family.from_text("0.1..0.2"), "must be 'NAME: STAGES'"),
+    (lambda: Family.from_text("x: 0.1..0.2 for 0.1..0.9, linear 0.3..0.4 to"),
+     "'linear 0.3..0.4 to' of '0.1..0.2 for 0.1..0.9, linear 0.3..0.4 to': no number after 'to'"),
     (lambda: lt.design(lt.preset("phase"), peak=1.0, time=3.0), "below the stability bound"),
     (lambda: lt.design(lt.preset("phase"), objective="accuracy", time=3.0), "objective"),
 ])

@@ -9,7 +9,7 @@ import pytest
 from conftest import command, environment, same, vary
 
 import lrtheory as lt
-from lrtheory.cli import arguments
+from lrtheory.cli import arguments, report
 from lrtheory.fields import to_json
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import make_grid
@@ -83,6 +83,11 @@ def test_axes_inside_algorithms_and_groups_are_named_and_checked(small):
                               "problem.extra_groups.lies.share": [0.1, 0.2]})
     assert grid.check().dims == ("mine_rate_warmup_end", "lies_share")
     assert grid.compiled == (False, True)
+    assert report.sweep_opening(grid).startswith(f"sweep of {config.name}: 2 mine_rate_warmup_end x 2 lies_share = 4 points")
+    assert report.cautions(grid) == []
+    wild = make_grid(config, {"algorithms.mine.rate.warmup.end": [0.2, 50.0, 60.0, 70.0, 80.0]})
+    assert [text[:35] for text in report.cautions(wild)[::3]] == [
+        "algorithms.mine.rate reaches 50: ab", "and 1 more like these"]
     assert grid.at((0, 1)).problem.extra_groups[0].share == 0.2
     for wrong in ("algorithms.other.rate.0.end", "algorithms.mine", "algorithms.mine.name",
                   "problem.extra_groups.truth.share"):

@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import inspect
 import io
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -187,10 +188,18 @@ def one_line(box: str, command: str) -> str:
     if len(rows) > 1 and set(rows[1]) == {"-"}:
         del rows[1]  # the title's own rule, where the frame is drawn in ASCII
     rule = next((k for k, row in enumerate(rows) if set(row) == {"-"}), len(rows))
-    wrong = short(" ".join(rows[1:rule]).rstrip("."), 400)
-    near = [row.split()[0] for row in rows[rule:] if row.startswith("--") and set(row) != {"-"}]
+    wrong = " ".join(rows[1:rule]).rstrip(".")
+    if found := re.match(r"Error parsing (\S+): .*?\b(INT|FLOAT|int|float)\b.*?'(.*?)'", wrong):  # what is no number
+        option, kind, given = found.groups()
+        wrong = f"{option} {given}: must be a {'whole ' * (kind.lower() == 'int')}number"
+    wrong = short(wrong, 400)
+    near = [row.split()[0] for row in rows[rule:] if row.startswith("--") and set(row) != {"-"}][:NEAREST]
     meant = f"; perhaps you meant {' or '.join(near)}" if "Perhaps you meant:" in rows and near else ""
     return f"{wrong}{meant}; see lrtheory {command} --help"
+
+
+NEAREST = 3
+"""Options that are named where one is not known."""
 
 
 def _first_words(argv: list[str]) -> argparse.Namespace:

@@ -132,7 +132,7 @@ def sweep(argv: list[str]) -> int:
     devices.require_working()
     console = terminal.console(quiet=not first)
     console.print(report.sweep_opening(grid), soft_wrap=True)
-    for caution in () if trained else grid.config.cautions:
+    for caution in () if trained else report.cautions(grid):
         console.print(f"note: {caution}", soft_wrap=True)
     if asked.dry_run and trained:
         return 0

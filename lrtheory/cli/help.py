@@ -6,6 +6,7 @@ Lives here: which these are. Lives elsewhere: every option (arguments, shown by 
 import dataclasses
 import re
 import textwrap
+import typing
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,8 +53,15 @@ def _options(arguments: Any, group: str, fields: tuple[str, ...]) -> Iterator[tu
             if name in {f.name for f in dataclasses.fields(place)}:
                 value = getattr(place, name)
                 spelling = SPELT.get(name, name).replace("_", "-")
-                yield prefix + spelling, _shown(value), meanings(type(place)).get(name, "")
+                yield prefix + spelling, _shown(value), _one_of(type(place), name) or meanings(type(place)).get(name, "")
                 break
+
+
+def _one_of(kind: type, name: str) -> str:
+    """Of a field with choices, which they are; else nothing."""
+    hint = typing.get_type_hints(kind)[name]
+    choices = list(map(str, typing.get_args(hint))) if typing.get_origin(hint) is typing.Literal else []
+    return f"{', '.join(choices[:-1])} or {choices[-1]}" if len(choices) > 1 else ""
 
 
 def _shown(value: Any) -> str:

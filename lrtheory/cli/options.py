@@ -106,8 +106,8 @@ class _Sweeping(_WithOwn):
     chunk: Annotated[int | None, shown("RUNS", "by memory")] = None
     """most runs of each algorithm at once; the numbers do not depend on it"""
     dry_run: bool = False
-    """compile and time each program (a minute or more), print the plan with memory and time, and stop; of trainings print how
-    many they are"""
+    """compile and time each program (a minute or more), print the plan with memory and time, and stop;
+    of trainings print how many they are"""
     distributed: bool = False
     """one of several processes, started alike on each host with a folder that all see;
     outside a cluster manager that JAX knows, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"""

@@ -18,11 +18,11 @@ from lrtheory.algorithm import names_of
 from lrtheory.cli import cells
 from lrtheory.labelled import finite
 from lrtheory.optimal.design import LEVEL, Design
-from lrtheory.predictions import PREDICTIONS, THEOREM, words
+from lrtheory.predictions import NUMBERS, PREDICTIONS, THEOREM, words
 from lrtheory.predictions.verify import broken
 from lrtheory.progress import spoken
 from lrtheory.sweeps import reading, tables
-from lrtheory.sweeps.grid import Grid
+from lrtheory.sweeps.grid import Grid, label_of
 from lrtheory.sweeps.plan import Plan, chunks, result_bytes
 from lrtheory.theory.config import Config
 from lrtheory.theory.timescales import p_time, q_time
@@ -175,11 +175,17 @@ def cifar_closing(summary: dict[str, Any]) -> Group:
 def sweep_opening(grid: Grid) -> str:
     """What is about to be swept."""
     config = grid.config
-    axes = " x ".join(f"{len(axis.values)} {'+'.join(f.rpartition('.')[2] for f in axis.fields)}" for axis in grid.axes)
+    axes = " x ".join(f"{len(axis.values)} {'+'.join(map(label_of, axis.fields))}" for axis in grid.axes)
     return (f"sweep of {config.name}: {axes or 'no axis'} = {grid.points:,} points, "
             f"{' and '.join(names_of(config.algorithms))} from {config.seeds} seeds = {grid.runs:,} " + (
                 f"trainings of {grid.widest.training.epochs} epochs" if isinstance(config, Experiment) else
                 f"runs of {config.training.steps:,} steps"))
+
+
+def cautions(grid: Grid) -> list[str]:
+    """What a reader of a sweep of the theory must be told before it runs: of all points, each once, and at most three."""
+    said = list(dict.fromkeys(text for index in np.ndindex(grid.shape) for text in grid.at(index).cautions))
+    return said[:3] + [f"and {len(said) - 3} more like these"] * (len(said) > 3)
 
 
 def plan_table(found: Plan, missing: int) -> Table:
@@ -257,8 +263,9 @@ def _read(found: reading.Reading) -> list[str]:
 
 def predictions(names: Sequence[str]) -> str:
     """What each prediction says and how it is judged."""
-    return "\n\n".join(f"{NUMBERS[name]}. {name}: {(p := (PREDICTIONS | THEOREM)[name]).statement}\n  source: {p.source}\n  {p.about}"
-                       f"\n  It would fail by: {p.fails}" for name in names)
+    known = PREDICTIONS | THEOREM
+    return "\n\n".join(f"{NUMBERS[name]}. {name}: {known[name].statement}\n  source: {known[name].source}\n"
+                       f"  {known[name].about}\n  It would fail by: {known[name].fails}" for name in names)
 
 
 def theorem_closing(summary: dict[str, Any]) -> Group:

@@ -86,10 +86,17 @@ class Family:
             raise ConfigError(f"family {shown(text)!r}: must be 'NAME: STAGES' with LOW..HIGH for free numbers, such as "
                               "'mine: 0.001..0.04 for 0.1..0.9, linear 0.2 to 1e-6', or one of "
                               f"{', '.join(FAMILIES)}; correct it")
-        bounds = [(float(a), float(b)) for a, b in re.findall(rf"({NUMBER})\.\.({NUMBER})", words)]
+        free = re.findall(rf"({NUMBER})\.\.({NUMBER})", words)
+        bounds = [(float(a), float(b)) for a, b in free]
         marks = [1e30 + 1e25 * k for k in range(len(bounds))]  # numbers that no schedule has
         parts = iter(marks)
-        template = in_words(re.sub(rf"{NUMBER}\.\.{NUMBER}", lambda _: repr(next(parts)), words), ends=True)
+        try:
+            template = in_words(re.sub(rf"{NUMBER}\.\.{NUMBER}", lambda _: repr(next(parts)), words), ends=True)
+        except ConfigError as error:
+            said = str(error)
+            for mark, (low, high) in reversed(list(zip(marks, free, strict=True))):  # the last ends with the first's digits
+                said = said.replace(repr(mark), f"{low}..{high}")
+            raise ConfigError(said) from None
         found: dict[float, str] = {}
         for k, stage in enumerate(template.stages):
             for field in ("start", "end", "duration"):

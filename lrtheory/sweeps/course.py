@@ -7,7 +7,7 @@ elsewhere: points (grid), chunks (plan), computing (theory.programs), trainings 
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from zarr.storage import MemoryStore
 from lrtheory.algorithm import Algorithm, named, names_of
 from lrtheory.devices import free_memory, require_working
 from lrtheory.files import STORE
-from lrtheory.progress import Interrupted
+from lrtheory.progress import Interrupted, watching
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import plan as planning
 from lrtheory.sweeps import store as storing
@@ -38,7 +38,7 @@ from lrtheory.vision.config import Experiment
 def sweep(config: Config | Experiment, axes: Mapping[str | tuple[str, ...], Sequence[Any] | np.ndarray],
           folder: str | Path | None = None, *, chunk: int | None = None, resume: bool = False, extend: bool = False,
           algorithms: Mapping[str, Algorithm] | None = None, images: cifar.Images | None = None,
-          watch: Watch | None = None) -> xr.Dataset:
+          progress: bool | Callable[[float, float, str], None] | None = None, watch: Watch | None = None) -> xr.Dataset:
     """Run every combination of the axes' values, from every seed, with every algorithm.
 
     Args:
@@ -53,7 +53,9 @@ def sweep(config: Config | Experiment, axes: Mapping[str | tuple[str, ...], Sequ
         what is new is computed. Resumed, it goes on.
       algorithms: your own by name, instead of `config.algorithms`, where they may stand as well.
       images: CIFAR-10, of an `Experiment`; None: what `folder` was begun with, else `cifar.load()`.
-      watch: callbacks.
+      progress: True for a bar, on a terminal or in a notebook; or a function that is called with runs done, runs to do
+        and what is being computed.
+      watch: what else a caller wants to hear, and how it asks for an end (`lrtheory.sweeps.folder.Watch`).
 
     Returns:
       A dataset with the axes, algorithm, seed and record as dimensions, read from disk when used. Runs that diverged
@@ -66,18 +68,38 @@ def sweep(config: Config | Experiment, axes: Mapping[str | tuple[str, ...], Sequ
     grid = make_grid(config if algorithms is None else config.replace(algorithms=named(algorithms)), axes)
     if folder is not None and extend:
         grid = read_manifest(Path(folder))[0].extended(grid)
-    grid, watch = grid.check(), watch or Watch()
+    grid.check()
     require_working()
     if isinstance(config, Experiment) and images is None:
         images = cifar.load(None if folder is None else cifar.remembered(Path(folder)))
-    if folder is None:
-        return storing.open_results(_in_memory(grid, chunk, watch) if images is None else trainings.in_memory(
-            grid, images, watch))
-    if images is None:
-        carry_out(grid, Path(folder), chunk=chunk, resume=resume, extend=extend, watch=watch)
-    else:
-        trainings.carry_out(grid, Path(folder), images, resume=resume, extend=extend, watch=watch)
+    with watching(progress, "runs", lambda what: what) as told:
+        watch = _telling(watch or Watch(), told)
+        if folder is None:
+            return storing.open_results(_in_memory(grid, chunk, watch) if images is None else trainings.in_memory(
+                grid, images, watch))
+        if images is None:
+            carry_out(grid, Path(folder), chunk=chunk, resume=resume, extend=extend, watch=watch)
+        else:
+            trainings.carry_out(grid, Path(folder), images, resume=resume, extend=extend, watch=watch)
     return storing.open_results(Path(folder) / STORE)
+
+
+def _telling(watch: Watch, told: Callable[[float, float, str], Any] | None) -> Watch:
+    """The same, and whoever is told of (runs done, runs to do, what) hears them, too."""
+    if told is None:
+        return watch
+    missing = 0
+
+    def planned(plan: Plan | None, runs: int) -> None:
+        nonlocal missing
+        missing = runs
+        watch.planned(plan, runs)
+
+    def progress(runs: float, what: str) -> None:
+        told(runs, missing, what)
+        watch.progress(runs, what)
+
+    return watch._replace(planned=planned, progress=progress)
 
 
 def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: bool = False, extend: bool = False,

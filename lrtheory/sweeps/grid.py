@@ -17,7 +17,7 @@ import numpy as np
 
 from lrtheory.fields import field_names, find, value_of
 from lrtheory.spec import MOST, ConfigError, shown
-from lrtheory.sweeps.kinds import kind_of
+from lrtheory.sweeps.kinds import TRAININGS, kind_of
 
 MEASURED_TOO = ("steps", "activation_noise")
 """Fields whose names without their part are also measurements (a test compares with `lrtheory.theory.measure.described`)."""
@@ -299,7 +299,7 @@ def full_name(config: Any, name: str) -> str:
         raise ConfigError(f"--axis {name}: cannot be an axis; must be {kind.may_be}; seeds and algorithms are dimensions of "
                           "every result, set them by --seeds and --algorithms")
     near = difflib.get_close_matches(name, short, 3)
-    command = "lrtheory sweep --preset mini --help" if isinstance(config, Experiment) else "lrtheory sweep --help"
+    command = "lrtheory sweep --preset mini --help" if kind is TRAININGS else "lrtheory sweep --help"
     raise ConfigError(f"--axis {shown(name)}: unknown field of {config.name}; must be one of those that {command} lists"
                       + (f"; perhaps you meant {' or '.join(near)}" if near else ""))
 

@@ -27,7 +27,9 @@ FEWER = "lower --seeds, --records, --n-test or sizes (network.m_v, problem.d, pr
 
 def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
         keep: Literal["weights", "final"] | None = None, progress: Progress | bool | None = None) -> xr.Dataset:
-    """Train every algorithm from every seed and return all measurements, labelled.
+    """Train every algorithm from every seed, over all local devices, and return all measurements, labelled.
+
+    A CPU is one device unless `lrtheory.use_all_cores()` was called before anything else.
 
     Args:
       config: what to run; checked first.
