@@ -45,10 +45,14 @@ def test_exponents_in_the_width_decide(exponent, expected):
     assert judged(widths, runs) == expected
     wide = np.array([256.0, 1024.0, 4096.0])[:, None, None, None] ** exponent
     finite = {g: wide * rng.normal(size=(3, 2, 16, 50)) for g in names}
-    runs = {"decoupled": _over("m_w", (256, 1024, 4096), finite, algorithms=["L-S", "S"]),
-            "infinite": xr.Dataset({g: (("algorithm", "seed", "record"), np.zeros((2, 16, 50))) for g in names},
-                                   coords={"algorithm": ["L-S", "S"]})}
-    assert judged(limit, runs) == expected
+    assert judged(limit, beside_the_limit(_over("m_w", (256, 1024, 4096), finite, algorithms=["L-S", "S"]))) == expected
+
+
+def beside_the_limit(networks):
+    """Runs of claim 10: these, and a limit in which nothing moves."""
+    nothing = networks.isel(m_w=0, drop=True) * 0.0
+    return {f"{kind}, {name}": runs.sel(algorithm=[name]) for kind, runs in (("decoupled", networks), ("infinite", nothing))
+            for name in ("L-S", "S")}
 
 
 @pytest.mark.parametrize(("wrong", "expected"), [(1.0, "holds"), (1.5, "fails")])
@@ -182,6 +186,39 @@ def test_algorithms_that_are_followed_for_different_times_are_not_judged(right, 
         statistics(name, short)
 
 
+def test_a_q_that_is_never_learned_fails(right):
+    """It is neither first halved after annealing nor within a few T_Q of it."""
+    run = of(right["plateau"]["main"], "L-S", time_q_half=np.inf, loss_q=lambda q: q.where(q > 0.5, np.log(2)))
+    found = statistics("plateau", right["plateau"] | {"main": run})
+    assert {name for name, verdict in found.items() if verdict == "fails"} >= {
+        "Q's loss is first halved after annealing", "time from annealing until Q's loss is halved, over T_Q"}
+
+
+def test_what_is_compared_is_compared_at_one_time():
+    """Where a step is one iteration, rates cover different times: each point of a sweep is given its own number of steps."""
+    base = verifying.base_config("quick", "minibatch")
+    (fields, values), = PREDICTIONS["transition"].needs(base)["ratios"].axes
+    assert fields == ("training.eta_ratio", "training.steps")
+    covered = [steps * base.training.eta1 * ratio for ratio, steps in values]
+    np.testing.assert_allclose(covered, base.training.duration, rtol=1e-3)
+    needs = PREDICTIONS["limit"].needs(base)
+    large, small = (needs[f"decoupled, {a}"].config.training for a in ("L-S", "S"))
+    assert large.steps == 1500
+    assert small.duration == pytest.approx(1500 * base.training.eta1, rel=1e-3)
+    for name in ("annealing", "error"):
+        for need in PREDICTIONS[name].needs(small_of(verifying.base_config("quick"))).values():
+            for (fields, values) in need.axes or (((), ((),)),):
+                for row in values:
+                    problem = need.config.replace(**dict(zip(fields, row, strict=True))).problem if need.axes else (
+                        need.config.problem)
+                    assert problem.d / problem.n_train == pytest.approx(0.25 * (2 if problem.p0 > 0.15 else 1), rel=0.02)
+
+
+def small_of(base):
+    """The same, which gives N and not kappa."""
+    return base.replace(**{"problem.N": base.problem.n_train, "problem.kappa": None})
+
+
 def test_where_nothing_blurs_no_order_flips(right):
     """Without noise t_blur is infinite at every ratio of rates, one number in the labels: not resolved, not a fault."""
     run = right["transition"]["ratios"]
@@ -217,6 +254,7 @@ OWN = [  # (claim, run, algorithm, change, the one statistic that it turns)
     ("plateau", "main", "L-S", {"time_q_half": 0.01}, "Q's loss is first halved"),
     ("plateau", "main", "L-S", {"time_q_half": lambda t: t + 20 * T_Q}, "time from annealing"),
     ("plateau", "main", "L-S", {"signal_moved_w": 1000.0}, "length of W's path"),
+    ("plateau", "main", "L-S", {"contrast": lambda c: c.where(c["at"] != 3, 13 * c)}, "contrast before annealing"),
     ("order", "main", "S", {"time_q_half": lambda t: t + np.inf}, "Q halved before P under S"),
     ("order", "main", "L-S", {"time_q_half": 0.01}, "P halved before Q under L-S"),
     ("error", "main", "L-S", {"test_error_p": lambda e: e.where((e["at"] < 5) | (e["at"] == 8), 0.9)},
@@ -300,9 +338,7 @@ def test_each_exponent_in_the_width_decides(wrong):
     if wrong in ("L-S", "S"):
         widths = (256.0, 1024.0, 4096.0)
         finite = {g: np.concatenate([falling(widths, power(a), (1, 16, 50)) for a in ("L-S", "S")], 1) for g in names}
-        none = xr.Dataset({g: (("algorithm", "seed", "record"), np.zeros((2, 16, 50))) for g in names},
-                          coords={"algorithm": ["L-S", "S"]})
-        found = statistics("limit", {"decoupled": _over("m_w", widths, finite, algorithms=["L-S", "S"]), "infinite": none})
+        found = statistics("limit", beside_the_limit(_over("m_w", widths, finite, algorithms=["L-S", "S"])))
         assert {s.rpartition(" ")[2]: v for s, v in found.items()} == {
             a: "fails" if a == wrong else "holds" for a in ("L-S", "S")}
         return

@@ -197,12 +197,12 @@ class TheoremArguments:
     """seeds of each algorithm"""
     kappa: float = 0.5
     """sqrt(d/N)"""
-    size: int = 64
-    """d', the dimension in which P is simulated"""
+    size: Annotated[int | None, shown("D", "64")] = None
+    """d', the dimension in which P is simulated; not of the study of sizes"""
     eps1: float = 0.15
     """L-S anneals at a training loss of eps1 + q log 2"""
-    rate_exponent: float = -2.0
-    """of eta2/eta1 in d"""
+    rate_exponent: Annotated[float | None, shown("C", "-2")] = None
+    """of eta2/eta1 in d; not of the study of rates"""
     length: float = 5.0
     """of a run, in T_P"""
     out: Annotated[Path | None, shown("FOLDER", "runs/theorem-STUDY-DATE-TIME")] = None
@@ -210,8 +210,9 @@ class TheoremArguments:
 
     def settings(self) -> dict[str, Any]:
         """What `series.study` takes."""
-        return {"dimensions": self.d, "seeds": self.seeds, "kappa": self.kappa, "size": self.size, "eps1": self.eps1,
-                "rate_exponent": self.rate_exponent, "length": self.length}
+        given = {"size": self.size, "rate_exponent": self.rate_exponent}
+        return {"dimensions": self.d, "seeds": self.seeds, "kappa": self.kappa, "eps1": self.eps1, "length": self.length} | {
+            name: value for name, value in given.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)

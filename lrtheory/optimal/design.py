@@ -16,12 +16,12 @@ from lrtheory import files
 from lrtheory.algorithm import Algorithm
 from lrtheory.devices import require_working
 from lrtheory.intervals import student
-from lrtheory.optimal.families import FAMILIES, Budget, Family
+from lrtheory.optimal.families import FAMILIES, Budget, Family, mean_inverse
 from lrtheory.optimal.outcomes import OBJECTIVES, Outcomes
 from lrtheory.optimal.search import Best, around, search
 from lrtheory.provenance import environment
 from lrtheory.schedule import constant
-from lrtheory.spec import ConfigError, choose, require_choice, require_count
+from lrtheory.spec import ConfigError, choose, require, require_choice, require_count
 from lrtheory.theory.config import Config
 from lrtheory.theory.runs import predict, run
 from lrtheory.theory.timescales import p_time, q_time, stability_bound
@@ -110,11 +110,11 @@ def estimate(values: np.ndarray) -> dict[str, float]:
             else math.nan}
 
 
-def family_of(given: str | Family, peak: float) -> Family:
-    """A family by name, in words, or as it is. Raises `ConfigError`."""
+def family_of(given: str | Family, peak: float, moving: bool = False) -> Family:
+    """A family by name, in words, or as it is, checked. Raises `ConfigError`."""
     if isinstance(given, str):
         given = Family.from_text(given) if ":" in given else choose(FAMILIES, given, "family")(peak)
-    return given.check(peak)
+    return given.check(peak, moving)
 
 
 def design(config: Config, family: str | Family = "drop", *, time: float | None = None, iterations: float | None = None,
@@ -158,8 +158,8 @@ sum of rates
     if peak >= bound:
         raise ConfigError(f"--peak {peak:g}: must be below the stability bound 2/lambda_max = {bound:.4g} of this problem; "
                           "lower it")
-    chosen = family_of(family, peak)
-    others = [family_of(name, peak) for name in competitors if name != chosen.name]
+    chosen = family_of(family, peak, iterations is not None)
+    others = [family_of(name, peak, iterations is not None) for name in competitors if name != chosen.name]
     require_working()
     wide = config.replace(algorithms=("S",), **{"training.batch_size": None, "training.activation_noise_form": None})
     wide = wide.at_infinite_width()
@@ -171,18 +171,33 @@ sum of rates
     return Design(config, budget, objective, best, rest, curves, judged)
 
 
+def iterations_of(best: Best) -> float:
+    """Iterations of a schedule, int dt/eta."""
+    stages = zip(best.schedule.stages, best.schedule.resolved, strict=True)
+    return sum(float(stage.duration) * float(mean_inverse(start, end, stage.shape)) for stage, (start, end) in stages)
+
+
 def judge(config: Config, found: Sequence[Best], objective: str, seeds: int,
           tell: Callable[[str], None] = lambda text: None) -> dict[str, Judged]:
     """Schedules on fresh seeds, at infinite width and with the config's own engine; rate 0 once their time is over."""
     longest = max(best.time for best in found)
     step = config.training.step_time or config.training.eta1
+    literal = config.training.step_time == 0  # a step is an iteration, and covers its rate
+    steps = max(map(iterations_of, found)) * 1.01 if literal else 1.5 * longest / step
+    require(math.isfinite(steps), "training.step_time", config.training.step_time, "above 0 for a schedule that reaches 0",
+            "at a rate of 0 an iteration takes no time; set it to training.eta1")
     algorithms = tuple(Algorithm(best.schedule.then(constant(0.0)), name=best.family.name) for best in found)
     trained = config.replace(algorithms=algorithms, seeds=seeds, first_seed=config.first_seed + FRESH, records=8,
-                             n_test=max(config.n_test, 8192), **{"training.steps": math.ceil(1.5 * longest / step) + 10})
+                             n_test=max(config.n_test, 8192), **{"training.steps": math.ceil(steps) + 10})
     tell(f"the same on {seeds} fresh seeds, at infinite width ...")
-    theory = predict(trained.replace(**{"training.steps": math.ceil(longest / step) + 10}))
+    batches = literal and config.training.batch_size is not None  # the limit of those takes the same steps
+    theory = predict(trained if batches else trained.replace(**{"training.steps": math.ceil(longest / step) + 10}))
     tell("... and with neurons")
     measured = run(trained)
+    for best in found:
+        ends = [float(runs["time"].sel(algorithm=best.family.name).isel(record=-1).min()) for runs in (theory, measured)]
+        require(min(ends) >= 0.99 * best.time, f"family {best.family.name}", min(ends),
+                f"followed to its end at {best.time:.4g}", "set training.step_time to training.eta1")
 
     def end(runs: xr.Dataset, metric: str, name: str) -> np.ndarray:
         return runs[metric].sel(algorithm=name).isel(record=-1).values

@@ -17,6 +17,8 @@ from lrtheory.schedule import Schedule, Stage, concrete
 from lrtheory.spec import LEAST, ConfigError, require, require_positive, shown
 from lrtheory.wording import NUMBER, in_words
 
+MOST_NUMBERS = 4
+"""Free numbers of a family at most: directions in which an outcome is differentiated at once."""
 SMALLEST = 1e-6
 """Least rate of the families by name, over the peak rate."""
 
@@ -56,8 +58,13 @@ class Family:
         """The schedule at a place (numbers,) in the unit box."""
         return self.make([number.at(unit) for number, unit in zip(self.numbers, units, strict=True)])
 
-    def check(self, peak: float) -> "Family":
-        """Return self, or raise `ConfigError` for bounds that are none, or no schedule that a budget can be laid on."""
+    def check(self, peak: float, moving: bool = False) -> "Family":
+        """Return self, or raise `ConfigError` for bounds that are none, or no schedule that a budget can be laid on.
+
+        `moving`: of a budget in iterations, of which a rate of 0 would need ever more.
+        """
+        require(len(self.numbers) <= MOST_NUMBERS, f"family {self.name}", f"{len(self.numbers)} free numbers",
+                f"at most {MOST_NUMBERS}", "fix some of them")
         for n in self.numbers:
             require(-math.inf < n.low < n.high < math.inf, f"family {self.name}: {n.name}", f"{n.low:g}..{n.high:g}",
                     "two finite bounds, the first one below the second", "give other bounds")
@@ -68,7 +75,10 @@ class Family:
                         "with a duration", "each stage takes a share of the training, as in 'linear 0.3 to 1e-5'")
                 require(concrete(stage.threshold) and stage.threshold == -math.inf and math.isinf(stage.until),
                         f"family {self.name}: stage {k}", "until", "ended by its duration", "budgets are laid on durations")
-            highest = max(float(v) for pair in schedule.resolved for v in pair)
+            rates = [float(v) for pair in schedule.resolved for v in pair]
+            highest = max(rates)
+            require(min(rates) > 0 or not moving, f"family {self.name}", min(rates), "of rates above 0 with --iterations",
+                    "at 0 iterations take no time; end at a small rate")
             require(0 < highest <= peak * (1 + 1e-6), f"family {self.name}", highest,
                     f"of rates above 0 and up to the peak rate {peak:g}", "lower its bounds, or raise --peak")
         return self

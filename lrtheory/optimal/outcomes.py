@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec
 
 from lrtheory.algorithm import Algorithm
 from lrtheory.devices import RUNS, compiler_options, run_mesh
-from lrtheory.optimal.families import Budget, Family
+from lrtheory.optimal.families import MOST_NUMBERS, Budget, Family
 from lrtheory.schedule import Schedule, Stage, constant
 from lrtheory.spec import require_choice
 from lrtheory.stages import Stages, stack
@@ -30,7 +30,7 @@ OBJECTIVES = ("test_error", "test_error_p", "test_loss", "test_loss_p", "train_l
 """What can be made least at the end."""
 BLUR = 0.1
 """Errors that are searched are sigma(-margin/BLUR), margins in units of the output; errors that are told are errors."""
-TOGETHER, TANGENTS = 4, 4
+TOGETHER, TANGENTS = 4, MOST_NUMBERS
 """Schedules of a call, and directions in which one is differentiated: others are filled up, so that nothing recompiles."""
 STAGES = 8
 """Stages of a family at most."""

@@ -16,7 +16,7 @@ from matplotlib.figure import SubFigure
 from lrtheory.intervals import Level, Statistic
 from lrtheory.spec import ConfigError, require
 from lrtheory.theory.config import Config
-from lrtheory.theory.results import apart, at_time, common_time
+from lrtheory.theory.results import apart, at_time, shared_time
 
 
 class Need(NamedTuple):
@@ -64,6 +64,13 @@ def require_plain(config: Config) -> None:
             "minibatches scatter by themselves")
 
 
+def at_kept_ratio(config: Config) -> Config:
+    """A config whose N follows d: by kappa where it gives N."""
+    problem = config.problem
+    return config if problem.N is None else config.replace(**{"problem.N": None, "problem.kappa": math.sqrt(
+        problem.d / problem.n_train)})
+
+
 def lasting(config: Config, time: float, **changes: Any) -> Config:
     """A config with changes, and with steps so that every algorithm covers a time."""
     changed = config.replace(**changes)
@@ -73,10 +80,19 @@ def lasting(config: Config, time: float, **changes: Any) -> Config:
 
 def paired_end(runs: xr.Dataset, first: str, second: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """A measurement of two algorithms at the latest time that both reach, (seeds,) each; `ConfigError` if they part."""
-    time = common_time(runs, (first, second))
+    found = at_shared_time({algorithm: runs.sel(algorithm=algorithm) for algorithm in (first, second)}, name)
+    return found[first], found[second]
+
+
+def at_shared_time(runs: Mapping[str, xr.Dataset], name: str) -> dict[str, np.ndarray]:
+    """A measurement of runs, each of one algorithm, at the latest time that all reach: (seeds,) each.
+
+    Raises `ConfigError` if one is followed more than twice as long as another.
+    """
+    time = shared_time(list(runs.values()))
     if time is None:
-        raise ConfigError(apart(runs, (first, second)))
-    return at_time(runs.sel(algorithm=first), name, time), at_time(runs.sel(algorithm=second), name, time)
+        raise ConfigError(apart(runs))
+    return {key: at_time(run, name, time) for key, run in runs.items()}
 
 
 def at_end(runs: xr.Dataset, name: str) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 
 from lrtheory.algorithm import Algorithm
 from lrtheory.intervals import bootstrap, mean, share
-from lrtheory.predictions.base import Need, Prediction, at_end, require_groups
+from lrtheory.predictions.base import Need, Prediction, at_shared_time, lasting, require_groups
 from lrtheory.schedule import anneal_at_loss, constant
 from lrtheory.style import ALGORITHM_STYLE, GREY, ORANGE, PURPLE
 from lrtheory.theory.figures import curve, time_axis
@@ -12,41 +12,46 @@ from lrtheory.theory.results import first_of
 
 NOISY = "S, noisy"
 """S with the large rate's noise per unit of time, annealed as L-S's rate is."""
+FINER = 8
+"""Without noise S has eta1 over this, every iteration taken: K micro-steps, the gradient frozen, would be L-S's own step."""
 
 
 def needs(base):
-    """L-S and S as they are; both without injected noise; S with the noise of the large rate."""
+    """L-S and S as they are; both without injected noise, S with a finer step; S with the noise of the large rate."""
     require_groups(base, "p", "q")
     t = base.training
     level = anneal_at_loss(t.eta_ratio**-0.5, 1.0, t.eps1, latest=t.anneal_time, smoothing=t.loss_smoothing)
     noisy = Algorithm(rate=constant(t.eta1 * t.eta_ratio), injected_noise=level, name=NOISY)
-    return {"base": Need(base.replace(algorithms=("L-S", "S"))),
-            "quiet": Need(base.replace(algorithms=("L-S", "S"), **{"training.noise_level": 0.0})),
+    quiet = base.replace(**{"training.noise_level": 0.0})
+    finer = {"training.step_time": 0.0, "training.eta_ratio": 1 / FINER} if t.step_time > 0 else {}
+    return {"base": Need(base.replace(algorithms=("L-S", "S"))), "quiet": Need(quiet.replace(algorithms=("L-S",))),
+            "finer": Need(lasting(quiet, t.duration, algorithms=("S",), **finer)),
             "noisy": Need(base.replace(algorithms=(noisy,)))}
 
 
 def judge(runs, level):
-    """Errors on P, orders, and sharpness, with and without noise.
+    """Errors on P, orders, and sharpness, with and without noise, at the latest time that all runs reach.
 
     At S's rate noise nu times the balanced one has the large rate's variance per unit of time at nu^2 = eta1/eta2.
     """
-    base, quiet, noisy = runs["base"], runs["quiet"], runs["noisy"].sel(algorithm=NOISY)
-    large, small = (at_end(base.sel(algorithm=a), "test_error_p") for a in ("L-S", "S"))
-    without, small_without = (at_end(quiet.sel(algorithm=a), "test_error_p") for a in ("L-S", "S"))
+    each = {"large": runs["base"].sel(algorithm="L-S"), "small": runs["base"].sel(algorithm="S"),
+            "quiet": runs["quiet"].sel(algorithm="L-S"), "finer": runs["finer"].sel(algorithm="S"),
+            "noisy": runs["noisy"].sel(algorithm=NOISY)}
+    large, small, without, small_without, noisy = at_shared_time(each, "test_error_p").values()
     yield mean("error on P: S less L-S", small - large, level, (0.0, np.inf), "above 0")
     yield mean("error on P: L-S without noise less L-S", without - large, level, (0.0, np.inf), "above 0")
-    yield bootstrap("error on P without noise: L-S over S", [without, small_without], lambda a, b: a / b, level, (0.8, 1.25),
-                    "1")
+    yield bootstrap("error on P without noise: L-S over S, every iteration taken", [without, small_without],
+                    lambda a, b: np.where(b > 0, a / b, np.nan), level, (0.8, 1.25), "1")
     yield bootstrap("S less S with the large rate's noise, over S less L-S",
-                    [small - at_end(noisy, "test_error_p"), small - large],
+                    [small - noisy, small - large],
                     lambda a, b: np.where(b > 0, a / b, np.nan), level, (0.75, 1.25), "1")
-    yield share("Q halved before P under L-S without noise", first_of(quiet.sel(algorithm="L-S"), "q", "p"), level,
+    yield share("Q halved before P under L-S without noise", first_of(each["quiet"], "q", "p"), level,
                 "almost every seed")
-    yield share("P halved before Q under S with the large rate's noise", first_of(noisy, "p", "q"), level,
+    yield share("P halved before Q under S with the large rate's noise", first_of(each["noisy"], "p", "q"), level,
                 "almost every seed")
-    met = base.sel(algorithm="L-S")["rate_sharpness"].transpose("seed", "record").max("record").values
+    met = each["large"]["rate_sharpness"].transpose("seed", "record").max("record").values
     yield mean("largest eta lambda_max of L-S", met, level, (-np.inf, 2.0), "below 2: no edge of stability")
-    ends = [at_end(r.sel(algorithm="L-S"), "sharpness") for r in (base, quiet)]
+    ends = [at_shared_time(each, "sharpness")[key] for key in ("large", "quiet")]
     yield bootstrap("sharpness at the end: L-S over L-S without noise", ends, lambda a, b: a / b, level, (1.0, np.inf),
                     "above 1: what errs less is not flatter")
 
@@ -69,7 +74,8 @@ def draw(runs, figure):
 
 PREDICTION = Prediction(
     "noise", "noise decides, not the rate nor the curvature", "section 3 of the paper; interventions derived here",
-    "Without injected noise both algorithms take S's order; with the large rate's noise per unit of time S takes L-S's. The "
+    "Without injected noise both algorithms take S's order, and end alike whatever the rate: S at an eighth of L-S's, every "
+    "iteration taken. With the large rate's noise per unit of time S takes L-S's. The "
     "large rate stays below the edge of stability, and L-S with noise, which errs less, ends sharper than without.",
     needs, judge, draw, needs_gap=True,
     fails="no gap to explain; noise-free L-S that keeps its error; one that differs from S; noise without help; either "

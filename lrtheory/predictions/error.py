@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from lrtheory.intervals import bootstrap, mean
 from lrtheory.labelled import config_of
-from lrtheory.predictions.base import Need, Prediction, at_end, lasting, paired_end, require_groups
+from lrtheory.predictions.base import Need, Prediction, at_end, at_kept_ratio, lasting, paired_end, require_groups
 from lrtheory.spec import require
 from lrtheory.style import BLUE, VERMILION
 from lrtheory.theory import simulate
@@ -33,6 +33,7 @@ def needs(base):
     kept; where a step is one iteration (step_time 0) that is too long, and sharp is the base.
     """
     require_groups(base, "p")
+    base = at_kept_ratio(base)
     problem, training = base.problem, base.training
     time, few = base.training.duration, base.replace(records=4)
 

@@ -22,7 +22,7 @@ def judge(runs, level):
     """
     time = common_time(runs["main"], ("L-S", "S"))
     if time is None:
-        raise ConfigError(apart(runs["main"], ("L-S", "S")))
+        raise ConfigError(apart({name: runs["main"].sel(algorithm=name) for name in ("L-S", "S")}))
     for name, first, second in (("S", "q", "p"), ("L-S", "p", "q")):
         run = ordered(runs["main"].sel(algorithm=name).transpose("seed", "record", ...))
         right = first_of(run, first, second, time)

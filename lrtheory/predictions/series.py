@@ -20,7 +20,7 @@ import xarray as xr
 from lrtheory.intervals import Level, Statistic, bootstrap, slope
 from lrtheory.labelled import estimate, finite, names_of
 from lrtheory.provenance import environment
-from lrtheory.spec import ConfigError, choose
+from lrtheory.spec import ConfigError, choose, require
 from lrtheory.theory import linear_readout
 from lrtheory.theory.config import Config
 from lrtheory.theory.examples import effective_examples, error_on_p, learning_curve
@@ -62,7 +62,7 @@ def _dimension(dimensions: Sequence[float] | None = None, seeds: int | None = No
 
 def _size(dimensions: Sequence[float] | None = None, seeds: int | None = None, **more: Any):
     """A row a d', each a program of its own."""
-    more.pop("size", None)
+    require("size" not in more, "--size", more.get("size"), "left out in the study of sizes", "it goes through them")
     d = (dimensions or (1e18,))[0]
     return {(float(size),): theorem(d, size=size, seeds=seeds or count, **more) for size, count in SIZES.items()}
 
@@ -77,6 +77,8 @@ def _exponents(dimensions: Sequence[float] | None = None, seeds: int | None = No
 
 def _rates(dimensions: Sequence[float] | None = None, seeds: int | None = None, **more: Any):
     """A row a t_blur(eta2)/T_Q, from r^2/ratio = exp(2 lambda t_blur) - 1."""
+    require("rate_exponent" not in more, "--rate-exponent", more.get("rate_exponent"), "left out in the study of rates",
+            "it goes through them")
     d = (dimensions or (1e30,))[0]
     base = theorem(d, seeds=seeds or 8, **more)
     scale = 2 * base.training.weight_decay * q_time(base.problem)
@@ -118,6 +120,9 @@ def follow(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
     numbers = effective_examples(found, curve, level=LEVEL)
     for part in ("value", "low", "high"):
         exact[f"examples_{part}"] = ("algorithm", [getattr(numbers[a], part) for a in names])
+    good = np.isinf(found["diverged_at"])  # of a run that diverged only that it did is known
+    exact = exact.map(lambda v: v.where(good) if "seed" in v.dims else v)
+    last = last.map(lambda v: v if v.name == "diverged_at" else v.where(good))
     return last.drop_vars("step", errors="ignore").merge(exact, compat="no_conflicts").assign_attrs(found.attrs), curve
 
 
@@ -165,11 +170,12 @@ def row(here: xr.Dataset, over: Sequence[str]) -> dict[str, Any]:
     """What the table says of a row: coordinates, and for each algorithm means with standard errors over its seeds."""
     said: dict[str, Any] = {name: float(here[name]) for name in (*over, "T_P", "T_Q", "t_blur_small")}
     for name in here["algorithm"].values.tolist():
-        one = here.sel(algorithm=name).dropna("seed", subset=["p_along"])
+        there = here.sel(algorithm=name)
+        one = there.dropna("seed", subset=["p_along"])  # neither diverged nor of a row with fewer seeds
         times = {m: one[m].values for m in EVENTS[:3]}
         said[name] = {m: estimate(one[m].values) for m in MEANS}
         said[name] |= {m: estimate(v) | {"reached": int(np.isfinite(v).sum()), "of": len(v)} for m, v in times.items()}
-        said[name] |= {"diverged": int(np.isfinite(one["diverged_at"].values).sum()),
+        said[name] |= {"diverged": int(np.isfinite(there["diverged_at"].values).sum()),
                         "P first": int((times["time_p_half"] < times["time_q_half"]).sum()),
                         "Q first": int((times["time_q_half"] < times["time_p_half"]).sum()),
                         "examples": {p: finite(float(one[f"examples_{p}"])) for p in ("value", "low", "high")},

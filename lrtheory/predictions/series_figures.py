@@ -4,6 +4,7 @@ Lives here: a figure a study. Lives elsewhere: its numbers (series), how figures
 """
 
 import functools
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from lrtheory.style import BLUE, GREY, ORANGE, VERMILION, Figure, save_figures, styled
+from lrtheory.style import BLUE, GREY, ORANGE, SKY, VERMILION, Figure, save_figures, styled
 
 COLOURS = {"L-S": BLUE, "S": VERMILION}
 
@@ -105,7 +106,7 @@ def exponents(runs: xr.Dataset, summary: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(10.5, 3.3), layout="constrained")
     axes = figure.subplots(1, 3)
     values = sorted({row["d"] for row in summary["rows"]})
-    for colour, d in zip((ORANGE, VERMILION, BLUE), values, strict=False):
+    for colour, d in zip(itertools.cycle((ORANGE, VERMILION, BLUE, SKY, GREY)), values, strict=False):
         rows = [row for row in summary["rows"] if row["d"] == d]
         a = [row["exponent"] for row in rows]
         axes[0].plot(a, [row["L-S"]["P first"] / row["L-S"]["annealed_at"]["of"] for row in rows], "o-", ms=3, color=colour)

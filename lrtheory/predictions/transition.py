@@ -1,5 +1,7 @@
 """Prediction 7: along eta2/eta1 S turns from L-S's order to its own where t_blur(eta2) passes T_Q."""
 
+import math
+
 import numpy as np
 
 from lrtheory.intervals import mean, share
@@ -11,11 +13,15 @@ RATIOS = (1e-6, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
 
 
 def needs(base):
-    """S over the ratio of rates; where a step is one iteration (step_time 0), down to the base's own ratio."""
+    """S over the ratio of rates, for one time; where a step is one iteration (step_time 0), down to the base's own ratio."""
     require_groups(base, "p", "q")
     training = base.training
     ratios = tuple(x for x in RATIOS if x >= training.eta_ratio or training.step_time > 0)
-    return {"ratios": Need(base.replace(algorithms=("S",), records=10), (("training.eta_ratio", ratios),))}
+    config = base.replace(algorithms=("S",), records=10)
+    if training.step_time > 0:
+        return {"ratios": Need(config, (("training.eta_ratio", ratios),))}
+    steps = tuple((x, math.ceil(training.duration / (training.eta1 * x))) for x in ratios)
+    return {"ratios": Need(config, ((("training.eta_ratio", "training.steps"), steps),))}
 
 
 def judge(runs, level):
@@ -53,7 +59,8 @@ def draw(runs, figure):
 PREDICTION = Prediction(
     "transition", "S learns in L-S's order when t_blur(eta2) is below T_Q, and in its own above", "derived here",
     "Judged by the order of learning, within a factor of ten of t_blur(eta2)/T_Q = 1. The error follows later: it reaches "
-    "half of its ceiling only near 200 (the phase diagram), so an order is not yet a price.", needs, judge, draw,
+    "half of its ceiling only near 200 (the phase diagram), so an order is not yet a price. All points cover one "
+    "time.", needs, judge, draw,
     needs_gap=True,
     fails="S keeping L-S's order where its noise does not blur, or its own where it does; no price at the smallest "
           "rate.")

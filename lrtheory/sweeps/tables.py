@@ -76,7 +76,8 @@ def known(runs: xr.Dataset) -> list[str]:
 
 def axes_of(runs: xr.Dataset) -> list[str]:
     """The axes of a sweep's dataset, in order; none for a single run's."""
-    return [str(d) for d in runs["diverged_at"].dims if d not in RUN_DIMS]
+    one = runs["diverged_at"] if "diverged_at" in runs else next(iter(runs.data_vars.values()))  # no array by itself
+    return [str(d) for d in one.dims if d not in RUN_DIMS]
 
 
 def metric(runs: xr.Dataset, name: str) -> xr.DataArray:

@@ -45,7 +45,7 @@ def _alphas(problem: Problem, count: int) -> tuple[np.ndarray, np.ndarray]:
 def error_on_p(problem: Problem, along: np.ndarray, across: np.ndarray) -> np.ndarray:
     """P(y f1 <= 0) = 2 int_0^inf phi(g) Phi(-(gamma0 sqrt(d) + g) a/s) dg, of a and s (...): (...).
 
-    An output of 0 everywhere is wrong everywhere.
+    An output of 0 everywhere is wrong everywhere; of no number (nan), as of a run that diverged, there is no error: nan.
     """
     return _wrong(problem, along, across, np.zeros(1))[..., 0]
 
@@ -57,7 +57,7 @@ def _wrong(problem: Problem, along: np.ndarray, across: np.ndarray, more: np.nda
     margin = (problem.gamma0 * np.sqrt(problem.d) + g) * a + more[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         wrong = np.where(s > 0, special.ndtr(-margin / np.where(s > 0, s, 1.0)), margin <= 0)
-    return wrong @ w
+    return np.where(np.isnan(margin) | np.isnan(s), np.nan, wrong) @ w
 
 
 def loss_on_p(problem: Problem, along: np.ndarray, across: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def test_errors(problem: Problem, along: float, across: float, g: np.ndarray) ->
     mean = (w[:, None] * share).ravel()
     error = {"p": float(error_on_p(problem, np.asarray(along), np.asarray(across))),
              "mixed": float(mean @ _wrong(problem, np.asarray(along), np.asarray(across), more)),
-             "q": float(share @ ~(signed > 0))}
+             "q": float(share @ ~(signed > 0)) if np.isfinite(signed).all() else np.nan}
     loss = {"p": float(_losses(problem, along, across, np.zeros(1))[0]),
             "mixed": float(mean @ _losses(problem, along, across, more)),
             "q": float(mean @ np.logaddexp(0.0, -more))}

@@ -5,7 +5,7 @@ seeds (labelled), files as such (files), drawing (figures), printing (cli.report
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,13 +180,18 @@ def falls(runs: xr.Dataset) -> np.ndarray:
 
 
 def common_time(results: xr.Dataset, names: Sequence[str]) -> float | None:
-    """The latest time that all runs of some algorithms reach; None if one is followed more than twice as long as another.
+    """The latest time that all runs of some algorithms reach; None if one is followed more than twice as long as another."""
+    return shared_time([results.sel(algorithm=name) for name in names])
 
-    As the middle one of its seeds is. A run that stopped (stop_loss) stands still and is there at any later time.
+
+def shared_time(each: Sequence[xr.Dataset]) -> float | None:
+    """`common_time` of runs of one algorithm each, whichever results they are from.
+
+    An algorithm is followed as long as the middle one of its seeds is. A run that stopped (stop_loss) stands still and is
+    there at any later time.
     """
     ends = []
-    for name in names:
-        runs = undiverged(results.sel(algorithm=name))
+    for runs in map(undiverged, each):
         goes_on = np.isinf(runs["stopped_at"].values) if "stopped_at" in runs else np.ones(runs.sizes["seed"], bool)
         ends.append(runs["time"].isel(record=-1).values[goes_on])
     middle = [float(np.median(end)) for end in ends if end.size]
@@ -195,10 +200,10 @@ def common_time(results: xr.Dataset, names: Sequence[str]) -> float | None:
     return float(min(end.min() for end in ends if end.size)) if max(middle) <= 2 * min(middle) else None
 
 
-def apart(results: xr.Dataset, names: Sequence[str]) -> str:
-    """Why algorithms cannot be compared, and what to do."""
-    ends = [float(undiverged(results.sel(algorithm=name))["time"].isel(record=-1).max()) for name in names]
-    return (", ".join(f"{name} was followed to time {end:.3g}" for name, end in zip(names, ends, strict=True))
+def apart(runs: Mapping[str, xr.Dataset]) -> str:
+    """Why runs, of one algorithm each, cannot be compared, and what to do."""
+    ends = {name: float(undiverged(run)["time"].isel(record=-1).max()) for name, run in runs.items()}
+    return (", ".join(f"{name} was followed to time {end:.3g}" for name, end in ends.items())
             + "; set training.step_time to training.eta1, or raise training.steps")
 
 
@@ -243,7 +248,7 @@ def _claim(judge: Callable[[Level], list[Statistic]], level: Level, pair: dict[s
 
 def _apart(results: xr.Dataset, other: str) -> dict[str, Any]:
     return {"holds": False, "verdict": "not comparable", "seeds": 0, "statistics": [],
-            "reason": apart(results, (other, "S"))}
+            "reason": apart({name: results.sel(algorithm=name) for name in (other, "S")})}
 
 
 def compare_errors(results: xr.Dataset, other: str, required: float, level: Level, matched: bool = False) -> dict[str, Any]:
