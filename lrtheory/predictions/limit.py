@@ -56,7 +56,6 @@ def draw(runs, figure):
 
 PREDICTION = Prediction(
     "limit", "decoupled and infinite-width trajectories agree to O(1/sqrt(m))", "derived here",
-    "Root mean square over the records of the time of the first 1,500 steps of eta1 and over Q's three "
-    "directions.", needs, judge, draw,
+    "Root mean square over the records of the first 1,500 steps and over Q's three directions.", needs, judge, draw,
     fails="a deviation from the limit, under L-S or S, that does not fall as the networks widen.")
 """The claim and its source."""

@@ -59,8 +59,7 @@ def draw(runs, figure):
 PREDICTION = Prediction(
     "transition", "S learns in L-S's order when t_blur(eta2) is below T_Q, and in its own above", "derived here",
     "Judged by the order of learning, within a factor of ten of t_blur(eta2)/T_Q = 1. The error follows later: it reaches "
-    "half of its ceiling only near 200 (the phase diagram), so an order is not yet a price. All points cover one "
-    "time.", needs, judge, draw,
+    "half of its ceiling only near 200 (the phase diagram), so an order is not yet a price.", needs, judge, draw,
     needs_gap=True,
     fails="S keeping L-S's order where its noise does not blur, or its own where it does; no price at the smallest "
           "rate.")

@@ -6,6 +6,7 @@
     python notebooks/pages/build.py 00 03           those notebooks
     python notebooks/pages/build.py --measure       every result in stored/ anew, a day; its tables are made from them
     python notebooks/pages/build.py --measure run-quick verify-conv    those
+    python notebooks/pages/build.py --measure --changed verify-conv    of its claims those that say something else by now
 
 An executed copy keeps the digest of the source that it was made from, so that outputs older than their code are seen; a test
 asks that stored results are of the configurations that their commands run today.
@@ -85,12 +86,16 @@ def main(words: list[str]) -> int:
     measured = "--measure" in options
     known = [*stored.COMMANDS, *stored.BENCHMARKS] if measured else [s.name for s in sources]
     if unknown := [c for c in chosen if not (c in known if measured else any(name.startswith(c) for name in known))] + sorted(
-            options - {"--site", "--all", "--measure"}):
+            options - {"--site", "--all", "--measure", "--changed"}):
         print(f"{' '.join(unknown)}: unknown; must be one of {', '.join(known)}, or an option; see the head of "
               f"{Path(__file__).name}", file=sys.stderr)
         return 2
     if measured:
-        stored.measure(chosen or known)
+        if "--changed" in options:
+            for name in chosen or [name for name in known if name.startswith("verify-")]:
+                stored.again(name)
+        else:
+            stored.measure(chosen or known)
         made()
         return 0
     for source in sources:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stored import BENCHMARKS, COMMANDS, command, kind, seeds_of, spoken, stored
+from stored import BENCHMARKS, COMMANDS, command, is_old, kind, seeds_of, spoken, stored
 
 HERE = Path(__file__).resolve().parent
 
@@ -303,14 +303,6 @@ def verify_table(chosen: Sequence[str]) -> list[str]:
     return lines
 
 
-def is_old(claim: dict[str, Any]) -> bool:
-    """Whether a claim was judged by another rule than today's, as far as its words say."""
-    from lrtheory.predictions import PREDICTIONS, THEOREM
-
-    today = (PREDICTIONS | THEOREM)[claim["name"]]
-    return any(claim[part] != getattr(today, part) for part in ("statement", "source", "about", "fails"))
-
-
 NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 """A number that stands alone."""
 
@@ -337,7 +329,9 @@ def made_by(chosen: Sequence[str]) -> list[str]:
         version = "" if facts["lrtheory"].startswith("not installed") else f" {facts['lrtheory']}"  # run from a checkout
         lines.append(row(typed, seeds_of(found), spoken(found),
                          f"{facts['device']}, {facts['cpu_cores']} cores; lrtheory{version} at {revision[:7]}"
-                         f"{'+' if '+' in revision else ''}, jax {facts['jax']}; {facts['date'][:10]}"))
+                         f"{'+' if '+' in revision else ''}, jax {facts['jax']}; {facts['date'][:10]}" + "".join(
+                             f"; claims {', '.join(map(str, part['claims']))} again at {part['revision'][:7]}, {spoken(part)}"
+                             for part in found.get("again", ()))))
     return lines
 
 

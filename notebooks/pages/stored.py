@@ -104,6 +104,37 @@ def measure(chosen: Sequence[str]) -> None:
             keep(name, Path(folder, "out"), time.time() - started)
 
 
+def is_old(claim: dict[str, Any]) -> bool:
+    """Whether a claim was judged by another rule than today's, as far as its words say."""
+    from lrtheory.predictions import PREDICTIONS, THEOREM
+
+    today = (PREDICTIONS | THEOREM)[claim["name"]]
+    return any(claim[part] != getattr(today, part) for part in ("statement", "source", "about", "fails"))
+
+
+def again(name: str, more: Sequence[str] = ()) -> None:
+    """Judge anew what a stored report has of claims that say something else by now, and more, at the level among all."""
+    before = stored(name)
+    old = [c["name"] for c in before["claims"] if is_old(c) or c["name"] in more] if before else []
+    if before is None or not old:
+        print(f"{name}: nothing in it has changed", flush=True)
+        return
+    print(f"{name}: {', '.join(old)} anew", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        words = [*COMMANDS[name], "--only", *old, "--out", f"{folder}/out"]
+        done = subprocess.run([sys.executable, "-m", "lrtheory", *words], stdout=subprocess.DEVNULL)
+        if done.returncode not in (0, 1):
+            raise SystemExit(f"{name}: ended with code {done.returncode}; nothing was stored of it")
+        found = json.loads(Path(folder, "out/verify.json").read_text())
+    if found["config"] != before["config"] or found["level"] != before["level"]:
+        raise SystemExit(f"{name}: its configuration or level has changed, too; run all of it: --measure {name}")
+    new = {c["name"]: c for c in found["claims"]}
+    before["claims"] = [new.get(c["name"], c) for c in before["claims"]]
+    before["again"] = [*before.get("again", []), {"claims": [c["number"] for c in found["claims"]], "seconds": found["seconds"],
+                                                  "revision": found["environment"]["git_revision"]}]
+    write(name, before)
+
+
 def kind(name: str) -> str:
     """Of what a stored result is: theory, trainings or speed."""
     if name in BENCHMARKS:
