@@ -5,11 +5,13 @@ seeds; the summary's frame. Lives elsewhere: what is measured and which comparis
 vision.results).
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
 import xarray as xr
 
@@ -53,6 +55,11 @@ def _dims(name: str, count: int) -> tuple[str, ...]:
 def config_of(results: xr.Dataset, kind: type[T]) -> T:
     """The configuration of type `kind` that made a dataset."""
     return from_json(results.attrs["config"], kind, "results")
+
+
+def as_run(results: xr.Dataset) -> contextlib.AbstractContextManager[None]:
+    """The precision in which results were computed: what is drawn from their seeds again is then the same."""
+    return jax.enable_x64(str(results.attrs.get("precision", "")).startswith("float64"))
 
 
 def undiverged(runs: xr.Dataset) -> xr.Dataset:

@@ -105,6 +105,8 @@ class Schedule:
         last = len(self.stages) - 1
         forever = all(concrete(d) and np.isinf(d) for d in durations)
         highest = last - 1 - numpy.argmax(ends[:-1][::-1]) if last else numpy.asarray(0)
+        if last:  # a last stage that is headed higher still anneals nothing
+            highest = numpy.where(ends[-1] > numpy.max(ends[:-1]), last, highest)
         return Stages(
             values=starts, until=row([stage.until for stage in self.stages]),
             thresholds=row([*(stage.threshold for stage in self.stages[:-1]), -math.inf]),
@@ -142,7 +144,10 @@ class Schedule:
 
     @property
     def peak(self) -> Any:
-        """The stage after which the value is annealed: the last but the final one that is headed for the largest value."""
+        """The stage after which the value is annealed: the last but the final one that is headed for the largest value.
+
+        The final one, which never ends, if that is headed higher.
+        """
         return self.packed().peak
 
     @property

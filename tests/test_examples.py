@@ -79,6 +79,21 @@ def test_a_run_that_is_the_curve_has_a_narrow_interval():
 
 
 @pytest.mark.thorough
+def test_all_algorithms_are_read_at_one_time(float64, curve):
+    """L-S goes on for longer, and learns P from more meanwhile: not by the time that both reach."""
+    config, ours = curve
+    few, some, most = ours["examples"].values[[1, 3, -1]].tolist()
+    run = as_run(config, ours, {"L-S": some, "S": few})
+    late = as_run(config, ours, {"L-S": most, "S": few})
+    times = np.array([[1.0, 1.8], [1.0, 1.0 + 1e-6]])[:, None] * np.ones((2, config.seeds, 1))
+    longer = xr.concat([run, late], "record", data_vars="minimal")
+    longer = longer.assign_coords(time=(("algorithm", "seed", "record"), times))
+    assert examples.effective_examples(longer, ours)["L-S"].value == pytest.approx(some, rel=1e-2)
+    apart = longer.assign_coords(time=longer["time"] * xr.DataArray([[1.0, 2.0], [1.0, 1.0]], dims=("algorithm", "record")))
+    with pytest.raises(ConfigError, match=r"L-S was followed to time 3\.6, S was followed to time 1"):
+        examples.effective_examples(apart, ours)
+
+
 def test_every_point_of_a_sweep_has_its_number(small):
     """S at one ratio of rates and another, with its limits; the same of a single run."""
     config = small.replace(seeds=3, records=2, **{"problem.N": 60, "problem.p0": 0.2})

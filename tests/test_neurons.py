@@ -1,5 +1,6 @@
 """Weights that a run has kept: they are those of the run, and neurons sum to what it has recorded."""
 
+import jax
 import numpy as np
 import pytest
 from conftest import vary
@@ -11,7 +12,8 @@ pytestmark = pytest.mark.xdist_group("runs")
 
 @pytest.mark.thorough(but=["reduced]"])
 @pytest.mark.parametrize("change", [{"engine": "decoupled"}, {"engine": "reduced"}, {"engine": "dense"},
-                                    {"engine": "reduced", "network__variant": "conv"}], ids=lambda c: "-".join(c.values()))
+                                    {"engine": "reduced", "network__variant": "conv"},
+                                    {"engine": "dense", "problem__d": 2}], ids=lambda c: "-".join(map(str, c.values())))
 def test_neurons_sum_to_what_is_recorded(small, change):
     runs = lt.run(vary(small, **change), keep="weights")
     neurons = lt.neurons(runs)
@@ -20,6 +22,15 @@ def test_neurons_sum_to_what_is_recorded(small, change):
     np.testing.assert_allclose(neurons["contrast"].sum("neuron"), runs["contrast"].isel(record=runs["kept"]), atol=4e-5)
     assert runs["kept"].values.tolist() == list(range(7))
     assert neurons["gate"].dtype == bool
+
+
+def test_neurons_of_a_run_in_double_precision_are_read_anywhere(small):
+    """Its training set is drawn again as it was: in double precision, too."""
+    with jax.enable_x64(True):
+        runs = lt.run(vary(small, engine="dense"), keep="final")
+    summed = lt.neurons(runs)["output"].sum("neuron").transpose("direction", ...)
+    recorded = runs[["g_z", "g_plus", "g_minus"]].isel(record=runs["kept"]).to_array("direction").values
+    np.testing.assert_allclose(summed, recorded, atol=1e-10)
 
 
 def test_kept_weights_are_those_of_the_record(small):

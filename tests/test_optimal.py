@@ -1,5 +1,6 @@
 """The best schedule: families, budgets, outcomes and their derivatives, the search, the judge."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from conftest import vary
 import lrtheory as lt
 from lrtheory.cli import main as cli
 from lrtheory.fields import to_json
+from lrtheory.optimal import design as designing
 from lrtheory.optimal import search as searching
 from lrtheory.optimal.design import Judged, family_of
 from lrtheory.optimal.families import FAMILIES, Budget, Family, mean_inverse
@@ -50,6 +52,8 @@ def test_a_budget_is_used_up(float64):
     (lambda: family_of("x: 0.1..0.9 for 1, linear 1 to 0.1", 0.5), "up to the peak rate 0.5"),
     (lambda: family_of("x: 0.1..0.2 until loss 0.3, linear 1 to 0.1", 0.5), "a duration"),
     (lambda: Family.from_text("0.1..0.2"), "must be 'NAME: STAGES'"),
+    (lambda: family_of("five: 0.01..0.4 for 0.1..0.9, 0.01..0.4 for 0.1..0.9, linear 0.1..0.5 to 0.1", 0.5), "at most 4"),
+    (lambda: family_of("x: 0.1..0.4 for 1, linear 1 to 0", 0.5, True), "of rates above 0 with iterations"),
     (lambda: Family.from_text("x: 0.1..0.2 for 0.1..0.9, linear 0.3..0.4 to"),
      "'linear 0.3..0.4 to' of '0.1..0.2 for 0.1..0.9, linear 0.3..0.4 to': no number after 'to'"),
     (lambda: lt.design(lt.preset("phase"), peak=1.0, time=3.0), "below the stability bound"),
@@ -111,6 +115,21 @@ def test_the_search_finds_what_a_grid_finds(outcomes, monkeypatch):
     assert best.value <= grid.min() * 1.001
     assert best.schedule.stages[0].duration == pytest.approx(30.0)
     assert family.numbers[0].low <= best.numbers["rate"] <= 0.5
+
+
+@pytest.mark.parametrize("step_time", [0.5, 0.0])
+def test_networks_are_read_where_the_schedule_ends(small, step_time):
+    """Where a step is an iteration of a small rate, too; a schedule that reaches 0 has no such end."""
+    config = vary(small, training__step_time=step_time, engine="decoupled").replace(n_test=64)
+    ended = Schedule(stages=(Stage(start=0.5, duration=4.0), Stage(start=0.05, duration=2.0)))
+    best = searching.Best(FAMILIES["drop"](0.5), np.zeros(3), 0.1, 0.0, ended, 6.0, 1)
+    judged = designing.judge(config, (best,), "test_loss", 2)["drop"]
+    assert judged.iterations == pytest.approx(4 / 0.5 + 2 / 0.05, rel=0.05)
+    falling = dataclasses.replace(ended.stages[1], shape="linear", start=0.05, end=0.0)
+    endless = best._replace(schedule=Schedule(stages=(ended.stages[0], falling)))
+    if step_time == 0:
+        with pytest.raises(lt.ConfigError, match="above 0 for a schedule that reaches 0"):
+            designing.judge(config, (endless,), "test_loss", 2)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The theorems at their own exponents: units, an engine that holds at any d, errors, studies, claims 11 and 12."""
 
+import dataclasses
 import json
 
 import jax
@@ -19,6 +20,7 @@ from lrtheory.theory import examples, linear_readout
 from lrtheory.theory.engines import ENGINES
 from lrtheory.theory.measure import loss_gradient
 from lrtheory.theory.problem import sample, sample_test
+from lrtheory.theory.runs import run
 from lrtheory.theory.theorem import dimension, theorem
 from lrtheory.theory.timescales import p_time, q_time
 
@@ -128,9 +130,10 @@ def test_at_any_d_nothing_diverges_and_s_is_at_its_limit(far):
     assert float(last["contrast"].max()) < -100  # (t/T_Q)^(1/3)
 
 
-def test_closed_forms_are_the_errors_on_test_points():
+@pytest.mark.parametrize("power", [1.0, 3.0])
+def test_closed_forms_are_the_errors_on_test_points(power):
     """Of readouts of every kind, against 400,000 points, within 4 standard errors."""
-    problem = theorem(1e9, size=24).problem
+    problem = dataclasses.replace(theorem(1e9, size=24).problem, alpha_power=power)
     n = 400_000
     data = sample(problem, jax.random.key(0))
     test = jax.jit(lambda: sample_test(problem, data, n, jax.random.key(1)))()
@@ -150,6 +153,34 @@ def test_closed_forms_are_the_errors_on_test_points():
             p * found[f"test_error_{g}"] for p, g in zip(problem.shares, ("p", "mixed", "q"), strict=True)))
     assert linear_readout.error_on_p(problem, np.array([0.0, 4.0]), np.array([0.0, 0.5]))[0] == pytest.approx(1)
     assert 0 < linear_readout.error_on_p(problem, np.array(8.0), np.array(0.5)) < 1e-30  # no n_test sees it
+
+
+def test_of_no_number_there_is_no_error():
+    problem = theorem(1e9, size=24).problem
+    errors = linear_readout.error_on_p(problem, np.array([np.nan, 1.0, 1.0]), np.array([1.0, np.nan, 0.0]))
+    np.testing.assert_array_equal(np.isnan(errors), [True, True, False])
+    found = linear_readout.test_errors(problem, np.nan, np.nan, np.full(3, np.nan))
+    assert all(np.isnan(found[f"test_error{part}"]) for part in ("", "_p", "_q", "_mixed"))
+
+
+@pytest.mark.parametrize("change", [{"problem.alpha_power": 3.0}, {"problem.p_tail": 1.0}, {"network.variant": "conv"},
+                                    {"problem.extra_groups": (lt.Group(name="lies", share=0.05, q=-1.0),)}], ids=str)
+def test_what_is_not_the_theorems_law_is_not_judged_by_its_closed_forms(change):
+    assert dimension(theorem(1e9)) == pytest.approx(1e9)
+    assert dimension(theorem(1e9, **change)) is None
+
+
+def test_a_seed_that_diverged_enters_no_mean_of_a_study_and_is_told(monkeypatch):
+    """It is nan in all that is drawn from it, whatever its last weights would say."""
+    config = theorem(1e2, size=16, seeds=3, length=0.2).replace(records=2)
+    runs = run(config).copy(deep=True)
+    runs["diverged_at"].loc[{"algorithm": "S", "seed": 1}] = 0.1
+    monkeypatch.setattr(series, "run", lambda config: runs)
+    found, _ = series.follow(config)
+    assert np.isnan(found["test_error_p"].sel(algorithm="S", seed=1))
+    assert np.isfinite(found["test_error_p"].sel(algorithm="L-S")).all()
+    said = series.row(found.assign_coords(d=1e2, T_P=1.0, T_Q=1.0, t_blur_small=1.0), ("d",))
+    assert (said["S"]["diverged"], said["S"]["annealed_at"]["of"]) == (1, 2)
 
 
 # Studies -----------------------------------------------------------------------------------------------------------------
@@ -197,7 +228,9 @@ def test_every_study_has_a_table_a_figure_and_its_numbers(study, monkeypatch, tm
 def test_a_study_says_what_it_cannot_do(capsys):
     for words, complaint in ((["--study", "width"], "--study width: must be one of dimension, size"),
                              (["--d", "10"], "d = 10: must be finite and at least size"), (["--seeds", "1"], "--seeds 1"),
-                             (["--kappa", "2"], "problem.p0"), (["--size", "1"], "size = 1: must be at least 2")):
+                             (["--kappa", "2"], "problem.p0"), (["--size", "1"], "size = 1: must be at least 2"),
+                             (["--study", "size", "--size", "64"], "--size = 64: must be left out in the study of sizes"),
+                             (["--study", "rates", "--rate-exponent", "-3"], "--rate-exponent = -3: must be left out")):
         assert main(["theorem", *words]) == 2
         told = capsys.readouterr().err
         assert complaint in told, told

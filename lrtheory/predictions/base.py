@@ -75,7 +75,7 @@ def lasting(config: Config, time: float, **changes: Any) -> Config:
     """A config with changes, and with steps so that every algorithm covers a time."""
     changed = config.replace(**changes)
     step = changed.replace(**{"training.steps": 1}).training.duration
-    return changed.replace(**{"training.steps": math.ceil(time / step)})
+    return changed.replace(**{"training.steps": math.ceil(time / step * (1 - 1e-9))})
 
 
 def paired_end(runs: xr.Dataset, first: str, second: str, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from lrtheory.intervals import Level
-from lrtheory.labelled import config_of
+from lrtheory.labelled import as_run, config_of
 from lrtheory.sweeps.tables import axes_of
 from lrtheory.theory import examples
 from lrtheory.theory.config import Config
@@ -43,7 +43,9 @@ def effective_examples(runs: xr.Dataset, *, level: Level = 0.95) -> xr.Dataset:
         here = runs.isel(dict(zip(axes, index, strict=True))) if axes else runs
         fields = {str(c.attrs["field"]): c.item() for c in here.coords.values() if "field" in c.attrs and c.ndim == 0}
         config = base.replace(**fields)
-        numbers = examples.effective_examples(here, examples.learning_curve(config), config=config, level=level)
+        with as_run(runs):
+            curve = examples.learning_curve(config)
+        numbers = examples.effective_examples(here, curve, config=config, level=level)
         few, mixed = config.problem.group_sizes[:2]
         limits[index] = few, few + mixed
         for name, part in parts.items():

@@ -58,7 +58,8 @@ class Config:
 
     def settled(self) -> "Config":
         """The same with values of their fields' types, and algorithms in words or functions as schedules."""
-        own = settled_algorithms(self.algorithms, lambda: self.training.duration)
+        training = self.training
+        own = settled_algorithms(self.algorithms, lambda: training.steps * max(training.step_time, training.eta1))
         return settled(self if own is self.algorithms else dataclasses.replace(self, algorithms=own))
 
     def judge(self) -> None:
@@ -91,6 +92,10 @@ class Config:
         literal = not self.adaptive and self.training.step_time == 0
         for algorithm in (a for a in self.algorithms if isinstance(a, Algorithm)):
             algorithm.must_move("set training.step_time" if literal else None)
+            least = min((float(v) for pair in algorithm.rate.resolved for v in pair if v > 0), default=math.inf)
+            require(self.training.batch_size is None or self.training.step_time <= least * (1 + 1e-6), "training.step_time",
+                    self.training.step_time, f"at most the least rate of {algorithm.name}, {least:g}, with minibatches",
+                    "K micro-steps would share one batch; 0 takes K = 1")
 
     @property
     def cautions(self) -> list[str]:
@@ -150,16 +155,18 @@ class Config:
         """The same run at infinite width: the theory's prediction of it.
 
         Same data, algorithms and clock; at most 60 records, for it is smooth. With full batches in steps that the engine
-        chooses; with step_time below eta1, where S ends before L-S, both are followed to the later time. With minibatches in
-        the run's own steps and on its own batches: as m grows they move outputs and not gates, so their noise is no
-        diffusion of kinks, and given the batches the limit is as sure as without (derived here).
+        chooses; with step_time below a rate, whose algorithm goes on for longer, all are followed to the latest time. With
+        minibatches in the run's own steps and on its own batches: as m grows they move outputs and not gates, so their noise
+        is no diffusion of kinks, and given the batches the limit is as sure as without (derived here).
         """
         training, network = self.training, self.network
+        own = [a.rate for a in self.settled().algorithms if isinstance(a, Algorithm)]
+        largest = max([training.step_time, training.eta1, *(float(v) for r in own for pair in r.resolved for v in pair)])
         whole = training.batch_size is None
         return self.replace(engine="infinite", records=min(self.records, 60), **{
             "training.tolerance": (training.tolerance or Training().tolerance) if whole else 0.0,
             "training.average_time": None,
-            "training.step_time": max(training.step_time, training.eta1) if whole else training.step_time,
+            "training.step_time": largest if whole else training.step_time,
             "network.kinks": "moving" if self.engine in ("dense", "reduced") else network.kinks,
             "network.shortest_lag": min(network.shortest_lag, self.problem.r**2 / 1000)})
 

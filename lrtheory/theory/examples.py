@@ -18,14 +18,14 @@ from jax import Array
 
 from lrtheory.fields import to_json
 from lrtheory.intervals import Level, Statistic, crossing
-from lrtheory.labelled import config_of, finite
-from lrtheory.spec import require
+from lrtheory.labelled import as_run, config_of, finite
+from lrtheory.spec import ConfigError, require
 from lrtheory.theory import kernel, linear_readout, programs, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines import infinite
 from lrtheory.theory.engines.gram import own_rates
 from lrtheory.theory.problem import MIXED, P_ONLY
-from lrtheory.theory.results import at_time, common_time
+from lrtheory.theory.results import apart, at_time, common_time
 
 STEPS = 200
 """Steps of a learning curve: of Heun's method, at times (k/STEPS)^2 of its length."""
@@ -172,22 +172,28 @@ def effective_examples(run: xr.Dataset, curve: xr.Dataset, *, config: Config | N
       curve: of `learning_curve` for the same configuration.
       config: that configuration; None: the run's.
       level: of the intervals.
+
+    Raises:
+      ConfigError: one algorithm was followed more than twice as long as another.
     """
     config = config_of(run, Config) if config is None else config
-    exact = "p_along" in run
+    exact = "p_along" in run and linear_readout.is_exact(config.problem)
+    time = common_time(run, run["algorithm"].values.tolist())
+    if time is None:
+        raise ConfigError(apart({name: run.sel(algorithm=name) for name in run["algorithm"].values.tolist()}))
     counts, by_size = curve["examples"].values, error_on_p(config, curve, exact)
     few, mixed = config.problem.group_sizes[:2]
     found: dict[str, Statistic] = {}
     for name in run["algorithm"].values.tolist():
         here = run.sel(algorithm=name)
         good = np.isinf(here["diverged_at"].values)
-        errors = final_errors(config, here, common_time(run, [name]) or 0.0, exact)
+        errors = final_errors(config, here, time, exact)
         said = f"examples from which {name} learned P", f"{few} (P-only) to {few + mixed} (all with x1)"
         if not (good.any() and np.isfinite(errors[good]).all()):
             found[name] = Statistic(said[0], np.nan, np.nan, np.nan, (0.0, np.inf), said[1])
             continue
-        value, places, apart = inverted(errors[good], by_size[good], counts)
-        found[name] = crossing(said[0], value, places, apart, level, (0.0, np.inf), said[1],
+        value, places, less = inverted(errors[good], by_size[good], counts)
+        found[name] = crossing(said[0], value, places, less, level, (0.0, np.inf), said[1],
                                resolution=ACCURACY * float(errors[good].mean()))
     return found
 
@@ -213,5 +219,6 @@ def learned(config: Config, results: xr.Dataset) -> dict[str, dict[str, Any]] | 
     """{algorithm: `told`} for the summary of a run; None where no example carries x1 and P is not learned at all."""
     if not sum(config.problem.group_sizes[:2]):
         return None
-    curve = learning_curve(config)
+    with as_run(results):
+        curve = learning_curve(config)
     return {name: told(s, curve["examples"].values) for name, s in effective_examples(results, curve).items()}

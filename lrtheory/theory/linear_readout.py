@@ -7,6 +7,8 @@ parts of standard deviation O(d^-1/2) of it. With x1's law (section 3) and a = <
 
 so every error on test points is an integral over two or three numbers. Derived here.
 
+That is x1's law without heavier tails (`p_tail` 0, `is_exact`).
+
 Lives here: those integrals, by Gauss-Legendre quadrature in NumPy, to six digits. Lives elsewhere: w (engines.infinite),
 errors on drawn test points (measure).
 """
@@ -37,9 +39,14 @@ def _half_normal(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _alphas(problem: Problem, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of alpha ~ U[alpha_min, 1], dense where margins are small: (count,) each."""
-    t, w = _nodes(count, 0.0, 1.0)
-    return problem.alpha_min + (1 - problem.alpha_min) * t**4, 4 * t**3 * w
+    """Nodes and weights of alpha = alpha_min + (1 - alpha_min) u^power, dense where margins are small: (count,) each."""
+    t, w = _nodes(count, 0.0, 1.0)  # u = t^4
+    return problem.alpha_min + (1 - problem.alpha_min) * t ** (4 * problem.alpha_power), 4 * t**3 * w
+
+
+def is_exact(problem: Problem) -> bool:
+    """Whether these integrals are over the law of a problem's x1."""
+    return problem.p_tail == 0
 
 
 def error_on_p(problem: Problem, along: np.ndarray, across: np.ndarray) -> np.ndarray:
@@ -72,7 +79,8 @@ def _losses(problem: Problem, along: float, across: float, more: np.ndarray) -> 
     xi, v = _nodes(64, -REACH, REACH)
     v = v * np.exp(-(xi**2) / 2) / np.sqrt(2 * np.pi)
     margin = ((problem.gamma0 * np.sqrt(problem.d) + g) * along)[:, None] + across * xi
-    return np.array([w @ np.logaddexp(0.0, -(margin + m)) @ v for m in more])
+    with np.errstate(invalid="ignore"):
+        return np.array([w @ np.logaddexp(0.0, -(margin + m)) @ v for m in more])
 
 
 def test_errors(problem: Problem, along: float, across: float, g: np.ndarray) -> dict[str, float]:
@@ -89,7 +97,7 @@ def test_errors(problem: Problem, along: float, across: float, g: np.ndarray) ->
              "q": float(share @ ~(signed > 0)) if np.isfinite(signed).all() else np.nan}
     loss = {"p": float(_losses(problem, along, across, np.zeros(1))[0]),
             "mixed": float(mean @ _losses(problem, along, across, more)),
-            "q": float(mean @ np.logaddexp(0.0, -more))}
+            "q": float(mean @ np.logaddexp(0.0, -more)) if np.isfinite(more).all() else np.nan}
     found = {}
     for name, each in (("test_error", error), ("test_loss", loss)):
         found |= {f"{name}_{group}": value for group, value in each.items()}

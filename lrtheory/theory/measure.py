@@ -167,7 +167,7 @@ def described(problem: Problem) -> dict[str, tuple[str, str]]:
                                 "training.average_time, where that is set") for name in AVERAGED},
         **{f"time_{g}_half": ("sum of rates", f"first time the loss on the {label} group is at most (log 2)/2; "
                               "inf: never") for g, label in groups.items()},
-        "annealed_at": ("sum of rates", "time of annealing, of the rate or of the activation noise; inf: never"),
+        "annealed_at": ("sum of rates", "time of annealing, of the rate or of a noise; inf: never"),
         "threshold_at": ("sum of rates", "first time the loss itself, not its running mean, is at the threshold"),
         "stopped_at": ("sum of rates", "time at which the training loss reached stop_loss; inf: never"),
         "diverged_at": ("sum of rates", "time at which the loss ceased to be finite or passed 100; inf: never"),

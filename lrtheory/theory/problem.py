@@ -296,8 +296,8 @@ def sample(problem: Problem, key: Array) -> Data:
     """Draw a training set of N examples, ordered P-only, mixed, further groups, Q-only.
 
     Groups are exact (the sizes the theorems condition on) or i.i.d. with probabilities (p0, the rest, q0, ...), as
-    `problem.groups` says. Source: section 3. Pure in (problem, key): vmap over either. `problem` is taken to be valid:
-    `Problem.check` raises `ConfigError` where it is not.
+    `problem.groups` says; drawn i.i.d., Q-only ones come before further groups. Source: section 3. Pure in (problem, key):
+    vmap over either. `problem` is taken to be valid: `Problem.check` raises `ConfigError` where it is not.
 
     >>> import jax
     >>> from lrtheory import Problem, sample

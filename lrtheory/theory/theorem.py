@@ -1,6 +1,6 @@
 """The theorems' own configuration at any dimension d, followed at infinite width in a unit of time that suits it.
 
-Lives here: that configuration, and how d is read from one. Lives elsewhere: the series over d (predictions.theorem), finite
+Lives here: that configuration, and how d is read from one. Lives elsewhere: the series over d (predictions.series), finite
 networks at the same exponents (preset literal).
 """
 
@@ -89,7 +89,8 @@ def dimension(config: Config) -> float | None:
              "eta1": (training.eta1, 0.5 / b), "p0": (problem.p0, problem.d / problem.n_train / 2)}
     same = all(math.isclose(here, there, rel_tol=1e-2 if name == "p0" else 1e-6) for name, (here, there) in asked.items())
     balanced = training.noise_level == 1 and training.noise_scale is None
-    whole = config.engine == "infinite" and problem.alpha_min == 0 and balanced
+    law = problem.alpha_min == 0 and problem.alpha_power == 1 and problem.p_tail == 0 and not problem.extra_groups
+    whole = config.engine == "infinite" and config.network.variant == "block" and law and balanced
     return d if same and whole else None
 
 

@@ -95,8 +95,9 @@ class Training:
 
     @property
     def duration(self) -> float:
-        """Time that every algorithm covers at least: `steps` of step_time, or of the small rate if that is longer."""
-        return self.steps * max(self.step_time, self.eta1 * self.eta_ratio)
+        """Time that L-S, S and S+noise cover at least: K iterations a step, of the rate by which it covers less."""
+        rates = self.eta1, self.eta1 * self.eta_ratio
+        return self.steps * min(eta * max(1, round(self.step_time / eta)) for eta in rates)
 
     def algorithm(self, name: str) -> Algorithm:
         """Schedules of algorithm `name`; their clock is time and their loss is the excess L - q log 2 (nat).

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from lrtheory.devices import free_memory
-from lrtheory.labelled import config_of
+from lrtheory.labelled import as_run, config_of
 from lrtheory.spec import ConfigError, require, require_choice
 from lrtheory.theory.config import Config
 from lrtheory.theory.network import second_layer
@@ -88,10 +88,12 @@ def neurons(runs: xr.Dataset) -> xr.Dataset:
     if f"signal_{name}" not in runs:
         raise ConfigError("runs: no weights in it; must have been kept; lrtheory.run(config, keep='weights')")
     signal, noise = (runs[f"{part}_{name}"].values for part in ("signal", "noise"))
-    if signal.shape[-2] == 2:
+    if config.engine != "dense" and name == "v":  # coordinates along z and zeta
         points = np.broadcast_to(np.asarray(directions(config.problem)), (signal.shape[1], 3, 2))
     else:
-        points = np.stack([np.asarray(jax.jit(datasets)(config, seed)[0].points) for seed in runs["seed"].values.tolist()])
+        with as_run(runs):
+            drawn = jax.jit(datasets)
+            points = np.stack([np.asarray(drawn(config, seed)[0].points) for seed in runs["seed"].values.tolist()])
     of_signal, of_noise = (np.einsum("sxi,askij->askxj", points, part) for part in (signal, noise))
     decoupled = config.engine == "decoupled"
     gate = ~((of_noise if decoupled else of_signal + of_noise) < 0)

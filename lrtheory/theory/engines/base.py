@@ -132,10 +132,14 @@ def diagnostics(config: Config, state: State, before: State, x1: Array, x2: Arra
     def norm(matrix: Array) -> Array:
         return jnp.sqrt(jnp.sum(matrix**2))
 
+    def agreement(k: int, x: Array) -> Array:
+        there = jnp.any(x != 0, axis=-1)  # a row of zeros opens every gate
+        same = jnp.mean((gates(weights[k], x) == gates(state.noise[k], x)).astype(x.dtype), axis=-1)
+        return jnp.sum(jnp.where(there, same, 0.0)) / jnp.sum(there)
+
     return Diagnostics(
         noise_variance=jnp.stack([jnp.mean(state.noise[k] ** 2) / scales[k] ** 2 for k, _ in halves]),
-        gate_agreement=jnp.stack([jnp.mean((gates(weights[k], x) == gates(state.noise[k], x)).astype(x.dtype))
-                                  for k, x in halves]),
+        gate_agreement=jnp.stack([agreement(k, x) for k, x in halves]),
         signal_norm=jnp.stack([norm(state.signal[k]) for k, _ in halves]),
         noise_norm=jnp.stack([norm(state.noise[k]) for k, _ in halves]),
         signal_moved=jnp.stack([norm(state.signal[k] - before.signal[k]) for k, _ in halves]))

@@ -70,7 +70,7 @@ def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None = None) -> Fi
     axis.set_ylabel("test error on P")
     error = results["test_error_p"].where(np.isinf(results["diverged_at"])).mean("seed").values
     if np.any(error > 0):  # else there is nothing to show on a logarithmic scale
-        least, late = error[error > 0].min(), error[:, error.shape[1] // 20 :].max()
+        least, late = error[error > 0].min(), np.nanmax(error[:, error.shape[1] // 20 :])  # nan: every seed diverged
         axis.set_yscale("log")
         axis.set_ylim(0.3 * least, min(2.0, 2.5 * max(least, late)))
     _legend_above(figure, axis, theory)
