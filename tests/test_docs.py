@@ -329,10 +329,13 @@ def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, kept, m
         claims = [{"number": k, "verdict": "holds", "expected": True, "statistics": [row], "name": p.name,
                    "statement": p.statement, "source": p.source, "about": p.about, "fails": p.fails}
                   for k, p in ((5, today[0]._replace(about="judged otherwise")), (7, today[1]))]
+        if "--only" in words:  # judged anew, as it says today
+            asked = words[words.index("--only") + 1 : words.index("--out")]
+            claims = [c | {"about": today[0].about, "verdict": "fails"} for c in claims if c["name"] in asked]
         facts = {"device": "cpu", "cpu_cores": 2, "lrtheory": "0.1.0", "git_revision": "abcdefghij", "jax": "1",
                  "date": "2026-01-01T"}
-        (folder / "verify.json").write_text(json.dumps({"claims": claims, "seeds": 24, "seconds": 600.0,
-                                                        "environment": facts}))
+        (folder / "verify.json").write_text(json.dumps({"claims": claims, "seeds": 24, "seconds": 600.0, "config": {},
+                                                        "level": 0.996, "environment": facts}))
         return subprocess.CompletedProcess(words, 1)
 
     monkeypatch.setattr(kept.subprocess, "run", stand_in)
@@ -349,6 +352,13 @@ def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, kept, m
     assert ("| `lrtheory verify` | 24 | 10 min | cpu, 2 cores; lrtheory 0.1.0 at abcdefg, jax 1; 2026-01-01 |"
             in made.made_by(["verify-block"]))
     build = importlib.import_module("build")
+    monkeypatch.setattr(build, "made", lambda: None)
+    assert build.main(["--measure", "--changed", "verify-block"]) == 0
+    found = {c["name"]: c["verdict"] for c in kept.stored("verify-block")["claims"]}
+    assert found == {"order": "fails", "transition": "holds"}
+    assert "; claim 5 again at abcdefg, 10 min |" in made.made_by(["verify-block"])[-1]
+    assert build.main(["--measure", "--changed", "verify-block"]) == 0
+    assert "nothing in it has changed" in capsys.readouterr().out
     assert build.main(["--measure", "verify-all"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 

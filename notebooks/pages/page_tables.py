@@ -330,7 +330,7 @@ def made_by(chosen: Sequence[str]) -> list[str]:
         lines.append(row(typed, seeds_of(found), spoken(found),
                          f"{facts['device']}, {facts['cpu_cores']} cores; lrtheory{version} at {revision[:7]}"
                          f"{'+' if '+' in revision else ''}, jax {facts['jax']}; {facts['date'][:10]}" + "".join(
-                             f"; claims {', '.join(map(str, part['claims']))} again at {part['revision'][:7]}, {spoken(part)}"
+                             f"; claim{'s' * (len(part['claims']) > 1)} {', '.join(map(str, part['claims']))} again at {part['revision'][:7]}, {spoken(part)}"
                              for part in found.get("again", ()))))
     return lines
 
