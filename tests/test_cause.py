@@ -97,12 +97,14 @@ def test_exchanged_names_turn_it_red():
 
 def test_the_noise_of_the_small_rate_is_that_of_the_large_one():
     """Variance per unit of time, eta tau_xi^2, is equal; after annealing it is that of S."""
-    base = lt.preset("phase")
-    (noisy,) = cause.needs(base)["noisy"].config.algorithms
-    training, level = base.training, noisy.injected_noise
-    before, after = (float(level.value(state, 0.0)) for state in (level.init(), level.update(level.init(), 0.0, -1.0)[1]))
-    eta2 = training.eta1 * training.eta_ratio
-    assert eta2 * before**2 == pytest.approx(training.eta1)
-    assert after == pytest.approx(1.0)
-    assert float(noisy.rate(0.0)) == pytest.approx(eta2)
-    assert cause.needs(base)["quiet"].config.training.noise_level == 0.0
+    for base, step in ((lt.preset("phase"), 8), (lt.preset("phase").replace(**{"training.step_time": 0.0}), 1e4)):
+        needs = cause.needs(base)
+        (noisy,), training = needs["noisy"].config.algorithms, base.training
+        level = noisy.injected_noise
+        before, after = (float(level.value(s, 0.0)) for s in (level.init(), level.update(level.init(), 0.0, -1.0)[1]))
+        rate = float(noisy.rate(0.0))
+        assert rate == pytest.approx(training.eta1 / step)
+        assert rate * before**2 == pytest.approx(training.eta1)
+        assert rate * after**2 == pytest.approx(training.eta1 * training.eta_ratio)
+        assert needs["noisy"].config.training.step_time == 0
+        assert needs["quiet"].config.training.noise_level == 0.0

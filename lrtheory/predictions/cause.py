@@ -11,29 +11,33 @@ from lrtheory.theory.figures import curve, time_axis
 from lrtheory.theory.results import first_of
 
 NOISY = "S, noisy"
-"""S with the large rate's noise per unit of time, annealed as L-S's rate is."""
+"""S with the large rate's noise per unit of time, annealed to S's own as L-S's rate is."""
 FINER = 8
-"""Without noise S has eta1 over this, every iteration taken: K micro-steps, the gradient frozen, would be L-S's own step."""
+"""Where steps have K iterations, S's interventions take every one, at eta1 over this: K with the gradient frozen, without
+noise or with that of eta1, would be L-S's own step."""
 
 
 def needs(base):
-    """L-S and S as they are; both without injected noise, S with a finer step; S with the noise of the large rate."""
+    """L-S and S as they are; both without injected noise; S with the noise of the large rate: S's at a finer step.
+
+    At a rate eta noise nu times the balanced one has the variance per unit of time of eta1 at nu^2 = eta1/eta, of eta2 at
+    eta2/eta.
+    """
     require_groups(base, "p", "q")
     t = base.training
-    level = anneal_at_loss(t.eta_ratio**-0.5, 1.0, t.eps1, latest=t.anneal_time, smoothing=t.loss_smoothing)
-    noisy = Algorithm(rate=constant(t.eta1 * t.eta_ratio), injected_noise=level, name=NOISY)
-    quiet = base.replace(**{"training.noise_level": 0.0})
     finer = {"training.step_time": 0.0, "training.eta_ratio": 1 / FINER} if t.step_time > 0 else {}
-    return {"base": Need(base.replace(algorithms=("L-S", "S"))), "quiet": Need(quiet.replace(algorithms=("L-S",))),
-            "finer": Need(lasting(quiet, t.duration, algorithms=("S",), **finer)),
-            "noisy": Need(base.replace(algorithms=(noisy,)))}
+    small = lasting(base, t.duration, algorithms=("S",), **finer)
+    ratio = small.training.eta_ratio
+    levels = ratio**-0.5, (t.eta_ratio / ratio) ** 0.5
+    level = anneal_at_loss(*levels, t.eps1, latest=t.anneal_time, smoothing=t.loss_smoothing)
+    noisy = Algorithm(rate=constant(t.eta1 * ratio), injected_noise=level, name=NOISY)
+    return {"base": Need(base.replace(algorithms=("L-S", "S"))),
+            "quiet": Need(base.replace(algorithms=("L-S",), **{"training.noise_level": 0.0})),
+            "finer": Need(small.replace(**{"training.noise_level": 0.0})), "noisy": Need(small.replace(algorithms=(noisy,)))}
 
 
 def judge(runs, level):
-    """Errors on P, orders, and sharpness, with and without noise, at the latest time that all runs reach.
-
-    At S's rate noise nu times the balanced one has the large rate's variance per unit of time at nu^2 = eta1/eta2.
-    """
+    """Errors on P, orders, and sharpness, with and without noise, at the latest time that all runs reach."""
     each = {"large": runs["base"].sel(algorithm="L-S"), "small": runs["base"].sel(algorithm="S"),
             "quiet": runs["quiet"].sel(algorithm="L-S"), "finer": runs["finer"].sel(algorithm="S"),
             "noisy": runs["noisy"].sel(algorithm=NOISY)}
