@@ -208,6 +208,8 @@ def seeds_of(found: dict[str, Any]) -> str:
 
 
 def spoken(found: dict[str, Any]) -> str:
-    """How long a command took."""
+    """How long a command took, where that is known."""
     seconds = found.get("seconds", found.get("environment", {}).get("wall_seconds"))
+    if seconds is None:
+        return ""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
