@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "cifar-paper": ("cifar", "--preset", "paper", "--seeds", "1", "--interleave", "--checkpoint-epochs", "100"),
     "cifar-mini": ("cifar", "--seeds", "16", "--first-seed", "100"),
     "cifar-narrow": ("cifar", "--preset", "narrow", "--algorithms", "L-S", "S", "--interleave"),
+    "cifar-control": ("cifar", "--patch.share", "0", "--algorithms", "L-S", "S", "--first-seed", "100"),
+    "cifar-constant": ("cifar", "--training.anneal-small", "1", "--algorithms", "S", "S+noise", "--first-seed", "100"),
     "sweep-linear": ("sweep", "--preset", "mini", "--algorithms", "L-S", "S", "--seeds", "3", "--first-seed", "8",
                      "--n-test", "500", "--training.epochs", "10", "--training.anneal-epochs", "--zip",
                      "offset=0.1,0.15,0.2,0.3,0.45,0.7", "negative=0,0,0,0.5,0.5,0.5"),
