@@ -185,7 +185,7 @@ def test_the_command_writes_a_folder_that_can_be_read_resumed_and_exported(stand
     (["--preset", "tiny", "--spread", "batch", "--training.batch-size", "31"], "a multiple of the 2 devices"),
     (["--preset", "tiny", "--spread", "batch", "--n-train", "127"], "its last batch, of 31, is a multiple of the 2 devices"),
     (["--preset", "tiny", "--for", "0"], "--for 0: must be above 0"),
-    (["--resume", "nowhere"], "cannot be read"),
+    (["--resume", "nowhere"], "--resume nowhere: no experiment to be found there"),
     (["--preset", "tiny", "--config", "x"], "give one of them")])
 def test_bad_input_is_one_line(stand_in, two_devices, capsys, words, complaint):
     assert cli.main(["cifar", *words]) == 2
