@@ -158,7 +158,7 @@ def cifar_table(name: str) -> list[str]:
     entries = found["algorithms"]
     lines = head("accuracy", *entries)
     for metric, label in report.CIFAR_ROWS:
-        for moment in ("before_annealing", "end"):
+        for moment in ("before_annealing", "end") if any(metric in e["end"] for e in entries.values()) else ():
             lines.append(row(f"{label}, {'at the end' if moment == 'end' else 'before annealing'}",
                              *(cells.accuracy(e[moment].get(metric)) for e in entries.values())))
     lines.append("")
