@@ -380,6 +380,7 @@ def test_what_a_benchmark_prints_is_kept_and_told(made, kept, monkeypatch):
         made.speed_table()
 
 
+@pytest.mark.thorough
 def test_a_transient_and_a_sweep_are_kept_as_what_their_tables_need(made, kept, tmp_path):
     """Small ones, run and kept; the numbers are those of the results."""
     small = ["--preset", "phase", "--seeds", "2", "--n-test", "512"]

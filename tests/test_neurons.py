@@ -24,6 +24,7 @@ def test_neurons_sum_to_what_is_recorded(small, change):
     assert neurons["gate"].dtype == bool
 
 
+@pytest.mark.thorough
 def test_neurons_of_a_run_in_double_precision_are_read_anywhere(small):
     """Its training set is drawn again as it was: in double precision, too."""
     with jax.enable_x64(True):

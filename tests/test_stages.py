@@ -111,7 +111,7 @@ def test_a_stage_whose_end_is_over_before_it_begins_is_passed_at_once():
 def test_a_step_ends_a_stage_where_whole_clocks_do():
     """After k times as many steps as there are in an epoch the clock is k, compiled or not."""
     counts = jnp.arange(1, 30)
-    for steps in range(1, 500):
+    for steps in (1, 4, 41, 47, 55, 61, 82, 107, 320, 391, 499):
         assert (jax.jit(lambda n, s=steps: clock_after(n * s, s))(counts) == counts).all(), steps
     link = lt.scale_by_rate(lt.step_decay([0.5, 0.1], [1.0]), 41)
     update = jax.jit(lambda state: link.update(-jnp.ones(()), state))

@@ -170,6 +170,7 @@ def test_what_is_not_the_theorems_law_is_not_judged_by_its_closed_forms(change):
     assert dimension(theorem(1e9, **change)) is None
 
 
+@pytest.mark.thorough
 def test_a_seed_that_diverged_enters_no_mean_of_a_study_and_is_told(monkeypatch):
     """It is nan in all that is drawn from it, whatever its last weights would say."""
     config = theorem(1e2, size=16, seeds=3, length=0.2).replace(records=2)
