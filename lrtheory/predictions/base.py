@@ -16,7 +16,7 @@ from matplotlib.figure import SubFigure
 from lrtheory.intervals import Level, Statistic
 from lrtheory.spec import ConfigError, require
 from lrtheory.theory.config import Config
-from lrtheory.theory.results import apart, at_time, shared_time
+from lrtheory.theory.results import apart, at_time, by_algorithm, shared_time
 
 
 class Need(NamedTuple):
@@ -80,7 +80,7 @@ def lasting(config: Config, time: float, **changes: Any) -> Config:
 
 def paired_end(runs: xr.Dataset, first: str, second: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """A measurement of two algorithms at the latest time that both reach, (seeds,) each; `ConfigError` if they part."""
-    found = at_shared_time({algorithm: runs.sel(algorithm=algorithm) for algorithm in (first, second)}, name)
+    found = at_shared_time(by_algorithm(runs, (first, second)), name)
     return found[first], found[second]
 
 

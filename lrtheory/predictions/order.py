@@ -6,7 +6,7 @@ from lrtheory.intervals import share
 from lrtheory.predictions.base import Need, Prediction, require_groups
 from lrtheory.spec import ConfigError
 from lrtheory.style import BLUE, GREY, VERMILION
-from lrtheory.theory.results import apart, common_time, first_of, ordered
+from lrtheory.theory.results import apart, by_algorithm, common_time, first_of, ordered
 
 
 def needs(base):
@@ -22,7 +22,7 @@ def judge(runs, level):
     """
     time = common_time(runs["main"], ("L-S", "S"))
     if time is None:
-        raise ConfigError(apart({name: runs["main"].sel(algorithm=name) for name in ("L-S", "S")}))
+        raise ConfigError(apart(by_algorithm(runs["main"], ("L-S", "S"))))
     for name, first, second in (("S", "q", "p"), ("L-S", "p", "q")):
         run = ordered(runs["main"].sel(algorithm=name).transpose("seed", "record", ...))
         right = first_of(run, first, second, time)

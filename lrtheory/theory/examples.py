@@ -25,7 +25,7 @@ from lrtheory.theory.config import Config
 from lrtheory.theory.engines import infinite
 from lrtheory.theory.engines.gram import own_rates
 from lrtheory.theory.problem import MIXED, P_ONLY
-from lrtheory.theory.results import apart, at_time, common_time
+from lrtheory.theory.results import apart, at_time, by_algorithm, shared_time
 
 STEPS = 200
 """Steps of a learning curve: of Heun's method, at times (k/STEPS)^2 of its length."""
@@ -178,14 +178,14 @@ def effective_examples(run: xr.Dataset, curve: xr.Dataset, *, config: Config | N
     """
     config = config_of(run, Config) if config is None else config
     exact = "p_along" in run and linear_readout.is_exact(config.problem)
-    time = common_time(run, run["algorithm"].values.tolist())
+    each = by_algorithm(run, run["algorithm"].values.tolist())
+    time = shared_time(list(each.values()))
     if time is None:
-        raise ConfigError(apart({name: run.sel(algorithm=name) for name in run["algorithm"].values.tolist()}))
+        raise ConfigError(apart(each))
     counts, by_size = curve["examples"].values, error_on_p(config, curve, exact)
     few, mixed = config.problem.group_sizes[:2]
     found: dict[str, Statistic] = {}
-    for name in run["algorithm"].values.tolist():
-        here = run.sel(algorithm=name)
+    for name, here in each.items():
         good = np.isinf(here["diverged_at"].values)
         errors = final_errors(config, here, time, exact)
         said = f"examples from which {name} learned P", f"{few} (P-only) to {few + mixed} (all with x1)"

@@ -181,7 +181,12 @@ def falls(runs: xr.Dataset) -> np.ndarray:
 
 def common_time(results: xr.Dataset, names: Sequence[str]) -> float | None:
     """The latest time that all runs of some algorithms reach; None if one is followed more than twice as long as another."""
-    return shared_time([results.sel(algorithm=name) for name in names])
+    return shared_time(list(by_algorithm(results, names).values()))
+
+
+def by_algorithm(results: xr.Dataset, names: Sequence[str]) -> dict[str, xr.Dataset]:
+    """The runs of each of some algorithms, by its name."""
+    return {name: results.sel(algorithm=name) for name in names}
 
 
 def shared_time(each: Sequence[xr.Dataset]) -> float | None:
@@ -248,7 +253,7 @@ def _claim(judge: Callable[[Level], list[Statistic]], level: Level, pair: dict[s
 
 def _apart(results: xr.Dataset, other: str) -> dict[str, Any]:
     return {"holds": False, "verdict": "not comparable", "seeds": 0, "statistics": [],
-            "reason": apart({name: results.sel(algorithm=name) for name in (other, "S")})}
+            "reason": apart(by_algorithm(results, (other, "S")))}
 
 
 def compare_errors(results: xr.Dataset, other: str, required: float, level: Level, matched: bool = False) -> dict[str, Any]:
