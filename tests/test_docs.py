@@ -289,7 +289,7 @@ def test_pages_made_from_code_and_stored_results_are_those_of_today(made):
 
 def test_stored_results_are_of_what_their_commands_run_today(made):
     """A preset or a budget that was changed since leaves an old number on the page; `build.py --measure` makes a new one."""
-    assert {p.stem for p in (SITE / "stored").glob("*.json")} <= {*made.COMMANDS, *made.BENCHMARKS}
+    assert {p.stem for p in (SITE / "stored").glob("*.json")} <= {*made.COMMANDS, *made.SCRIPTS}
     for name, (command, *words) in made.COMMANDS.items():
         if (found := made.stored(name)) is None:
             continue

@@ -84,7 +84,7 @@ def main(words: list[str]) -> int:
     sources = sorted(NOTEBOOKS.glob("*.py"))
     chosen, options = [w for w in words if not w.startswith("-")], {w for w in words if w.startswith("-")}
     measured = "--measure" in options
-    known = [*stored.COMMANDS, *stored.BENCHMARKS] if measured else [s.name for s in sources]
+    known = [*stored.COMMANDS, *stored.SCRIPTS] if measured else [s.name for s in sources]
     if unknown := [c for c in chosen if not (c in known if measured else any(name.startswith(c) for name in known))] + sorted(
             options - {"--site", "--all", "--measure", "--changed"}):
         print(f"{' '.join(unknown)}: unknown; must be one of {', '.join(known)}, or an option; see the head of "

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stored import BENCHMARKS, COMMANDS, command, is_old, kind, seeds_of, spoken, stored
+from stored import COMMANDS, SCRIPTS, command, is_old, kind, seeds_of, spoken, stored
 
 HERE = Path(__file__).resolve().parent
 
@@ -23,14 +23,16 @@ def pages() -> dict[str, str]:
     """{page: text} of every page that is made, or has made tables in it."""
     made = {"names.md": names(), "fields.md": fields(), "measurements.md": measurements()}
     runs = [name for name in COMMANDS if name.startswith("run-")]
+    finite, speed = ([name for name in SCRIPTS if kind(name) == part] for part in ("finite", "speed"))
     made["results.md"] = filled("results.md", {
         "runs": run_table(runs), "runs-made": made_by(runs),
         "verify": verify_table(["verify-block", "verify-conv", "verify-minibatch"]),
         "verify-made": made_by(["verify-block", "verify-conv", "verify-minibatch"]),
         "transient": transient_table(["transient-quick", "transient-phase"]), "ratio": ratio_table("sweep-phase", "sweep-limit"),
         "curves-made": made_by(["transient-quick", "transient-phase", "sweep-phase", "sweep-limit"]),
-        "speed": speed_table(), "speed-made": made_by(list(BENCHMARKS))})
-    made["../../benchmarks/README.md"] = filled("../../benchmarks/README.md", {name: block(name) for name in BENCHMARKS})
+        **{name: plain_table(name) for name in finite}, "finite-made": made_by(finite),
+        "speed": speed_table(), "speed-made": made_by(speed)})
+    made["../../benchmarks/README.md"] = filled("../../benchmarks/README.md", {name: block(name) for name in speed})
     made["../../README.md"] = filled("../../README.md", {"run": ["```text", *printed("run-quick"), "```"]})
     studies = {name.removeprefix("theorem-"): name for name in COMMANDS if name.startswith("theorem-")}
     made["theorem.md"] = filled("theorem.md", {
@@ -56,6 +58,17 @@ def filled(page: str, found: dict[str, list[str]]) -> str:
             raise ValueError(f"{page}: no {begin.strip()} ... {end.strip()}; must be there for its table; put it back")
         text = head + begin + "\n" + "\n".join(lines) + "\n\n" + end + tail
     return text
+
+
+def plain_table(name: str) -> list[str]:
+    """A stored result whose rows are those of its table: a column a key, estimates with their errors."""
+    from lrtheory.cli import cells
+
+    found = stored(name)
+    if found is None:
+        return ["not run"]
+    return [*head(*found["rows"][0]), *(row(*(cells.value(v) if isinstance(v, dict) else v for v in at.values()))
+                                        for at in found["rows"])]
 
 
 def printed(name: str) -> list[str]:

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "cifar-paper": ("cifar", "--preset", "paper", "--seeds", "1", "--interleave", "--checkpoint-epochs", "100"),
     "cifar-mini": ("cifar", "--seeds", "16", "--first-seed", "100"),
     "cifar-narrow": ("cifar", "--preset", "narrow", "--algorithms", "L-S", "S", "--interleave"),
+    "cifar-unpatched": ("cifar", "--preset", "narrow", "--patch.share", "0", "--algorithms", "S", "--interleave"),
     "cifar-control": ("cifar", "--patch.share", "0", "--algorithms", "L-S", "S", "--first-seed", "100"),
     "cifar-constant": ("cifar", "--training.anneal-small", "1", "--algorithms", "S", "S+noise", "--first-seed", "100"),
     "sweep-linear": ("sweep", "--preset", "mini", "--algorithms", "L-S", "S", "--seeds", "3", "--first-seed", "8",
@@ -48,12 +49,15 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "sweep-small": ("sweep", "--preset", "mini", "--algorithms", "S", "--seeds", "4", "--first-seed", "100", "--n-test",
                     "2000", "--axis", "eta_ratio=0.025,0.05,0.1")}
 """{name: what `lrtheory` is told to write stored/NAME.json}."""
-BENCHMARKS: dict[str, tuple[str, ...]] = {
-    "speed-engines": ("engines.py",), "speed-train": ("train.py",), "speed-sweeps": ("sweeps.py",),
-    "speed-infinite": ("infinite.py",), "speed-cifar": ("cifar.py", "--steps", "60", "--at-once", "1", "2"),
-    "speed-narrow": ("cifar.py", "--preset", "narrow", "--steps", "6", "--at-once", "1"),
-    "speed-operations": ("operations.py", "--preset", "narrow")}
-"""{name: the script of benchmarks/ that prints what stored/NAME.json keeps}."""
+SCRIPTS: dict[str, tuple[str, ...]] = {
+    **{f"finite-{table}": ("notebooks/pages/finite.py", table)
+       for table in ("kinks", "batches", "batch_noise", "jitter", "annealing")},
+    "speed-engines": ("benchmarks/engines.py",), "speed-train": ("benchmarks/train.py",),
+    "speed-sweeps": ("benchmarks/sweeps.py",), "speed-infinite": ("benchmarks/infinite.py",),
+    "speed-cifar": ("benchmarks/cifar.py", "--steps", "60", "--at-once", "1", "2"),
+    "speed-narrow": ("benchmarks/cifar.py", "--preset", "narrow", "--steps", "6", "--at-once", "1"),
+    "speed-operations": ("benchmarks/operations.py", "--preset", "narrow")}
+"""{name: the script that prints what stored/NAME.json keeps}: finite.py its rows, a benchmark lines of text."""
 IMAGES = "LRTHEORY_CIFAR10"
 """Environment variable that says where CIFAR-10 is: for the commands that train on it."""
 TRAINED = ("patch_read_at", "accuracy_patch_only", "accuracy_clean")
@@ -66,8 +70,7 @@ DECAYS = (0.25, 0.5, 1, 1.5, 2, 2.5, 3, 4)
 
 def command(name: str) -> str:
     """The command that makes a stored result, as it is typed."""
-    return " ".join(("python", f"benchmarks/{BENCHMARKS[name][0]}", *BENCHMARKS[name][1:]) if name in BENCHMARKS
-                    else ("lrtheory", *COMMANDS[name]))
+    return " ".join(("lrtheory", *COMMANDS[name]) if name in COMMANDS else ("python", *SCRIPTS[name]))
 
 
 def stored(name: str) -> dict[str, Any] | None:
@@ -85,13 +88,12 @@ def measure(chosen: Sequence[str]) -> None:
         print(f"{name} ({k + 1} of {len(chosen)}): {command(name)}, "
               f"{'never run here' if before is None else f'{spoken(before)} last time'}", flush=True)
         started = time.time()
-        if name in BENCHMARKS:
-            script, *words = BENCHMARKS[name]
-            done = subprocess.run([sys.executable, ROOT / "benchmarks" / script, *words], stdout=subprocess.PIPE, text=True)
+        if name in SCRIPTS:
+            done = subprocess.run([sys.executable, *SCRIPTS[name]], cwd=ROOT, stdout=subprocess.PIPE, text=True)
             if done.returncode:
                 raise SystemExit(f"{name}: ended with code {done.returncode}; nothing was stored of it")
-            write(name, {"printed": done.stdout.splitlines(), "seconds": round(time.time() - started),
-                         "environment": environment()})
+            found = json.loads(done.stdout) if kind(name) == "finite" else {"printed": done.stdout.splitlines()}
+            write(name, found | {"seconds": round(time.time() - started), "environment": environment()})
             continue
         images: tuple[str, ...] = ()
         if kind(name) == "trainings":
@@ -138,9 +140,9 @@ def again(name: str, more: Sequence[str] = ()) -> None:
 
 
 def kind(name: str) -> str:
-    """Of what a stored result is: theory, trainings or speed."""
-    if name in BENCHMARKS:
-        return "speed"
+    """Of what a stored result is: theory, trainings, speed, or finite (networks)."""
+    if name in SCRIPTS:
+        return name.partition("-")[0]
     words = COMMANDS[name]
     return "trainings" if words[0] == "cifar" or "mini" in words else "theory"
 
@@ -204,7 +206,7 @@ def seeds_of(found: dict[str, Any]) -> str:
     if "study" in found:
         counts = sorted({at["S"]["time_p_half"]["of"] for at in found["rows"]})
         return " to ".join(map(str, counts[:: max(1, len(counts) - 1)]))
-    if "printed" in found:
+    if "seeds" not in found:
         return ""
     return str(found["seeds"] if isinstance(found["seeds"], int) else len(found["seeds"]))
 
