@@ -85,8 +85,8 @@ def main(words: list[str]) -> int:
     chosen, options = [w for w in words if not w.startswith("-")], {w for w in words if w.startswith("-")}
     measured = "--measure" in options
     known = [*stored.COMMANDS, *stored.SCRIPTS] if measured else [s.name for s in sources]
-    if unknown := [c for c in chosen if not (c in known if measured else any(name.startswith(c) for name in known))] + sorted(
-            options - {"--site", "--all", "--measure", "--changed"}):
+    odd = [c for c in chosen if not (c in known if measured else any(name.startswith(c) for name in known))]
+    if unknown := odd + sorted(options - {"--site", "--all", "--measure", "--changed"}):
         print(f"{' '.join(unknown)}: unknown; must be one of {', '.join(known)}, or an option; see the head of "
               f"{Path(__file__).name}", file=sys.stderr)
         return 2

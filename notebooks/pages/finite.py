@@ -40,7 +40,8 @@ def kinks(seeds: int = 16, times: tuple[float, ...] = (3.4, 15.8, 58, 149, 303))
 
 def batches(seeds: int = 12, steps: int = 4000, widths: tuple[int, ...] = (256, 1024, 4096, 16384)) -> Rows:
     """Distance of the networks' g from the limit on their own batches and from that of full ones, root mean square."""
-    base = base_config("quick", "minibatch").replace(seeds=seeds, records=40, **{"training.steps": steps, "network.m_w": 128})
+    base = base_config("quick", "minibatch").replace(seeds=seeds, records=40, **{
+        "training.steps": steps, "network.m_w": 128})
     limits = {"same batches": lt.predict(base), "full batches": lt.predict(base.replace(**{"training.batch_size": None}))}
     found = {}
     for m in widths:
@@ -67,7 +68,8 @@ def batch_noise(widths: tuple[int, ...] = (512, 2048), moments: tuple[tuple[str,
                 "training.batch_size": 32, "training.step_time": 0.0, "training.eta_ratio": 0.03, "training.steps": step,
                 "network.m_w": 128, "network.m_v": m, "network.tau_v": 4.0})
             runs = lt.run(config, keep="final").isel(algorithm=0, seed=0, kept=0)
-            w, v = ((runs[f"signal_{name}"] + runs[f"noise_{name}"]).transpose(f"neuron_{name}", ...).values for name in "wv")
+            w, v = ((runs[f"signal_{part}"] + runs[f"noise_{part}"]).transpose(f"neuron_{part}", ...).values
+                    for part in "wv")
             data = datasets(config, 0)[0]
             gradients = gradients_on_v(config, data, w, v)
             n, b = len(gradients), 32
@@ -124,7 +126,7 @@ def annealing(seeds: int = 256, widths: tuple[int, ...] = (128, 512, 2048)) -> R
 
 
 def gradients_on_v(config: lt.Config, data: Any, w: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Each example's gradient of the loss in V, (N, m_v d), of weights (neurons, d), with outputs as the paper's network has."""
+    """Each example's gradient of the loss in V, (N, m_v d), from the paper's network of weights (neurons, d)."""
     x1, x2, y = (np.asarray(getattr(data, name)) for name in ("x1", "x2", "y"))
     signs = [np.asarray(lt.network.second_layer(len(part))) for part in (w, v)]
     gates = x2 @ v.T >= 0

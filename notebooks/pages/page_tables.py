@@ -1,8 +1,8 @@
 """The tables of the pages that are made: from the code, and from results that commands have written.
 
 Lives here: public names, fields, measurements; what `lrtheory run`, `verify`, `theorem`, `cifar`, `sweep` and the benchmarks
-found. What was not run is shown as "not run". Lives elsewhere: running them and keeping what they wrote (stored), what is said of
-the numbers (the pages, by hand, around the markers), building the site (build).
+found. What was not run is shown as "not run". Lives elsewhere: running them and keeping what they wrote (stored), what is
+said of the numbers (the pages, by hand, around the markers), building the site (build).
 """
 
 import dataclasses
@@ -28,7 +28,8 @@ def pages() -> dict[str, str]:
         "runs": run_table(runs), "runs-made": made_by(runs),
         "verify": verify_table(["verify-block", "verify-conv", "verify-minibatch"]),
         "verify-made": made_by(["verify-block", "verify-conv", "verify-minibatch"]),
-        "transient": transient_table(["transient-quick", "transient-phase"]), "ratio": ratio_table("sweep-phase", "sweep-limit"),
+        "transient": transient_table(["transient-quick", "transient-phase"]),
+        "ratio": ratio_table("sweep-phase", "sweep-limit"),
         "curves-made": made_by(["transient-quick", "transient-phase", "sweep-phase", "sweep-limit"]),
         **{name: plain_table(name) for name in finite}, "finite-made": made_by(finite),
         "speed": speed_table(), "speed-made": made_by(speed)})
@@ -48,7 +49,7 @@ def pages() -> dict[str, str]:
 
 
 def filled(page: str, found: dict[str, list[str]]) -> str:
-    """A page with what stands between <!-- begin NAME --> and <!-- end NAME --> replaced. ValueError for a lacking marker."""
+    """A page with what stands between <!-- begin NAME --> and <!-- end NAME --> replaced; ValueError: one is lacking."""
     text = (HERE / page).read_text()
     for name, lines in found.items():
         begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->\n"
@@ -128,8 +129,9 @@ def run_table(chosen: Sequence[str]) -> list[str]:
 
         verdict = found["verdict"]
         said = [verdict[part]["verdict"] for part in ("error_ratio", "learning_order")]
-        lines.append(row(preset, *map(error, entries.values()), halved(entries["L-S"]), halved(entries["S"]), *(
-            word + (" (not expected to hold here)" if word == "fails" and not verdict["expected"] else "") for word in said)))
+        unexpected = "" if verdict["expected"] else " (not expected to hold here)"
+        lines.append(row(preset, *map(error, entries.values()), halved(entries["L-S"]), halved(entries["S"]),
+                         *(word + (unexpected if word == "fails" else "") for word in said)))
     return lines
 
 
@@ -252,7 +254,8 @@ SPEED = (
     ("the same, decoupled", "speed-engines", r"decoupled +(\d\S+) +\S+ +(\S+)", "{} ms, {} of the peak"),
     ("micro-steps, S at eta2/eta1 = 1e-4", "speed-engines", r"one seed: (\S+) literal iterations in (\S+ s)",
      "{} literal iterations in {}"),
-    ("the paper's network by `lt.train`", "speed-train", r"over the dense engine: (\S+)", "{} of a step of the dense engine"),
+    ("the paper's network by `lt.train`", "speed-train", r"over the dense engine: (\S+)",
+     "{} of a step of the dense engine"),
     ("sweep of 256 runs, even widths", "speed-sweeps",
      r"even: .*? 256 +\d+ +(\S+) +\S+ +\S+ +\S+ +(\S+)", "{} runs/s, {} times PyTorch's loop"),
     ("sweep of 256 runs, V of 4,096 neurons", "speed-sweeps",
@@ -275,7 +278,7 @@ def speed_table() -> list[str]:
         if found is not None:
             match = re.search(where, "\n".join(found["printed"]), re.DOTALL)
             if match is None:
-                raise ValueError(f"{name}: nothing in what it printed is like {where}; must be; mend SPEED in page_tables.py")
+                raise ValueError(f"{name}: nothing it printed is like {where}; must be; mend SPEED in page_tables.py")
             said = words.format(*match.groups())
         lines.append(row(what, said, f"`{command(name)}`"))
     return lines
@@ -341,11 +344,11 @@ def made_by(chosen: Sequence[str]) -> list[str]:
             continue
         facts, revision = found["environment"], found["environment"]["git_revision"]
         version = "" if facts["lrtheory"].startswith("not installed") else f" {facts['lrtheory']}"  # run from a checkout
+        again = "".join(f"; claim{'s' * (len(part['claims']) > 1)} {', '.join(map(str, part['claims']))} again at "
+                        f"{part['revision'][:7]}, {spoken(part)}" for part in found.get("again", ()))
         lines.append(row(typed, seeds_of(found), spoken(found),
                          f"{facts['device']}, {facts['cpu_cores']} cores; lrtheory{version} at {revision[:7]}"
-                         f"{'+' if '+' in revision else ''}, jax {facts['jax']}; {facts['date'][:10]}" + "".join(
-                             f"; claim{'s' * (len(part['claims']) > 1)} {', '.join(map(str, part['claims']))} again at {part['revision'][:7]}, {spoken(part)}"
-                             for part in found.get("again", ()))))
+                         f"{'+' if '+' in revision else ''}, jax {facts['jax']}; {facts['date'][:10]}{again}"))
     return lines
 
 
@@ -353,7 +356,8 @@ def names() -> str:
     """The page of public names."""
     import lrtheory
 
-    lines = ["# Public names", "", "Of `import lrtheory as lt`; <a href=\"../api/lrtheory.html\">the API reference</a> has each in full."]
+    lines = ["# Public names", "",
+             "Of `import lrtheory as lt`; <a href=\"../api/lrtheory.html\">the API reference</a> has each in full."]
     public = {name: getattr(lrtheory, name) for name in sorted(lrtheory.__all__, key=str.lower)}
     for title, modules in (("Functions and classes", False), ("Modules", True)):
         lines += ["", f"## {title}", "", *head("name", "what it is")]
@@ -366,9 +370,10 @@ def fields() -> str:
     """The page of every field of a configuration."""
     from lrtheory.spec import meanings
 
-    lines = ["# Fields", "", "Every number and choice of a configuration, as `--problem.d 128` or `config.replace(**{\"problem.d\": 128})`.",
-             "Swept fields are numbers that are traced: changing one compiles nothing. Defaults are those of the classes; presets set",
-             "most of them."]
+    lines = ["# Fields", "",
+             'Every number and choice of a configuration, as `--problem.d 128` or `config.replace(**{"problem.d": 128})`.',
+             "Swept fields are numbers that are traced: changing one compiles nothing. Defaults are those of the classes;",
+             "presets set most of them."]
     for title, config, parts in parts_of_configs():
         lines += ["", f"## {title}", "", *head("field", "default", "swept", "meaning")]
         for prefix, part in (("", config), *parts):

@@ -134,8 +134,9 @@ def again(name: str, more: Sequence[str] = ()) -> None:
         raise SystemExit(f"{name}: its configuration or level has changed, too; run all of it: --measure {name}")
     new = {c["name"]: c for c in found["claims"]}
     before["claims"] = [new.get(c["name"], c) for c in before["claims"]]
-    before["again"] = [*before.get("again", []), {"claims": [c["number"] for c in found["claims"]], "seconds": found["seconds"],
-                                                  "revision": found["environment"]["git_revision"]}]
+    before["again"] = [*before.get("again", []), {
+        "claims": [c["number"] for c in found["claims"]], "seconds": found["seconds"],
+        "revision": found["environment"]["git_revision"]}]
     write(name, before)
 
 
@@ -175,13 +176,16 @@ def points_of(folder: Path) -> dict[str, Any]:
     axes = lt.tables.axes_of(runs)
     trained = "epochs_done" in runs
     labels = [str(name) for name, values in runs.coords.items() if "field" in values.attrs or name == "blur_ratio_small"]
-    found = {name: lt.tables.metric(runs, name).transpose(*axes, "algorithm", "seed") for name in (TRAINED if trained else SWEPT)}
+    found = {name: lt.tables.metric(runs, name).transpose(*axes, "algorithm", "seed")
+             for name in (TRAINED if trained else SWEPT)}
+    told = each_seed if trained else estimate
     rows = []
     for index in np.ndindex(*(runs.sizes[axis] for axis in axes)):
         at = dict(zip(axes, index, strict=True))
-        rows.append({label: runs[label].isel({a: k for a, k in at.items() if a in runs[label].dims}).item() for label in labels}
-                    | {str(name): {metric: (each_seed if trained else estimate)(values.isel(at).sel(algorithm=name).values)
-                                   for metric, values in found.items()} for name in runs["algorithm"].values})
+        row = {label: runs[label].isel({a: k for a, k in at.items() if a in runs[label].dims}).item() for label in labels}
+        for name in runs["algorithm"].values.tolist():
+            row[name] = {metric: told(values.isel(at).sel(algorithm=name).values) for metric, values in found.items()}
+        rows.append(row)
     return {"config": json.loads(runs.attrs["config"]), "rows": rows}
 
 
