@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import importlib.metadata
 import io
-import itertools
 import json
 import os
 import re
@@ -14,25 +13,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import xarray as xr
 
 import lrtheory as lt
 from lrtheory import predictions
-from lrtheory.cli import arguments, cells
+from lrtheory.cli import arguments
 from lrtheory.cli import main as cli
 from lrtheory.cli.options import COMMANDS
-from lrtheory.fields import from_json, to_json
-from lrtheory.labelled import estimate
+from lrtheory.fields import to_json
 from lrtheory.predictions import series
 from lrtheory.predictions import verify as verifying
-from lrtheory.sweeps.grid import label_of
 from lrtheory.theory import presets
-from lrtheory.theory.config import Config
 from lrtheory.theory.presets import preset
 from lrtheory.theory.theorem import precision
-from lrtheory.theory.timescales import p_time, q_time
 from lrtheory.vision import cifar
 from lrtheory.vision import presets as vision
 
@@ -264,144 +257,6 @@ def test_executed_copies_are_those_of_their_code(notebook):
     assert not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
     words = json.dumps([{k: v for k, v in (o.get("data") or o).items() if not k.startswith("image/")} for o in outputs])
     assert not re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users)/[\w/.-]+", words)  # of the machine that it was made on
-
-
-@pytest.fixture
-def made(monkeypatch):
-    """The module that makes tables of pages."""
-    monkeypatch.syspath_prepend(SITE)
-    return importlib.import_module("page_tables")
-
-
-@pytest.fixture
-def kept(made, monkeypatch, tmp_path):
-    """The module that runs commands and keeps what they write, its folder an empty one."""
-    module = importlib.import_module("stored")
-    monkeypatch.setattr(module, "STORED", tmp_path / "stored")
-    return module
-
-
-def test_pages_made_from_code_and_stored_results_are_those_of_today(made):
-    """Public names, fields, measurements, what was run and verified; `python notebooks/pages/build.py --site` makes them."""
-    for name, text in made.pages().items():
-        assert (SITE / name).read_text() == text, name
-
-
-def test_stored_results_are_of_what_their_commands_run_today(made):
-    """A preset or a budget that was changed since leaves an old number on the page; `build.py --measure` makes a new one."""
-    assert {p.stem for p in (SITE / "stored").glob("*.json")} <= {*made.COMMANDS, *made.SCRIPTS}
-    for name, (command, *words) in made.COMMANDS.items():
-        if (found := made.stored(name)) is None:
-            continue
-        if command == "theorem":
-            asked = arguments.theorem_arguments(words)
-            planned = series.plan(asked.study, **asked.settings())
-            assert len(planned) == len(found["rows"])
-            for (at, config), row in zip(planned.items(), found["rows"], strict=True):
-                times = p_time(config.problem), q_time(config.problem)
-                assert tuple(row[key] for key in series.STUDIES[asked.study].over) == at, name
-                np.testing.assert_allclose((row["T_P"], row["T_Q"]), times, rtol=1e-9, err_msg=name)
-                assert row["S"]["time_p_half"]["of"] == config.seeds, name
-            continue
-        if command == "sweep":
-            more = ["--data-dir", "there"] if made.kind(name) == "trainings" else []
-            _, grid, _ = arguments.sweep_arguments([*words, *more])
-            asked = grid.config
-            labels = [label_of(field) for axis in grid.axes for field in axis.fields]
-            points = [sum(values, ()) for values in itertools.product(*(axis.values for axis in grid.axes))]
-            np.testing.assert_allclose([[row[label] for label in labels] for row in found["rows"]], points, err_msg=name)
-        elif command == "cifar":
-            asked = arguments.cifar_arguments([*words, "--data-dir", "there"])[0].options
-        else:
-            asked = arguments.run_arguments(words)[0] if command == "run" else arguments.verify_arguments(words)[0].options
-        with precision(asked) if isinstance(asked, Config) else contextlib.nullcontext():
-            same = [c.replace(note="") for c in (from_json(json.dumps(found["config"]), type(asked)), asked.check())]
-            assert same[0] == same[1], name
-
-
-def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, kept, monkeypatch, capsys):
-    """Of two settings, one not run; what names differ in is told; an unknown name is one line."""
-    def stand_in(words, **_):
-        folder = Path(words[words.index("--out") + 1])
-        folder.mkdir(parents=True)
-        row = {"name": f"Q first at t = {0.5 if 'conv' in words else 7.9}", "value": 0.9, "low": 0.8, "high": 1.0,
-               "theory": "|f| = 1", "region": [0.85, "inf"], "verdict": "not resolved"}
-        today = predictions.PREDICTIONS["order"], predictions.PREDICTIONS["transition"]
-        claims = [{"number": k, "verdict": "holds", "expected": True, "statistics": [row], "name": p.name,
-                   "statement": p.statement, "source": p.source, "about": p.about, "fails": p.fails}
-                  for k, p in ((5, today[0]._replace(about="judged otherwise")), (7, today[1]))]
-        if "--only" in words:  # judged anew, as it says today
-            asked = words[words.index("--only") + 1 : words.index("--out")]
-            claims = [c | {"about": today[0].about, "verdict": "fails"} for c in claims if c["name"] in asked]
-        facts = {"device": "cpu", "cpu_cores": 2, "lrtheory": "0.1.0", "git_revision": "abcdefghij", "jax": "1",
-                 "date": "2026-01-01T"}
-        (folder / "verify.json").write_text(json.dumps({"claims": claims, "seeds": 24, "seconds": 600.0, "config": {},
-                                                        "level": 0.996, "environment": facts}))
-        return subprocess.CompletedProcess(words, 1)
-
-    monkeypatch.setattr(kept.subprocess, "run", stand_in)
-    kept.measure(["verify-block", "verify-conv"])
-    kept.measure(["verify-conv"])
-    said = capsys.readouterr().out
-    assert "verify-block (1 of 2): lrtheory verify, never run here" in said
-    assert "10 min last time" in said
-    *_, old, claim, row = made.verify_table(["verify-block", "verify-conv", "verify-minibatch"])
-    assert old.endswith("|  |  | changed since, not run | changed since, not run | not run |")
-    assert claim.endswith("|  |  | **holds** | **holds** | not run |")
-    assert row == ("|  | Q first at t = 7.9 | \\|f\\| = 1 | above 0.85 | 0.9 [0.8, 1], not resolved | "
-                   "0.9 [0.8, 1], not resolved (at 0.5) |  |")
-    assert ("| `lrtheory verify` | 24 | 10 min | cpu, 2 cores; lrtheory 0.1.0 at abcdefg, jax 1; 2026-01-01 |"
-            in made.made_by(["verify-block"]))
-    build = importlib.import_module("build")
-    monkeypatch.setattr(build, "made", lambda: None)
-    assert build.main(["--measure", "--changed", "verify-block"]) == 0
-    found = {c["name"]: c["verdict"] for c in kept.stored("verify-block")["claims"]}
-    assert found == {"order": "fails", "transition": "holds"}
-    assert "; claim 5 again at abcdefg, 10 min |" in made.made_by(["verify-block"])[-1]
-    assert build.main(["--measure", "--changed", "verify-block"]) == 0
-    assert "nothing in it has changed" in capsys.readouterr().out
-    assert build.main(["--measure", "verify-all"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_what_a_benchmark_prints_is_kept_and_told(made, kept, monkeypatch):
-    """Numbers are taken from what was printed; what lacks them is an error; what was not run says so."""
-    printed = ("jax\nwide V (quick): d = 64, N = 256, 64 + 4096 neurons\n"
-               "   256       64   230.10      150      31%         9.2          166.0      4   27\n")
-    monkeypatch.setattr(kept.subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, 0, stdout=printed))
-    monkeypatch.setattr(made, "SPEED", (("wide", "speed-sweeps", made.SPEED[5][2], "{} runs/s, {} times"),
-                                        ("engine", "speed-engines", "reduced", "{}")))
-    kept.measure(["speed-sweeps"])
-    assert made.speed_table()[2:] == ["| wide | 230.10 runs/s, 166.0 times | `python benchmarks/sweeps.py` |",
-                                      "| engine | not run | `python benchmarks/engines.py` |"]
-    assert made.block("speed-sweeps")[1:2] == ["jax"]
-    kept.measure(["speed-engines"])
-    with pytest.raises(ValueError, match="speed-engines: nothing"):
-        made.speed_table()
-
-
-@pytest.mark.thorough
-def test_a_transient_and_a_sweep_are_kept_as_what_their_tables_need(made, kept, tmp_path):
-    """Small ones, run and kept; the numbers are those of the results."""
-    small = ["--preset", "phase", "--seeds", "2", "--n-test", "512"]
-    cli.main(["run", *small, "--engine", "infinite", "--training.steps", "8000", "--out", str(tmp_path / "run")])
-    kept.keep("transient-phase", tmp_path / "run", 1.0)
-    assert [at["lambda_t"] for at in kept.stored("transient-phase")["over_time"]] == [0.25, 0.5]
-    runs = lt.load(tmp_path / "run")
-    errors = lt.at_times(runs, "test_error_p", xr.DataArray([0.25 / 0.00225], dims="record")).mean("seed").isel(record=0)
-    *_, first, _ = made.transient_table(["transient-phase", "transient-quick"])
-    assert first.split(" | ")[:3] == ["| 0.25", *(f"{errors.sel(algorithm=name).item():.2g}" for name in ("L-S", "S"))]
-    for engine, name, axes in (("reduced", "sweep-phase", ["eta_ratio=1e-4,1e-2", "noise_level=1,2"]),
-                               ("infinite", "sweep-limit", ["eta_ratio=1e-4,1e-2"])):
-        cli.main(["sweep", *small, "--engine", engine, "--training.steps", "200", "--network.m-v", "64", "--out",
-                  str(tmp_path / name), *(word for axis in axes for word in ("--axis", axis))])
-        kept.keep(name, tmp_path / name, 1.0)
-    rows = made.ratio_table("sweep-phase", "sweep-limit")[2:]
-    assert [row.split(" | ")[0] for row in rows] == ["| 0.0001", "| 0.01"]
-    swept = lt.load(tmp_path / "sweep-phase").sel(noise_level=1.0, algorithm="S")
-    expected = cells.value(estimate(swept["test_error_p"].isel(record=-1, eta_ratio=0).values))
-    assert rows[0].split(" | ")[1:5:3] == [f"{swept['blur_ratio_small'][0].item():.3g}", expected]
-
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.name)

@@ -1,6 +1,6 @@
-"""Execute the notebooks that have changed, and build the site from pages and executed notebooks.
+"""Execute the notebooks whose code has changed, and build the site from pages and executed notebooks.
 
-    python notebooks/pages/build.py                 what has changed, then the site, into build/site
+    python notebooks/pages/build.py                 what has changed, words or code, then the site, into build/site
     python notebooks/pages/build.py --site          the site alone: a minute, no network
     python notebooks/pages/build.py --all           every notebook again
     python notebooks/pages/build.py 00 03           those notebooks
@@ -40,6 +40,35 @@ def made_from(source: Path) -> str | None:
     return json.loads(copy.read_text())["metadata"]["lrtheory"]["source"] if copy.exists() else None
 
 
+def reword(source: Path) -> bool:
+    """Put a notebook's words of today around the outputs of its executed copy; False where its code is another."""
+    import jupytext
+    import nbformat
+
+    book, copy = jupytext.read(source), EXECUTED / f"{source.stem}.ipynb"
+    if not copy.exists():
+        return False
+    done = nbformat.read(copy, as_version=4)
+    code, run = ([cell.source for cell in b.cells if cell.cell_type == "code"] for b in (book, done))
+    if code != run:
+        return False
+    before = {kind: iter([cell for cell in done.cells if cell.cell_type == kind]) for kind in ("code", "markdown")}
+    cells = [next(before[cell.cell_type], cell) for cell in book.cells]
+    for cell, today in zip(cells, book.cells, strict=True):
+        cell.source = today.source
+    done.cells = cells
+    done.metadata["lrtheory"]["source"] = digest(source)
+    keep(source, nbformat.writes(done))
+    return True
+
+
+def keep(source: Path, text: str) -> None:
+    """Write an executed copy, without where the images were on this machine."""
+    images = os.environ.get("LRTHEORY_CIFAR10")
+    text = text.rstrip()
+    (EXECUTED / f"{source.stem}.ipynb").write_text((text.replace(images, "cifar10") if images else text) + "\n")
+
+
 def execute(source: Path) -> None:
     """Run a notebook from its folder, as a reader would, and keep it with its outputs."""
     import jupytext
@@ -59,9 +88,7 @@ def execute(source: Path) -> None:
     book.metadata["lrtheory"] = {"source": digest(source), "seconds": round(time.time() - started),
                                  **{name: facts[name] for name in ("lrtheory", "jax", "device")}}
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    images = os.environ.get("LRTHEORY_CIFAR10")
-    text = nbformat.writes(book).rstrip()
-    (EXECUTED / f"{source.stem}.ipynb").write_text((text.replace(images, "cifar10") if images else text) + "\n")
+    keep(source, nbformat.writes(book))
     print(f"{source.name}: {time.time() - started:.0f} s", flush=True)
 
 
@@ -100,7 +127,9 @@ def main(words: list[str]) -> int:
         return 0
     for source in sources:
         stale = "--all" in options or made_from(source) != digest(source)
-        if "--site" not in options and (any(map(source.name.startswith, chosen)) if chosen else stale):
+        if "--site" in options or not (any(map(source.name.startswith, chosen)) if chosen else stale):
+            continue
+        if chosen or "--all" in options or not reword(source):
             execute(source)
     return 0 if chosen else site()
 
