@@ -59,7 +59,7 @@ runs[["time_p_half", "time_q_half", "annealed_at"]].to_dataframe().unstack("algo
 # %% [markdown]
 # ## What happened
 #
-# S halves Q's loss within 7 units of time and P's never; L-S P's at 320 and Q's at its annealing, at 420. The price: S's error on
+# S halves Q's loss within 9 units of time and P's never; L-S P's at 320 and Q's at 420, once annealed. The price: S's error on
 # P *rises* while it trains, because what P teaches comes from the P-only examples alone, and those are overfitted.
 
 # %%
@@ -108,7 +108,7 @@ if not FAST:
 #
 #    </details>
 #
-# 2. Let the run go on ten times as long (`training.steps`), at infinite width (`lt.predict`). What becomes of the gap?
+# 2. Let the run go on eleven times as long (`training.steps`), at infinite width (`lt.predict`). What becomes of the gap?
 #
 #    <details><summary>Solution</summary>
 #

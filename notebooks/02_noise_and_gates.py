@@ -103,7 +103,7 @@ if not FAST:
 contrast
 
 # %% [markdown]
-# **What happened**: decoupled networks follow the limit closely, the more neurons the closer. The full one does until the contrast is
+# **What happened**: decoupled networks follow the limit closely, and scatter about it less the more neurons they have. The full one does until the contrast is
 # about -7; then the signal has moved V's neurons off their kinks, it falls short, and under L-S it jitters by what the noise itself
 # puts out. (V's neurons in brackets, bands over 4 seeds.)
 #

@@ -76,7 +76,7 @@ groups
 # noise: a large rate in the middle should blur a memorised Q again, give the mixed examples their gradients back, and repair P.
 #
 # **Predict**: "S, L, S" starts in S's order, reading Q first, and yet ends with the error of L-S. A cosine, which is large for most of
-# its time, should do so too. (The line that the figure calls "annealed" is where a schedule leaves its first stage.)
+# its time, should do so too. (The line that the figure calls "annealed" is where a schedule leaves the last stage that is headed for its largest rate.)
 
 # %%
 large, small = config.training.eta1, config.training.eta1 * config.training.eta_ratio
@@ -112,7 +112,7 @@ lt.figures.test_error_on_p(mine, theory)
 # holds, apart it fails, else it is not resolved. `lt.verify` judges it beside the theory's own.
 #
 # **Predict**: with 24 seeds the ratio to as many P-only examples is resolved within a factor of 2; that to none, 0.7 at infinite width,
-# is too close to 1 for the interval of 99.5% and comes out as not resolved.
+# is too close to 1 for the interval of 99.6% and comes out as not resolved.
 
 # %%
 def needs(base):
@@ -145,7 +145,7 @@ for row in report["claims"][0]["statistics"]:
 #
 #    <details><summary>Solution</summary>
 #
-#    S: it learns P from p0 N = 13 honest P-only examples and 6 liars, L-S from 90 that carry P, of which 6 lie.
+#    S: it learns P from p0 N = 13 honest P-only examples and 6 liars, L-S from 96 that carry P, of which 6 lie.
 #
 #    </details>
 #

@@ -73,9 +73,10 @@ figure
 # %% [markdown]
 # ## What happened
 #
-# From d = 1e12 on the orders are those of the theorems, and S's error rises towards that of the P-only examples alone while L-S's stays
-# near that of all examples with x1. The approach is slow, as alpha's tail says; [the theorem](../pages/theorem.md) has more seeds, the
-# exponents with their intervals, and where the prediction d^-1/12 was not established.
+# From d = 1e12 on the orders are those of the theorems, sooner than predicted, and S's error rises towards that of the P-only examples
+# alone while L-S's stays within about twice that of all examples with x1. The approach is slow, as alpha's tail says;
+# [the theorem](../pages/theorem.md) has more seeds, the exponents with their intervals, and where the prediction d^-1/12 was not
+# established.
 #
 # What S would need to behave as L-S does is not a smaller rate but the noise of a larger one: at eta2/eta1 = d^-0.2 its noise blurs Q
 # within T_Q. (`lrtheory theorem --study rates` follows all ratios, `--study exponents` all exponents of r.)

@@ -39,7 +39,7 @@ SEEDS, STEPS = (2, 6) if FAST else (16, 1550)
 # ## The data, and numbers that the time scales choose
 #
 # d = 16, N = 64, r = 0.15. T_P/T_Q = 16 makes Q the fast one; more would need a smaller r, for L-S can blur Q
-# (t_blur(eta1) < T_Q) and yet learn P (lambda T_P < 1) only if T_P/T_Q < 1/r^2. lambda T_P = 0.4 gives t_blur(eta1)/T_Q = 0.45.
+# (t_blur(eta1) < T_Q) and yet learn P (lambda T_P < 1) only if T_P/T_Q < 2/r^2 = 89. lambda T_P = 0.4 gives t_blur(eta1)/T_Q = 0.45.
 # One other setting (N = 128, |z| = 6.7, 4 seeds) was looked at before; this one was not chosen by its outcome. x2 is given by its two coordinates along z and zeta, which no dense layer with a Gaussian start can
 # tell from the whole vector. With alpha = 1 it is one of four points (z, z +- zeta, absent), so a half that reads x2 alone is
 # evaluated at these.
@@ -333,7 +333,7 @@ for name, model in networks.items():
 # ## What happened
 #
 # As predicted: the paper's network, both layers trained, a bias, GELU, momentum and noise without decay have P first under L-S and Q first
-# under S. Without noise, full batches or of 16, L-S has S's lead: Q first. Adam has P first
+# under S. Without noise, full batches or of 16, L-S has Q first, as S has. Adam has P first
 # under both, with decay and without.
 #
 # Otherwise than predicted: tanh, three layers and the transformer have P first under S, too (lead 0.14, 0.06, 0.33; L-S's is larger

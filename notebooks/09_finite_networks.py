@@ -112,7 +112,7 @@ for name, runs in {"full networks": network, **limits}.items():
 # ## 3. Minibatches: noise of another kind
 #
 # The noise of minibatches is not the injected one at another temperature. A gradient on V lies in the plane of z and zeta and its norm
-# does not grow with m, while a gate turns by its share of a weight's own size: its trace is 1/m of the injected noise's. **Predict**: which
+# does not grow with m, while a gate turns by its share of a weight's own size: its trace goes as 1/m of the injected noise's. **Predict**: which
 # limit does a network trained on batches of 32 approach as it widens, that of full batches, or the limit trained on *its* batches?
 
 # %%

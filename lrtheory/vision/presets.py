@@ -41,7 +41,7 @@ def plain() -> Experiment:
 def mini() -> Experiment:
     """The default: the phenomenon on real images, three trainings from 4 seeds, minutes on two cores.
 
-    There are 4,480 steps for the paper's 23,400, so what must happen in them is made stronger: rates 0.7 and 0.035,
+    There are 4,480 steps for the paper's 23,460, so what must happen in them is made stronger: rates 0.7 and 0.035,
     offsets of 0.3, noise of 0.8. Batches of 64 instead of 128 because it is the noise of SGD, of the order of rate over
     batch, that keeps the large rate from the patch: at 0.7 and batches of 128 three of four seeds read it after 1,440 to
     1,920 steps; at 0.5 and batches of 64 three of four began to after 1,920 to 2,560; at 0.7 one in four has begun within

@@ -58,6 +58,8 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "speed-narrow": ("benchmarks/cifar.py", "--preset", "narrow", "--steps", "6", "--at-once", "1"),
     "speed-operations": ("benchmarks/operations.py", "--preset", "narrow")}
 """{name: the script that prints what stored/NAME.json keeps}: finite.py its rows, a benchmark lines of text."""
+ON_A_GPU = ("cifar-paper",)
+"""Commands that take weeks on two cores: run only when named."""
 IMAGES = "LRTHEORY_CIFAR10"
 """Environment variable that says where CIFAR-10 is: for the commands that train on it."""
 TRAINED = ("patch_read_at", "accuracy_patch_only", "accuracy_clean")
