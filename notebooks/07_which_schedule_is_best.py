@@ -94,7 +94,8 @@ print(mine.in_words())
 #
 # At fixed time the best drop stays at the largest rate that the search allows and leaves the last few T_Q for Q, as predicted. By the plain error the families
 # are not told apart within the budget of 300: their best numbers differ in the blurred error alone ([schedules](../pages/schedules.md)).
-# So the shape matters less than where the rate is high and that it falls at all.
+# So the shape matters less than where the rate is high and that it falls at all. Otherwise than predicted the drop is first at fixed
+# iterations, too ([a budget in iterations](../pages/schedules.md#a-budget-in-iterations)): its small rate rises to 0.001.
 #
 # ## Exercises
 #
