@@ -28,9 +28,10 @@ PARTS = {"rate": "rate", "activation noise": "activation_noise", "injected noise
 class Algorithm:
     """Three schedules on one clock, under a name: what is to be annealed. Source: section 3, where L-S anneals the rate.
 
-    The two-layer network's clock is time (the sum of rates), its activation noise in units of tau0 |x|, its injected noise
-    in units of its balanced value (assumption 3.1); the CIFAR-10 experiment's clock is in epochs done, its activation noise
-    in units of BatchNorm's outputs, and it injects none.
+    The two-layer network's clock is time (the sum of rates), its loss the excess L - q log 2 over that of a network which
+    knows P alone (nat), its activation noise in units of tau0 |x|, its injected noise in units of its balanced value
+    (assumption 3.1). The clock of the CIFAR-10 experiment is in epochs done, its activation noise in units of BatchNorm's
+    outputs, and it injects none; there and in `lrtheory.train` the loss is the training loss itself.
 
     >>> from lrtheory import Algorithm, anneal_at_loss
     >>> mine = Algorithm(rate=anneal_at_loss(0.02, 2e-6, 0.21), name="mine")
@@ -93,10 +94,11 @@ class Algorithm:
         `literal`: the remedy where K = 1, so that a step at a rate of 0 covers no time.
         """
         rate, name = self.rate, f"algorithms.{self.name}.rate"
+        goes_on = [any(max(pair) > 0 for pair in rate.resolved[k + 1 :]) for k in range(len(rate.stages))]
         for k, (stage, (start, end)) in enumerate(zip(rate.stages, rate.resolved, strict=True)):
-            last = k == len(rate.stages) - 1
-            still = start == end == 0 and stage.threshold == -math.inf and not last
-            require(not still, f"{name}.{k}.start", start, "above 0 where other stages follow",
+            last, ends = k == len(rate.stages) - 1, stage.threshold > -math.inf or not goes_on[k]
+            field = "end" if start > 0 else "start"
+            require(end > 0 or ends, f"{name}.{k}.{field}", end, "above 0 where other stages follow",
                     "the clock is the sum of rates: at a rate of 0 it stands still for ever")
             require(start > 0 or literal is None or (last and end == 0), f"{name}.{k}.start", start,
                     "above 0 with a step_time of 0", "the clock is the sum of rates, so the first iteration would never "

@@ -115,23 +115,31 @@ def settled(config: T) -> T:
 
     Raises `ConfigError` for a value of another type.
     """
-    return _build(type(config), _plain(config), "", "")
+    return _build(type(config), plain(config), "", "")
 
 
 def to_json(config: Any) -> str:
     """The config as strict JSON text; infinite numbers become the strings "inf" and "-inf"."""
-    return json.dumps(_plain(config), indent=2, allow_nan=False) + "\n"
+    return json.dumps(plain(config), indent=2, allow_nan=False) + "\n"
 
 
-def _plain(value: Any) -> Any:
-    """A config, or a part or value of one, as JSON has it."""
+def plain(value: Any, nan: float | None = math.nan) -> Any:
+    """A config, a tree, or a part or value of one as JSON has it: "inf", "-inf" for what is infinite, `nan` for no number.
+
+    >>> plain({"ratio": (1.0, math.inf, math.nan)}, nan=None)
+    {'ratio': [1.0, 'inf', None]}
+    """
     if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name), nan) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(v, nan) for key, v in value.items()}
     if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in value]
+        return [plain(v, nan) for v in value]
     if isinstance(value, np.generic) or (isinstance(value, (np.ndarray, jax.Array)) and value.ndim == 0
                                          and not isinstance(value, Tracer)):
         value = value.item()
+    if isinstance(value, float) and math.isnan(value):
+        return nan
     if isinstance(value, float) and math.isinf(value):
         return "inf" if value > 0 else "-inf"
     return value

@@ -21,7 +21,7 @@ import xarray as xr
 import zarr
 
 from lrtheory.devices import free_memory
-from lrtheory.fields import from_json, parse, read_text, to_json
+from lrtheory.fields import from_json, parse, plain, read_text, to_json
 from lrtheory.spec import ConfigError, one_line
 
 STORE, SUMMARY, LOCK = "results.zarr", "summary.json", ".lock"
@@ -45,8 +45,8 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, tree: Any) -> None:
-    """Write a tree as strict JSON, as `write_whole` does; numbers of NumPy and JAX as Python's own."""
-    write_whole(path, json.dumps(tree, indent=2, allow_nan=False, default=lambda number: number.item()) + "\n")
+    """Write a tree as strict JSON, as `write_whole` does: `fields.plain`, null for what is no number."""
+    write_whole(path, json.dumps(plain(tree, nan=None), indent=2, allow_nan=False) + "\n")
 
 
 def digest(tree: Any) -> str:

@@ -94,12 +94,18 @@ def mean(name: str, values: Any, level: Level, region: tuple[float, float], theo
 def student(name: str, values: Any, level: Level, region: tuple[float, float], theory: str) -> Statistic:
     """Mean over seeds, values (seeds,), with Student's interval: for a handful of seeds, of which `bootstrap` says little.
 
-    It is exact for normal laws; skewed ones it misses more often than 1 - level (`bootstrap` has numbers).
+    It is exact for normal laws; skewed ones it misses more often than 1 - level (`bootstrap` has numbers). Seeds that all
+    say the same are a point if they are enough to be evidence (`agreed`).
     """
     values = np.asarray(values, float).ravel()
     nothing = Statistic(name, math.nan, math.nan, math.nan, region, theory)
-    if values.size < 2 or not np.isfinite(values).all() or np.ptp(values) == 0:
-        return nothing._replace(value=float(values.mean())) if values.size else nothing
+    if not values.size:
+        return nothing
+    nothing = nothing._replace(value=float(values.mean()))
+    if not np.isfinite(values).all():
+        return nothing
+    if np.ptp(values) <= 1e-9 * abs(nothing.value):
+        return nothing._replace(low=nothing.value, high=nothing.value) if agreed(values.size, level) else nothing
     found = stats.ttest_1samp(values, 0.0).confidence_interval(level)
     return nothing._replace(value=float(values.mean()), low=float(found.low), high=float(found.high))
 

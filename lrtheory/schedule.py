@@ -46,7 +46,7 @@ class Stage:
     until: float = swept(default=math.inf)
     """clock at which it ends at the latest; inf: never"""
     threshold: float = swept(default=-math.inf)
-    """training loss at which it ends; -inf: never"""
+    """loss at which it ends, as its user has it (`lrtheory.Algorithm`): in `lrtheory.run` L - q log 2; -inf: never"""
     name: str = static(default="")
     """what axes may call it, beside its number and its shape"""
 
@@ -73,11 +73,15 @@ class Schedule:
         """This one until its last stage ends, then the other.
 
         Its last stage must end: by a duration, a clock or a loss. The other's durations count from there, its clocks
-        (`until`) do not. Raises `ConfigError` for a last stage that never ends.
+        (`until`) do not. Raises `ConfigError` for a last stage that never ends, and where both wait for a loss and smooth it
+        differently.
         """
         other = other if isinstance(other, Schedule) else constant(other)
-        smoothing = other.smoothing if concrete(self.smoothing) and not np.any(self.smoothing) else self.smoothing
-        return _made(self.stages + other.stages, smoothing)
+        both = [s.smoothing for s in (self, other) if any(_by_loss(stage) for stage in s.stages)]
+        apart = all(map(concrete, both)) and len({np.asarray(smoothing, float).tobytes() for smoothing in both}) > 1
+        require(not apart, "smoothing", " and ".join(map(str, both)), "one, for there is one running mean of the loss",
+                "give both the same")
+        return _made(self.stages + other.stages, both[0] if both else 0.0)
 
     @property
     def resolved(self) -> tuple[tuple[Any, Any], ...]:
@@ -105,8 +109,10 @@ class Schedule:
         last = len(self.stages) - 1
         forever = all(concrete(d) and np.isinf(d) for d in durations)
         highest = last - 1 - numpy.argmax(ends[:-1][::-1]) if last else numpy.asarray(0)
-        if last:  # a last stage that is headed higher still anneals nothing
-            highest = numpy.where(ends[-1] > numpy.max(ends[:-1]), last, highest)
+        if last:  # a last stage that is headed as high anneals nothing
+            thresholds = row([stage.threshold for stage in self.stages[:-1]])
+            by_loss = thresholds[highest] > -math.inf  # L-S anneals, if only to its own rate; a warmup does not
+            highest = numpy.where((ends[-1] > ends[highest]) | ((ends[-1] == ends[highest]) & ~by_loss), last, highest)
         return Stages(
             values=starts, until=row([stage.until for stage in self.stages]),
             thresholds=row([*(stage.threshold for stage in self.stages[:-1]), -math.inf]),
@@ -217,6 +223,11 @@ def _number(name: str, value: Any, least: float, bound: str) -> None:
         require(least <= number <= MOST, name, value, bound, "correct it")
 
 
+def _by_loss(stage: Stage) -> bool:
+    """Whether a loss may end a stage."""
+    return not concrete(stage.threshold) or bool(np.any(np.asarray(stage.threshold) > -math.inf))
+
+
 def _made(parts: Sequence[Stage], smoothing: Any = 0.0) -> Schedule:
     return Schedule(stages=tuple(parts), smoothing=smoothing).check()
 
@@ -248,11 +259,13 @@ def step_decay(values: Any, boundaries: Any) -> Schedule:
 
 
 def anneal_at_loss(before: Any, after: Any, threshold: Any, *, latest: Any = math.inf, smoothing: Any = 0.0) -> Schedule:
-    """value_t = before until the training loss first reaches `threshold` (or the clock `latest`), then after.
+    """value_t = before until the loss first reaches `threshold` (or the clock `latest`), then after.
 
-    Source: algorithm L-S, section 3, with threshold = eps1 + q log 2. `smoothing` > 0 compares a running mean of
-    the loss instead (a deviation: it keeps the jitter of a finite network from pulling the trigger). All arguments are
-    numbers that may be traced; `threshold` is in units of the loss (nat), `latest` and `smoothing` in those of the clock.
+    Source: algorithm L-S, section 3, which anneals where L = eps1 + q log 2. In `lrtheory.run` a schedule is given the
+    excess L - q log 2, so that threshold = eps1 is L-S; in `lrtheory.train`, optax and the CNN it is given the training
+    loss L. `smoothing` > 0 compares a running mean of it instead (a deviation: it keeps the jitter of a finite network from
+    pulling the trigger). All arguments are numbers that may be traced; `threshold` is in units of the loss (nat), `latest`
+    and `smoothing` in those of the clock.
 
     >>> from lrtheory import anneal_at_loss
     >>> schedule = anneal_at_loss(0.5, 0.125, threshold=0.3)
@@ -320,7 +333,7 @@ def wsd(peak: Any, end: Any, *, warm: Any = None, hold: Any = math.inf, decay: A
         shape: Shape = "linear", smoothing: Any = 0.0) -> Schedule:
     """Warmup-stable-decay: from 0 to `peak` in `warm` (None: at once), there for `hold`, then to `end` within `decay`.
 
-    The hold ends after `hold` or at the training loss `until_loss`, whichever comes first, one of which must be given.
+    The hold ends after `hold` or at the loss `until_loss` (`anneal_at_loss`), whichever comes first; one must be given.
     Durations in units of the clock; the decay's shape is linear, cosine, geometric or inverse-sqrt.
 
     >>> from lrtheory import wsd

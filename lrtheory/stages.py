@@ -118,8 +118,10 @@ class Stages(NamedTuple):
         pulled = (mean_loss <= jnp.asarray(self.thresholds)[stage]) & (stage < self.last)
         mean_loss, loss, last = (jnp.where(counts, jnp.asarray(new, old.dtype), old) for new, old in zip(
             (mean_loss, loss, clock), (state.mean_loss, state.loss, state.clock), strict=True))
-        now = StageState(stage + pulled, jnp.where(pulled, jnp.asarray(clock, entered.dtype), entered),
-                         state.pulled + pulled, mean_loss, loss, last, state.updates + 1)
+        stage, entered = stage + pulled, jnp.where(pulled, jnp.asarray(clock, entered.dtype), entered)
+        if self.values.shape[-1] > 2:  # the clock may have ended the next one, too
+            stage, entered = self._by_clock(stage, entered, clock)
+        now = StageState(stage, entered, state.pulled + pulled, mean_loss, loss, last, state.updates + 1)
         return self.value(now, clock), now
 
     def _ends(self, stage: Array, entered: Array) -> Array:

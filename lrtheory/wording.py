@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lrtheory.schedule import Schedule, Stage, constant
+from lrtheory.schedule import MOST_STAGES, Schedule, Stage, constant
 from lrtheory.spec import ConfigError, shown
 
 WORDS = {"warmup": "linear", "hold": "constant", "constant": "constant", "linear": "linear", "cosine": "cosine",
@@ -23,6 +23,8 @@ GRAMMAR = ("stages such as 'warmup 20 to 0.02', 'hold until loss 0.21', 'cosine 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 FEWEST, DEEPEST = 8, 14
 """Pieces that a function is first cut into, and how often one is halved: a jump becomes a ramp of 2^-14/8 of the whole."""
+LOOKED_AT = (0.118, 0.236, 0.382, 0.5, 0.618, 0.764, 0.91)
+"""Where within a piece a function is compared with the straight line: not in steps alike, for functions that repeat."""
 
 
 def schedule_from(given: Any, *, until: float | None = None, tolerance: float = 1e-4) -> Schedule:
@@ -69,17 +71,24 @@ def _sampled(function: Callable[[Any], Any], until: float | None, tolerance: flo
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"schedule: a function of the clock must give a number, and not {shown(error)}; "
                                   "correct it") from None
+            if not math.isfinite(known[clock]):
+                raise ConfigError(f"schedule: a function of the clock gives {known[clock]} at {clock:g}; must be a number up "
+                                  f"to {until:g}; correct it")
         return known[clock]
 
     edges = [until * k / FEWEST for k in range(FEWEST + 1)]
-    allowed = tolerance * max(abs(at(t)) for t in edges)
+
+    def inside(a: float, b: float) -> list[float]:
+        return [a + (b - a) * part for part in LOOKED_AT]
+
+    allowed = tolerance * max(abs(at(t)) for pair in itertools.pairwise(edges) for t in (*pair, *inside(*pair)))
 
     def knots(a: float, b: float, depth: int) -> list[float]:
-        inner = [a + (b - a) * part for part in (0.25, 0.5, 0.75)]
-        off = max(abs(at(t) - (at(a) + (at(b) - at(a)) * (t - a) / (b - a))) for t in inner)
+        off = max(abs(at(t) - (at(a) + (at(b) - at(a)) * (t - a) / (b - a))) for t in inside(a, b))
         if off <= allowed or depth == 0:
             return [b]
-        return knots(a, inner[1], depth - 1) + knots(inner[1], b, depth - 1)
+        middle = (a + b) / 2
+        return knots(a, middle, depth - 1) + knots(middle, b, depth - 1)
 
     clocks = [0.0]
     for a, b in itertools.pairwise(edges):
@@ -92,6 +101,9 @@ def _sampled(function: Callable[[Any], Any], until: float | None, tolerance: flo
             joined[-1] = Stage(start=stage.start, end=stage.end, until=stage.until)
         else:
             joined.append(stage)
+    if len(joined) > MOST_STAGES:
+        raise ConfigError(f"schedule: a function bends so often that it takes {len(joined):,} straight lines up to "
+                          f"{until:g}; must be at most {MOST_STAGES:,}; give stages, such as lrtheory.restarts or lrtheory.cyclic")
     if len(joined) == 1 and joined[0].shape == "constant":
         return constant(joined[0].start)
     return Schedule(stages=tuple(joined)).check()

@@ -40,7 +40,7 @@ def as_run(config, found, counts):
     data = {m: (("algorithm", "seed", "record"), np.stack([found[m].sel(examples=counts[a]).values[:, None] for a in names]))
             for m in ("p_along", "p_across", "test_error_p")}
     shape = (len(names), found.sizes["seed"])
-    data |= {"time": (("algorithm", "seed", "record"), np.full((*shape, 1), config.training.duration))}
+    data |= {"time": (("algorithm", "seed", "record"), np.full((*shape, 1), config.duration))}
     data |= {m: (("algorithm", "seed"), np.full(shape, np.inf)) for m in ("diverged_at", "stopped_at")}
     return xr.Dataset(data, coords={"algorithm": names, "seed": found["seed"].values}, attrs={"config": to_json(config)})
 

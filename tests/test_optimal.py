@@ -9,12 +9,14 @@ from conftest import vary
 
 import lrtheory as lt
 from lrtheory.cli import main as cli
+from lrtheory.cli import report
 from lrtheory.fields import to_json
 from lrtheory.optimal import design as designing
 from lrtheory.optimal import search as searching
-from lrtheory.optimal.design import Judged, family_of
+from lrtheory.optimal.design import Design, Judged, family_of
 from lrtheory.optimal.families import FAMILIES, Budget, Family, mean_inverse
 from lrtheory.optimal.outcomes import Outcomes
+from lrtheory.optimal.search import Best
 from lrtheory.schedule import Schedule, Stage
 from lrtheory.spec import ConfigError
 from lrtheory.stages import SHAPES
@@ -80,6 +82,21 @@ def test_the_judge_is_paired_over_seeds():
     assert Judged(predicted, predicted + np.array([1, -1] * 4) * 1e-5, -5.0, 1.0).agrees
     assert not Judged(predicted, predicted + 1e-5 * np.linspace(0.9, 1.1, 8), -5.0, 1.0).agrees
     assert Judged(predicted, predicted, -5.0, 1.0).agrees
+    assert not Judged(predicted, predicted + 1.0, -5.0, 1.0).agrees  # the same in all eight
+
+
+def test_a_design_of_one_seed_or_of_equal_ones_is_written(tmp_path):
+    """There is no interval over one seed, nor one over two that say the same: none is judged, and all is kept."""
+    best = Best(family_of("constant", 0.05), np.array([0.5]), 0.1, 0.0, lt.constant(0.02), 10.0, 3)
+    for seeds in (1, 2, 8):
+        judged = Judged(np.full(seeds, 0.1), np.full(seeds, 0.2), -5.0, 1.0)
+        found = Design(lt.preset("phase"), Budget(0.05, time=10.0), "test_error", best, (), {}, {"constant": judged})
+        (tmp_path / str(seeds)).mkdir()
+        tree = json.loads(found.save(tmp_path / str(seeds)).read_text())["families"]["constant"]
+        assert tree["agrees"] is (False if seeds == 8 else None)
+        assert tree["difference"]["mean"] == pytest.approx(0.1)
+        assert (tree["difference"]["low"] is None) == (seeds < 8)
+        report.design_closing(found)
 
 
 @pytest.fixture(scope="module")

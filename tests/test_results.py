@@ -11,7 +11,8 @@ import lrtheory as lt
 from lrtheory.cli import report
 from lrtheory.files import prepare_folder
 from lrtheory.labelled import config_of
-from lrtheory.theory import figures, results
+from lrtheory.stacking import record_steps
+from lrtheory.theory import examples, figures, results
 
 pytestmark = pytest.mark.xdist_group("results")  # they share programs, so one process takes them all
 
@@ -334,3 +335,63 @@ def test_a_run_that_is_too_short_says_how_long_it_should_be(runs):
 def test_a_condition_missed_by_a_hair_says_so():
     for value, said in ((0.32, " (missed by a hair)"), (0.34, "")):
         assert report._by_a_hair({"value": value, "bound": "<= 0.3"}) == said
+
+
+@pytest.mark.parametrize("changes", [{"training__noise_level": 0.0}, {"training__weight_decay": 0.0},
+                                     {"problem__q0": 1.0, "problem__p0": 0.0}])
+def test_runs_without_a_time_scale_are_saved(small, tmp_path, changes):
+    """Without noise, without decay, without P: ratios of time scales are infinite, and said to be."""
+    runs = lt.run(vary(small, training__steps=4, records=2, seeds=2, **changes))
+    summary = lt.save(runs, tmp_path / "kept")
+    found = json.loads((tmp_path / "kept/summary.json").read_text())
+    infinite = {c["name"] for c in summary["verdict"]["conditions"] if np.isinf(c["value"])}
+    assert infinite
+    assert {c["name"] for c in found["verdict"]["conditions"] if c["value"] == "inf"} == infinite
+    assert report.verdict_lines(found) == report.verdict_lines(summary)
+
+
+def test_a_prediction_sees_the_end_of_the_shortest_run(small):
+    """Of literal runs at a hundredth of the rate: alone followed for its own time, beside L-S with records early enough."""
+    alone = vary(small, algorithms=("S",), training__step_time=0.0, training__eta_ratio=0.01)
+    wide = alone.at_infinite_width()
+    assert wide.duration == pytest.approx(alone.duration)
+    beside = vary(alone, algorithms=("L-S", "S"), training__steps=4000)
+    wide = beside.at_infinite_width()
+    assert wide.duration == pytest.approx(4000 * 0.5)
+    first = record_steps(wide.training.steps, wide.records)[1] * wide.training.step_time
+    assert first <= beside.duration
+
+
+def test_p_is_learned_from_as_many_examples_as_the_runs_time_says(small, monkeypatch):
+    """L-S alone, one iteration a step, goes on for as long as its large rate takes, not for eta2's."""
+    config = vary(small, algorithms=("L-S",), training__step_time=0.0, training__eta_ratio=0.01, training__eps1=-1.0)
+    runs, asked = lt.run(config), []
+    curve = examples.learning_curve
+
+    def followed(config, counts=None, *, time=None):
+        asked.append(time)
+        return curve(config, counts, time=time)
+
+    monkeypatch.setattr(examples, "learning_curve", followed)
+    assert examples.learned(config, runs) is not None
+    assert asked == [pytest.approx(float(runs["time"].isel(record=-1).min()))]
+    assert asked[0] == pytest.approx(30.0)
+
+
+def test_the_duration_is_the_least_of_what_is_there(small):
+    """Of the algorithms that run, and where the engine chooses its steps what it is asked to cover."""
+    literal = vary(small, training__step_time=0.0)
+    assert literal.duration == pytest.approx(60 * 0.05)
+    own = vary(literal, algorithms=(lt.Algorithm(lt.step_decay([0.4, 0.1], [3.0]), name="mine"),))
+    assert own.duration == pytest.approx(60 * 0.1)
+    assert vary(small, training__step_time=0.7).duration == pytest.approx(60 * 0.5)
+    assert vary(small, training__step_time=0.7, engine="infinite").duration == pytest.approx(60 * 0.7)
+
+
+def test_annealing_by_the_clock_has_no_jitter():
+    """What a finite V scatters is the loss."""
+    config = lt.preset("phase").replace(algorithms=("L-S",), seeds=2, records=40, n_test=16)
+    loss, clock = config, vary(config, training__anneal_time=40.0)
+    found = [results.annealing_jitter(c, lt.predict(c)) for c in (loss, clock)]
+    assert found[0] is not None
+    assert found[1] is None

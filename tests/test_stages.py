@@ -20,7 +20,7 @@ from lrtheory.theory.config import Config
 from lrtheory.theory.training import Training
 from lrtheory.update import noisy_sgd
 from lrtheory.vision.config import Experiment
-from lrtheory.wording import in_words, words_of
+from lrtheory.wording import in_words, schedule_from, words_of
 
 STEPS = np.arange(0, 130)
 
@@ -103,7 +103,12 @@ def test_a_stage_whose_end_is_over_before_it_begins_is_passed_at_once():
     np.testing.assert_array_equal(three(jnp.array([9.0, 10.0, 13.0, 14.0])), [1, 3, 3, 4])
     waits = Schedule(stages=(Stage(start=1.0, threshold=0.3), Stage(start=2.0, until=5.0), Stage(start=3.0)))
     _, stages = walked(waits, [4.0, 6.0, 7.0], [0.9, 0.9, 0.2])  # not before the loss has ended the first
-    np.testing.assert_array_equal(stages, [0, 0, 1])
+    np.testing.assert_array_equal(stages, [0, 0, 2])  # past the second, whose clock was over by then
+    for words, then in (("0.04 until loss 0.2, 0.02 until 10, 1e-6", 1e-6), ("0.04 until loss 0.2, hold for 5, 1e-6", 0.04)):
+        pulled = in_words(words)
+        value, state = pulled.update(pulled.init(), 50.0, 0.1)
+        assert value.item() == pytest.approx(then)
+        assert value.item() == pulled.packed().upcoming(state, 50.0).item()
     many = Schedule(stages=(*(Stage(start=float(k), duration=1.0) for k in range(40)), Stage(start=99.0)))
     np.testing.assert_array_equal(many(jnp.array([0.5, 17.5, 39.5, 40.5])), [0, 17, 39, 99])
 
@@ -121,6 +126,41 @@ def test_a_step_ends_a_stage_where_whole_clocks_do():
         moved.append(float(move))
     np.testing.assert_allclose(moved, [0.5] * 41 + [0.1] * 2, rtol=1e-6)
     assert float(clock_after(jnp.array(3), 2.5)) == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize("cycles", [8, 16, 32, 64])
+def test_a_function_that_repeats_is_not_taken_for_a_constant(cycles):
+    """At places between all samples that halving makes."""
+    sampled = schedule_from(lambda t: 0.02 + 0.01 * math.cos(2 * math.pi * cycles * t / 500), until=500.0)
+    clocks = np.sqrt(np.arange(1, 60)) * 64.7
+    exact = 0.02 + 0.01 * np.cos(2 * np.pi * cycles * clocks / 500)
+    np.testing.assert_allclose(sampled(clocks), exact, atol=2e-4)
+
+
+@pytest.mark.parametrize(("function", "said"), [
+    (lambda t: 0.02 + 0.01 * math.cos(4.0 * t), "straight lines up to 500; must be at most 10,000"),
+    (lambda t: 0.1 if t < 400 else math.nan, "gives nan at 437.5; must be a number up to 500")])
+def test_functions_that_are_no_schedule_are_refused_in_one_line(function, said):
+    with pytest.raises(ConfigError, match=r"schedule: a function") as caught:
+        schedule_from(function, until=500.0)
+    assert said in str(caught.value)
+
+
+def test_what_anneals_ends_lower_or_by_its_loss():
+    """A warmup to the last rate does not; L-S does, even to its own rate."""
+    for schedule, peak in ((in_words("warmup 5 to 0.02, hold"), 1), (in_words("0.02 for 5, 0.01 for 5, 0.02"), 2),
+                           (lt.anneal_at_loss(0.02, 0.02, 0.2), 0), (lt.step_decay([0.02, 0.01], [5.0]), 0)):
+        assert int(schedule.packed().peak) == peak
+
+
+def test_two_running_means_of_one_loss_are_refused():
+    """One of a schedule that waits for no loss is none."""
+    smooth, plain = (lt.anneal_at_loss(0.2, 0.1, 0.3, smoothing=x).stages[0] for x in (20.0, 0.0))
+    first, second = Schedule(stages=(smooth,), smoothing=20.0), Schedule(stages=(plain, Stage(start=0.1)), smoothing=0.0)
+    with pytest.raises(ConfigError, match=r"smoothing = 20\.0 and 0\.0: must be one"):
+        first.then(second)
+    assert first.then(0.1).smoothing == 20
+    assert Schedule(stages=(Stage(start=0.3, duration=5.0),), smoothing=7.0).then(first.then(0.1)).smoothing == 20
 
 
 def test_the_value_to_come_is_that_of_the_next_step():
@@ -230,6 +270,9 @@ def test_an_own_algorithm_is_checked_where_it_enters(small):
     refused(Schedule(stages=(Stage(start=-1.0),)), r"algorithms\.mine\.rate\.0\.start = -1")
     refused(lt.warmup(0.1, 5.0), "above 0 with a step_time of 0.*set training.step_time", training__step_time=0.0)
     refused(lt.step_decay([0.0, 0.1], [5.0]), "stands still for ever")
+    refused(lt.restarts(0.1, 0.0, 5.0, 2), r"rate\.0\.end = 0: must be above 0 where other stages follow")
+    refused(lt.cyclic(0.0, 0.1, 5.0, 2), r"rate\.1\.end = 0: must be above 0 where other stages follow")
+    lt.preset("phase").replace(algorithms=(lt.Algorithm(lt.linear(0.04, 0.0, 5.0).then(0.0), name="mine"),)).check()
     with pytest.raises(ConfigError, match="these trainings inject none"):
         Experiment(algorithms=(lt.Algorithm(lt.constant(0.1), None, lt.constant(1.0)),)).check()
     with pytest.raises(ConfigError, match="different from each other"):

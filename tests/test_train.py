@@ -11,7 +11,7 @@ from conftest import same, vary
 from flax import nnx
 
 import lrtheory as lt
-from lrtheory.custom import models, programs
+from lrtheory.custom import models, programs, simulate
 from lrtheory.custom import runs as training
 from lrtheory.spec import ConfigError
 
@@ -99,13 +99,50 @@ def test_runs_depend_on_their_seed_alone_and_new_numbers_compile_nothing(plain, 
     np.testing.assert_allclose(alone["weights"][0, 0], plain["weights"].sel(algorithm="annealed", seed=1), rtol=1e-5)
     one_by_one = lt.train(MODEL, sample, ALGORITHMS, measure=measure, at_once=1, **SHORT)
     same(one_by_one, plain)
-    traced = []
-    monkeypatch.setattr("lrtheory.custom.simulate.trajectory", lambda *a: traced.append(a))
+    made, traced, follow = programs.functions.cache_info().misses, [], simulate.trajectory
+    monkeypatch.setattr(simulate, "trajectory", lambda *a: traced.append(a) or follow(*a))
     other = lt.train(MODEL, sample, {"large": lt.constant(0.4), "annealed": lt.anneal_at_loss(0.6, 0.1, 0.2)},
                      measure=measure, **SHORT)
-    assert not traced
+    assert len(traced) == 1  # to see whether the functions still compute the same
+    assert programs.functions.cache_info().misses == made
     assert not np.allclose(other["train_loss"], plain["train_loss"])
 
+
+def test_functions_that_read_another_value_are_other_functions():
+    """A model that closes over a variable of the session, which has changed since."""
+    scale = 1.0
+    model = lt.Model(init, lambda w, x: scale * apply(w, x))
+    first = lt.train(model, sample, {"large": 0.1}, **SHORT)["train_loss"]
+    scale = 3.0
+    other = lt.train(model, sample, {"large": 0.1}, **SHORT)["train_loss"]
+    fresh = lt.train(lt.Model(init, lambda w, x: 3.0 * apply(w, x)), sample, {"large": 0.1}, **SHORT)
+    np.testing.assert_array_equal(other, fresh["train_loss"])
+    assert not np.allclose(other, first)
+
+
+def test_labels_and_noise_that_would_say_nothing_are_refused():
+    """Labels 0 and 1 where -1 and 1 are meant; injected noise of strength 0."""
+    x, y = sample(jax.random.key(0))[:2]
+    with pytest.raises(ConfigError, match=r"y = \[0.0, 1.0\]: must be -1 or 1 for lrtheory.logistic; of labels 0 and 1"):
+        lt.train(MODEL, (x, (y + 1) / 2), {"large": 0.1}, **SHORT)
+    noisy = lt.Algorithm(lt.constant(0.1), injected_noise=lt.constant(5.0))
+    with pytest.raises(ConfigError, match="injected noise: must be left out without tau_xi; give tau_xi"):
+        lt.train(MODEL, sample, {"noisy": noisy}, **SHORT)
+
+
+def test_a_key_that_a_function_closes_over_is_part_of_the_question(tmp_path):
+    """Typed keys, too: another one is another question."""
+    for seed in (0, 1):
+        key = jax.random.key(seed)
+
+        def drawn(other, key=key):
+            return sample(jax.random.fold_in(key, jax.random.key_data(other)[-1]))
+
+        if seed == 0:
+            lt.train(MODEL, drawn, {"large": 0.1}, folder=tmp_path / "kept", **SHORT)
+        else:
+            with pytest.raises(ConfigError, match="another question"):
+                lt.train(MODEL, drawn, {"large": 0.1}, folder=tmp_path / "kept", **SHORT)
 
 def test_a_diverged_run_is_named_and_harmless(plain):
     wild = lt.train(MODEL, sample, {"wild": 1e9, "annealed": ALGORITHMS["annealed"]}, measure=measure, largest_loss=100.0,

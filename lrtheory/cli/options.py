@@ -61,7 +61,8 @@ class _WithOwn:
     """What commands understand that train the two-layer network, or what a sweep has."""
 
     algorithm: Own = ()
-    """an algorithm of your own, beside --algorithms; may be given again; clock in units of time (sum of rates):
+    """an algorithm of your own, beside --algorithms; may be given again; clock in units of time (sum of rates), `loss` is
+    the excess over q log 2, as eps1:
     --algorithm 'mine: warmup 20 to 0.02, hold until loss 0.21, cosine 100 to 2e-6'
     --algorithm 'late: 0.02 until 300, 2e-6'
     --algorithm 'calm: 2e-6; activation noise 0.3 until loss 0.21, 0; injected noise 1'"""

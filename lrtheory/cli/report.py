@@ -75,7 +75,7 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
         lines.append("Theory: the conditions for a gap between L-S and S hold at this size.")
     else:
         lines.append("Theory: the conditions for a clear gap do not all hold at this size: "
-                     + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}{_by_a_hair(c)}"
+                     + "; ".join(f"({c['name']}) {c['meaning']} = {float(c['value']):.3g}, needs {c['bound']}{_by_a_hair(c)}"
                                  for c in missing) + ".")
     if (short := verdict["too_short"]) is not None:
         lines.append(f"Too short: L-S has halved neither loss by time {short['end']:.4g}; P's halves near "
@@ -116,10 +116,10 @@ def design_closing(found: Design) -> Group:
         row = tree[best.family.name]
         judged = ["-"] * 3
         if "agrees" in row:
-            judged = [f"{row[k]['mean']:.4g} ± {row[k]['sem']:.1g}" for k in ("predicted", "measured")]
+            judged = [cells.value(row[k]) for k in ("predicted", "measured")]
             ends = [row["difference"][k] for k in ("low", "high")]
-            apart = "" if row["agrees"] else " (apart)"
-            judged.append("none" if np.isnan(ends).any() else f"{ends[0]:.2g} to {ends[1]:.2g}{apart}")
+            apart = " (apart)" if row["agrees"] is False else ""
+            judged.append("none" if None in ends else f"{ends[0]:.2g} to {ends[1]:.2g}{apart}")
         numbers = ", ".join(f"{name} {value:.3g}" + ("*" if name in best.at_bounds else "")
                             for name, value in best.numbers.items())
         table.add_row(best.family.name, numbers, f"{best.value:.3g}", *judged)
@@ -340,7 +340,7 @@ class Unbroken:
 def _by_a_hair(condition: dict[str, Any]) -> str:
     """That a condition misses its bound by at most a tenth of it."""
     bound = float(condition["bound"].split()[-1])
-    return " (missed by a hair)" if 0.9 * bound <= condition["value"] <= 1.1 * bound else ""
+    return " (missed by a hair)" if 0.9 * bound <= float(condition["value"]) <= 1.1 * bound else ""
 
 
 def _ratio_line(other: str, found: dict[str, Any], where: str = "") -> str:

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -127,10 +127,11 @@ def run_seeds(program: Program, numbers: Numbers, algorithms: Algorithm, seeds: 
     return over_time | {name: values[:, : len(seeds)] for name, values in events.items()}
 
 
-def digest(task: Task, numbers: Numbers, algorithm: Algorithm) -> str:
+def meaning(task: Task, numbers: Numbers, algorithm: Algorithm) -> str:
     """What the functions of a task compute, as a digest: of the traced program of one run, constants included.
 
-    Equal for equal computations of one version of JAX, whatever they are called and however runs are put together.
+    Equal for equal computations of one version of JAX, whatever they are called and however runs are put together, for any
+    `numbers`.
     """
     def whole(numbers: Numbers, algorithm: Algorithm, seed: jax.Array) -> Any:
         setting, run = simulate.begin(task, numbers, algorithm, seed)
@@ -138,9 +139,19 @@ def digest(task: Task, numbers: Numbers, algorithm: Algorithm) -> str:
 
     with jax.default_matmul_precision(PRECISION):
         closed = jax.make_jaxpr(whole)(numbers, algorithm, jnp.asarray(0))
-    found = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
-    for array in [*constants(closed), *jax.tree.leaves(numbers)]:
-        found.update(np.asarray(array).tobytes())
+    return _hashed(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)), constants(closed))
+
+
+def digest(task: Task, numbers: Numbers) -> str:
+    """What a task with a `meaning` computes of these numbers."""
+    return _hashed(task.meaning, jax.tree.leaves(numbers))
+
+
+def _hashed(text: str, arrays: Iterable[Any]) -> str:
+    found = hashlib.sha256(text.encode())
+    for array in arrays:
+        is_key = jnp.issubdtype(getattr(array, "dtype", float), jax.dtypes.prng_key)
+        found.update(np.asarray(jax.random.key_data(array) if is_key else array).tobytes())
     return found.hexdigest()
 
 

@@ -26,7 +26,7 @@ from lrtheory.devices import require_working
 from lrtheory.labelled import RUN_DIMS
 from lrtheory.progress import watching
 from lrtheory.schedule import Schedule, constant
-from lrtheory.spec import ConfigError, require, require_count
+from lrtheory.spec import ConfigError, require, require_count, shown
 from lrtheory.stacking import record_steps
 
 MEANINGS = {
@@ -110,9 +110,10 @@ def train(model: Model | tuple[Callable, Callable], data: Callable[[jax.Array], 
                           injected_noise=a.injected_noise or constant(1.0)) for a in config.algorithms]
     started, marks = time.perf_counter(), record_steps(config.steps, config.records)
     _check_functions(task, numbers)
+    task = task._replace(meaning=programs.meaning(task, numbers, packed(complete[0])))
     if place is None:
         return _computed(task, numbers, config, complete, marks, at_once, progress, meanings or {}, started, None)
-    question = {"program": programs.digest(task, numbers, packed(complete[0])), "settings": fields.parse(
+    question = {"program": programs.digest(task, numbers), "settings": fields.parse(
         fields.to_json(config), "settings"), "random numbers": keys.described(), "precision": str(jnp.result_type(float))}
     _take(place, config, question)
     with files.locked(place):
@@ -157,6 +158,9 @@ def _task(model: Any, data: Any, loss: Any, optimiser: Any, tau_xi: Any, measure
     require(not noisy or model.noisy is not None, "algorithms", "activation noise", "of a model with `noisy`",
             "give Model(init, apply, noisy), or leave it out")
     injects = isinstance(tau_xi, Balanced) or any(np.any(np.asarray(tau)) for tau in jax.tree.leaves(tau_xi))
+    asks = any(a.injected_noise is not None and np.any(np.asarray(a.injected_noise.resolved)) for a in config.algorithms)
+    require(injects or not asks, "algorithms", "injected noise", "left out without tau_xi",
+            "give tau_xi, its standard deviation at level 1")
     task = Task(model, sample, loss, SGD if optimiser is None else _extended(optimiser), measure or _nothing,
                 config.batch_size, config.clock, injects, noisy)
     fixed = None if sample is not None else jax.tree.map(jnp.asarray, data)
@@ -189,6 +193,10 @@ def _check_functions(task: Task, numbers: Numbers) -> None:
             "sum or average it over what an example has")
     if task.batch_size is not None:
         require(task.batch_size <= n[0], "batch_size", task.batch_size, f"at most the {n[0]} examples", "or None for all")
+    if task.loss is logistic:
+        labels = np.unique((numbers.data if task.sample is None else task.sample(seed))[1])
+        require(set(labels.tolist()) <= {-1, 1}, "y", shown(labels.tolist()), "-1 or 1 for lrtheory.logistic",
+                "of labels 0 and 1 give 2 y - 1")
     measured = jax.eval_shape(task.measure, params, data)
     require(isinstance(measured, dict), "measure", type(measured).__name__, "a function to {name: array}", "return a dict")
     reserved = (*MEANINGS, "step", *RUN_DIMS)

@@ -31,6 +31,7 @@ class Task(NamedTuple):
     clock: str
     injects: bool  # whether there is injected noise
     noisy: bool  # whether there is noise on activations
+    meaning: str = ""  # digest of what the functions compute: one that reads a changed value is another
 
 
 class Numbers(NamedTuple):

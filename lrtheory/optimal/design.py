@@ -16,6 +16,7 @@ from lrtheory import files
 from lrtheory.algorithm import Algorithm
 from lrtheory.devices import require_working
 from lrtheory.intervals import student
+from lrtheory.labelled import estimate, finite
 from lrtheory.optimal.families import FAMILIES, Budget, Family, mean_inverse
 from lrtheory.optimal.outcomes import OBJECTIVES, Outcomes
 from lrtheory.optimal.search import Best, around, search
@@ -46,16 +47,16 @@ class Judged(NamedTuple):
     iterations: float  # that were taken, mean
 
     @property
-    def difference(self) -> dict[str, float]:
-        """Measured less predicted, paired over seeds: mean and Student's interval."""
+    def difference(self) -> dict[str, float | None]:
+        """Measured less predicted, paired over seeds: mean and Student's interval, None where there is none."""
         found = student("", self.measured - self.predicted, LEVEL, (0.0, 0.0), "")
-        return {"mean": found.value, "low": found.low, "high": found.high}
+        return {"mean": finite(found.value), "low": finite(found.low), "high": finite(found.high)}
 
     @property
-    def agrees(self) -> bool:
-        """Whether the interval of the difference has 0 in it; equal numbers agree."""
-        found = self.difference
-        return found["mean"] == 0 or found["low"] <= 0 <= found["high"]
+    def agrees(self) -> bool | None:
+        """Whether the interval of the difference has 0 in it; None where there is no interval."""
+        low, high = self.difference["low"], self.difference["high"]
+        return None if low is None or high is None else low <= 0 <= high
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,12 +103,6 @@ class Design:
         path = Path(folder) / "design.json"
         files.write_json(path, self.tree)
         return path
-
-
-def estimate(values: np.ndarray) -> dict[str, float]:
-    """Mean over seeds and its standard error."""
-    return {"mean": float(values.mean()), "sem": float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1
-            else math.nan}
 
 
 def family_of(given: str | Family, peak: float, moving: bool = False) -> Family:
@@ -161,7 +156,8 @@ sum of rates
     chosen = family_of(family, peak, iterations is not None)
     others = [family_of(name, peak, iterations is not None) for name in competitors if name != chosen.name]
     require_working()
-    wide = config.replace(algorithms=("S",), **{"training.batch_size": None, "training.activation_noise_form": None})
+    wide = config.replace(algorithms=("S",), **{
+        "training.batch_size": None, "training.activation_noise_form": None, "training.stop_loss": 0.0})
     wide = wide.at_infinite_width()
     outcomes = Outcomes(wide.check(), budget, objective, [config.first_seed + k for k in range(SEARCHED)])
     best = search(outcomes, chosen, tell)
@@ -188,7 +184,8 @@ def judge(config: Config, found: Sequence[Best], objective: str, seeds: int,
             "at a rate of 0 an iteration takes no time; set it to training.eta1")
     algorithms = tuple(Algorithm(best.schedule.then(constant(0.0)), name=best.family.name) for best in found)
     trained = config.replace(algorithms=algorithms, seeds=seeds, first_seed=config.first_seed + FRESH, records=8,
-                             n_test=max(config.n_test, 8192), **{"training.steps": math.ceil(steps) + 10})
+                             n_test=max(config.n_test, 8192), **{"training.steps": math.ceil(steps) + 10,
+                                                                 "training.stop_loss": 0.0})
     tell(f"the same on {seeds} fresh seeds, at infinite width ...")
     batches = literal and config.training.batch_size is not None  # the limit of those takes the same steps
     theory = predict(trained if batches else trained.replace(**{"training.steps": math.ceil(longest / step) + 10}))

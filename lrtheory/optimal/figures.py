@@ -5,7 +5,8 @@ Lives here: drawing. Lives elsewhere: the numbers (design), how figures look (st
 
 import numpy as np
 
-from lrtheory.optimal.design import Design, estimate
+from lrtheory.labelled import estimate
+from lrtheory.optimal.design import Design
 from lrtheory.optimal.search import AROUND
 from lrtheory.style import Figure, styled
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from lrtheory.intervals import bootstrap, slope
-from lrtheory.predictions.base import Need, Prediction, at_kept_ratio, each_seed, lasting
+from lrtheory.predictions.base import Need, Prediction, at_kept_ratio, each_seed, lasting, over_balance
 from lrtheory.style import BLUE
 
 FACTORS = (1.0, 0.5, 0.125)
@@ -21,10 +21,10 @@ def needs(base):
 
     Along eta1 a step is one iteration: if K covered the same time at every rate, so would the trajectory be the same.
     """
-    base = at_kept_ratio(base)
+    base = over_balance(at_kept_ratio(base))
     training, problem = base.training, base.problem
     config = lasting(base, base.training.duration, algorithms=("L-S",), records=4, n_test=64, **{
-        "training.eps1": EPS1, "training.eta_ratio": 1.0})
+        "training.eps1": EPS1, "training.eta_ratio": 1.0, "training.anneal_time": math.inf})
 
     def scaled(d):
         by = d / problem.d

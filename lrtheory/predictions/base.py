@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from lrtheory.intervals import Level, Statistic
-from lrtheory.spec import ConfigError, require
+from lrtheory.spec import ConfigError, require, require_positive
 from lrtheory.theory.config import Config
 from lrtheory.theory.results import apart, at_time, by_algorithm, shared_time
 
@@ -69,6 +69,16 @@ def at_kept_ratio(config: Config) -> Config:
     problem = config.problem
     return config if problem.N is None else config.replace(**{"problem.N": None, "problem.kappa": math.sqrt(
         problem.d / problem.n_train)})
+
+
+def over_balance(config: Config) -> Config:
+    """The same noise, over its balanced value where it is given as a number of its own: so it follows eta1 and lambda."""
+    training = config.training
+    if training.noise_scale is None:
+        return config
+    require_positive("training.weight_decay", training.weight_decay)  # else no noise is balanced
+    return config.replace(**{"training.noise_scale": None,
+                             "training.noise_level": training.noise_level * training.noise_scale / float(training.balanced)})
 
 
 def lasting(config: Config, time: float, **changes: Any) -> Config:

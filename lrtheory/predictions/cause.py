@@ -20,15 +20,15 @@ noise or with that of eta1, would be L-S's own step."""
 def needs(base):
     """L-S and S as they are; both without injected noise; S with the noise of the large rate: S's at a finer step.
 
-    At a rate eta noise nu times the balanced one has the variance per unit of time of eta1 at nu^2 = eta1/eta, of eta2 at
-    eta2/eta.
+    At a rate eta noise nu times the configuration's has the variance per unit of time of eta1 at nu^2 = eta1/eta, of eta2
+    at eta2/eta.
     """
     require_groups(base, "p", "q")
     t = base.training
     finer = {"training.step_time": 0.0, "training.eta_ratio": 1 / FINER} if t.step_time > 0 else {}
     small = lasting(base, t.duration, algorithms=("S",), **finer)
     ratio = small.training.eta_ratio
-    levels = ratio**-0.5, (t.eta_ratio / ratio) ** 0.5
+    levels = t.noise_level * ratio**-0.5, t.noise_level * (t.eta_ratio / ratio) ** 0.5
     level = anneal_at_loss(*levels, t.eps1, latest=t.anneal_time, smoothing=t.loss_smoothing)
     noisy = Algorithm(rate=constant(t.eta1 * ratio), injected_noise=level, name=NOISY)
     return {"base": Need(base.replace(algorithms=("L-S", "S"))),

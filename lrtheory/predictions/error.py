@@ -4,15 +4,23 @@ import functools
 import math
 
 import numpy as np
-from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
 from lrtheory.intervals import bootstrap, mean
 from lrtheory.labelled import config_of
-from lrtheory.predictions.base import Need, Prediction, at_end, at_kept_ratio, lasting, paired_end, require_groups
+from lrtheory.predictions.base import (
+    Need,
+    Prediction,
+    at_end,
+    at_kept_ratio,
+    lasting,
+    over_balance,
+    paired_end,
+    require_groups,
+)
 from lrtheory.spec import require
 from lrtheory.style import BLUE, VERMILION
-from lrtheory.theory import simulate
+from lrtheory.theory import linear_readout, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.figures import curve, time_axis
 from lrtheory.theory.problem import P_ONLY
@@ -33,7 +41,9 @@ def needs(base):
     kept; where a step is one iteration (step_time 0) that is too long, and sharp is the base.
     """
     require_groups(base, "p")
-    base = at_kept_ratio(base)
+    require(linear_readout.is_exact(base.problem), "problem.p_tail", base.problem.p_tail, "0 for this claim",
+            "the classifiers' errors are in closed form without it")
+    base = over_balance(at_kept_ratio(base))
     problem, training = base.problem, base.training
     time, few = base.training.duration, base.replace(records=4)
 
@@ -74,16 +84,9 @@ def classifiers(config, seeds):
 
 
 def linear_error(problem, weights, w_star):
-    """Test error on x1 of sign(<w, x1>) in closed form: 2 int_0^inf phi(g) Phi(-(gamma + g) c/s) dg.
-
-    c is the cosine of w and w*, gamma = gamma0 sqrt(d), s^2 = 1 - c^2: times sqrt(d), an example is y (gamma + |g|) along w*
-    and normal across it. Source: the law of P, section 3; derived here.
-    """
-    cosine = float(weights @ w_star / np.linalg.norm(weights))
-    sine = math.sqrt(max(1 - cosine**2, 1e-30))
-    g = np.linspace(0.0, 10.0, 4001)
-    wrong = stats.norm.cdf(-(problem.gamma0 * math.sqrt(problem.d) + g) * cosine / sine)
-    return float(np.trapezoid(2 * stats.norm.pdf(g) * wrong, g))
+    """Test error on x1 of sign(<w, x1>), weights w (d,), in closed form (`linear_readout.error_on_p`)."""
+    along = weights @ w_star
+    return float(linear_readout.error_on_p(problem, along, np.asarray(np.linalg.norm(weights - along * w_star))))
 
 
 def _require_classes(config):

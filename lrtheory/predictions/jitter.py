@@ -22,7 +22,7 @@ def needs(base):
     require_groups(base, "q")
     require_plain(base)
     config = base.replace(engine="decoupled", algorithms=("L-S",), records=100,
-                          **{"network.m_w": max(base.network.m_w, 256)})
+                          **{"network.m_w": max(base.network.m_w, 256), "training.anneal_time": np.inf})
     return {"decoupled": Need(config, (("network.m_v", WIDTHS),)), "infinite": Need(config.at_infinite_width())}
 
 

@@ -60,11 +60,13 @@ def needs(base: Config) -> Mapping[str, Need]:
         fields = ("problem.kappa", "problem.p0", "problem.q0", "training.eps1", "training.stop_loss", "training.step_time")
         return Need(main, ((fields, tuple(tuple(_value(c, f) for f in fields) for c in configs)),))
 
+    exponents = [math.log(value) / math.log(d) for value in (main.problem.r, main.training.eta_ratio)]
+
     def scaled(large: float) -> tuple[float, ...]:
         by = large / d
         training, problem = main.training, main.problem
-        return (problem.r * by**-0.75, problem.z_norm * math.sqrt(by), training.weight_decay * by**-0.25, training.eta1 / by,
-                training.eta_ratio * by**-2)
+        return (problem.r * by ** exponents[0], problem.z_norm * math.sqrt(by), training.weight_decay * by**-0.25,
+                training.eta1 / by, training.eta_ratio * by ** exponents[1])
 
     fields = ("problem.r", "problem.z_norm", "training.weight_decay", "training.eta1", "training.eta_ratio")
     held = over(*(at(base, k, middle / 4, q0) for k in KAPPAS))

@@ -82,9 +82,10 @@ def _rates(dimensions: Sequence[float] | None = None, seeds: int | None = None, 
     d = (dimensions or (1e30,))[0]
     base = theorem(d, seeds=seeds or 8, **more)
     scale = 2 * base.training.weight_decay * q_time(base.problem)
-    ratios = [base.problem.r**2 / math.expm1(x * scale) for x in BLURS]
+    with np.errstate(over="ignore"):  # where T_Q is long no rate blurs so late: 0
+        ratios = (base.problem.r**2 / np.expm1(np.multiply(BLURS, scale))).tolist()
     return {(x,): base.replace(algorithms=("S",), **{"training.eta_ratio": ratio})
-            for x, ratio in zip(BLURS, ratios, strict=True) if ratio <= 1}
+            for x, ratio in zip(BLURS, ratios, strict=True) if 0 < ratio <= 1}
 
 
 STUDIES = {
@@ -213,15 +214,19 @@ def findings(name: str, runs: xr.Dataset, level: Level) -> list[Statistic]:
 
 
 def extrapolated(name: str, size: np.ndarray, values: np.ndarray, level: Level) -> Statistic:
-    """Intercept of a weighted fit linear in 1/d', values (rows, seeds; nan: none), with a normal interval."""
+    """Intercept of a fit linear in 1/d', values (rows, seeds; nan: none), rows weighted by their seeds.
+
+    The interval is Student's, with Satterthwaite's degrees of freedom for rows of their own spread.
+    """
     from scipy import stats
 
     count = np.isfinite(values).sum(1)
-    mean, error = np.nanmean(values, 1), np.nanstd(values, 1, ddof=1) / np.sqrt(count)
-    design = np.stack([np.ones(len(size)), 1 / size], 1) / error[:, None]
-    cover = np.linalg.inv(design.T @ design)
-    centre, spread = float((cover @ design.T @ (mean / error))[0]), float(np.sqrt(cover[0, 0]))
-    reach = float(stats.norm.ppf((1 + level) / 2)) * spread
+    mean, variance = np.nanmean(values, 1), np.nanvar(values, 1, ddof=1) / count
+    design = np.stack([np.ones(len(size)), 1 / size], 1) * np.sqrt(count)[:, None]
+    weights = (np.linalg.pinv(design) * np.sqrt(count))[0]  # of the rows' means in the intercept
+    parts = weights**2 * variance
+    centre, freedom = float(weights @ mean), parts.sum() ** 2 / np.sum(parts**2 / (count - 1))
+    reach = float(stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(parts.sum()))
     return Statistic(name, centre, centre - reach, centre + reach, (-math.inf, math.inf), "a + b/d'")
 
 

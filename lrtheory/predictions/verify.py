@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lrtheory.fields import to_json
+from lrtheory.fields import plain, to_json
 from lrtheory.files import require_free, write_json, write_whole
-from lrtheory.intervals import Statistic, Verdict, decide
+from lrtheory.intervals import decide
 from lrtheory.predictions import NUMBERS, PREDICTIONS, THEOREM, Need, Prediction, words
 from lrtheory.predictions.base import lasting
 from lrtheory.predictions.figures import figure
@@ -147,7 +147,8 @@ def _verified(base: Config, claims: Sequence[str | Prediction], folder: str | Pa
                 runs = usable(claim, {key: _found(need, done) for key, need in needs.items()})
                 decision = decide(functools.partial(prediction.judge, runs), level)
                 claim |= {"verdict": decision.verdict, "level_to_fail": decision.level_to_fail, "statistics": [
-                    _plain(s, v) for s, v in zip(decision.statistics, decision.verdicts, strict=True)]}
+                    plain(s._asdict() | {"verdict": v}, nan=None)
+                    for s, v in zip(decision.statistics, decision.verdicts, strict=True)]}
             except Exception as error:  # what is wrong with one claim costs that claim, not the others
                 claim["reason"] = _in_one_line(error)
             else:
@@ -156,10 +157,11 @@ def _verified(base: Config, claims: Sequence[str | Prediction], folder: str | Pa
         found.append(claim | {"seconds": time.perf_counter() - since})
     needed = conditions(base.problem, base.training, base.network, full=base.engine in ("dense", "reduced"))
     far = not needed[0].holds and not gap and any(known[name].needs_gap for name in judged)
-    apart = p_time(base.problem) / q_time(base.problem)
+    apart = p_time(base.problem) / q_time(base.problem)  # 0 where nothing carries Q
     report = {"name": base.name, "note": base.note, "config": json.loads(to_json(base)), "level": level,
               "seeds": base.seeds, "gap_expected": gap, "conditions": [c._asdict() for c in needed],
-              "separation": {f"T_P/T_Q = {k}": base.problem.d * (k / apart) ** 4 for k in (1, 200)} if far else None,
+              "separation": {f"T_P/T_Q = {k}": base.problem.d * (k / apart) ** 4 for k in (1, 200)}
+              if far and 0 < apart < math.inf else None,
               "claims": found,
               "seconds": time.perf_counter() - started, "environment": environment()}
     if folder is not None:
@@ -226,16 +228,3 @@ def _found(need: Need, done: dict[Any, xr.Dataset]) -> xr.Dataset:
     if key not in done:
         done[key] = (sweep(need.config, dict(need.axes)) if need.axes else run(need.config)).load()
     return done[key]
-
-
-def _plain(statistic: Statistic, verdict: Verdict) -> dict[str, Any]:
-    tree = statistic._asdict() | {"region": list(statistic.region), "verdict": verdict}
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return [plain(v) for v in value]
-        if isinstance(value, float) and not math.isfinite(value):
-            return None if math.isnan(value) else str(value)
-        return value
-
-    return {k: plain(v) for k, v in tree.items()}

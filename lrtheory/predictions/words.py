@@ -86,7 +86,7 @@ def row(*cells: Any) -> str:
 def no_gap(report: dict[str, Any]) -> str:
     """Why L-S and S are not expected to come apart, with numbers."""
     return ("No gap between L-S and S is expected of this configuration: "
-            + "; ".join(f"({c['name']}) {c['meaning']} = {c['value']:.3g}, needs {c['bound']}"
+            + "; ".join(f"({c['name']}) {c['meaning']} = {float(c['value']):.3g}, needs {c['bound']}"
                         for c in report["conditions"] if not c["holds"]) + ".")
 
 

@@ -55,7 +55,7 @@ def require_prediction(runs: xr.Dataset, theory: xr.Dataset, y: str) -> None:
         here, there = map(attrgetter(name), (ours, theirs))
         if here != there:
             raise ConfigError(f"theory: has {name} = {there}; must be {here}, as here; {REMEDY}")
-    times = [config.training.duration for config in (ours, theirs)]
+    times = [config.duration for config in (ours, theirs)]
     if not math.isclose(*times, rel_tol=1e-3):
         raise ConfigError(f"theory: covers a time of {times[1]:g}; must be {times[0]:g}, as here; {REMEDY}")
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from lrtheory.algorithm import Algorithm, AlgorithmName, check_runs, settled_algorithms
+from lrtheory.algorithm import ALGORITHMS, Algorithm, AlgorithmName, check_runs, settled_algorithms
 from lrtheory.fields import changed, settled
 from lrtheory.spec import MOST, require, require_choice, require_count, require_words, spec, static
 from lrtheory.theory.network import Network
@@ -144,7 +144,7 @@ class Config:
         if jax.config.read("jax_enable_x64"):
             return
         problem = self.problem
-        time = min(p_time(problem), self.training.duration)
+        time = min(p_time(problem), self.duration)
         stiffness = 2 * time / stability_bound(problem)
         most = 0.1 / float(jnp.finfo(jnp.float32).eps)
         require(stiffness <= most, "problem.z_norm", problem.z_norm,
@@ -155,20 +155,38 @@ class Config:
         """The same run at infinite width: the theory's prediction of it.
 
         Same data, algorithms and clock; at most 60 records, for it is smooth. With full batches in steps that the engine
-        chooses; with step_time below a rate, whose algorithm goes on for longer, all are followed to the latest time. With
+        chooses; with step_time below a rate, whose algorithm goes on for longer, all are followed to the latest time, with
+        records enough (400 at most) to see the earliest end. With
         minibatches in the run's own steps and on its own batches: as m grows they move outputs and not gates, so their noise
         is no diffusion of kinks, and given the batches the limit is as sure as without (derived here).
         """
         training, network = self.training, self.network
-        own = [a.rate for a in self.settled().algorithms if isinstance(a, Algorithm)]
-        largest = max([training.step_time, training.eta1, *(float(v) for r in own for pair in r.resolved for v in pair)])
-        whole = training.batch_size is None
-        return self.replace(engine="infinite", records=min(self.records, 60), **{
+        largest, whole = max(training.step_time, *self.rates), training.batch_size is None
+        records = min(self.records, 60)
+        if whole and (apart := largest * training.steps / self.duration) > 2:  # so that the first record is not beyond
+            records = min(max(records, math.ceil(2 * math.sqrt(apart))), 400, training.steps)
+        return self.replace(engine="infinite", records=records, **{
             "training.tolerance": (training.tolerance or Training().tolerance) if whole else 0.0,
             "training.average_time": None,
             "training.step_time": largest if whole else training.step_time,
             "network.kinks": "moving" if self.engine in ("dense", "reduced") else network.kinks,
             "network.shortest_lag": min(network.shortest_lag, self.problem.r**2 / 1000)})
+
+    @property
+    def rates(self) -> list[float]:
+        """The rates above 0 that its algorithms have, of your own those at the ends of their stages; eta1 if none is."""
+        eta1 = self.training.eta1
+        built_in = {name: (eta1, eta1 * self.training.eta_ratio)[name != "L-S" :] for name in ALGORITHMS}
+        return [float(value) for a in self.settled().algorithms for value in (
+            built_in[a] if isinstance(a, str) else (v for pair in a.rate.resolved for v in pair)) if value > 0] or [eta1]
+
+    @property
+    def duration(self) -> float:
+        """Time that every algorithm covers at least: K iterations a step, of the rate by which it covers least."""
+        training = self.training
+        if self.adaptive:
+            return training.steps * training.step_time
+        return training.steps * min(eta * max(1, round(training.step_time / eta)) for eta in self.rates)
 
     @property
     def adaptive(self) -> bool:

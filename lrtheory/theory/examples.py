@@ -7,6 +7,7 @@ inversion with intervals over seeds. Lives elsewhere: the kernel and its memory 
 configurations (sweeps.tables), what is printed (cli.report).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,12 +47,13 @@ def sizes(config: Config) -> np.ndarray:
     return np.unique(np.round([*spread, *([few] if few else []), all_]).astype(int))
 
 
-def learning_curve(config: Config, counts: Sequence[int] | np.ndarray | None = None) -> xr.Dataset:
+def learning_curve(config: Config, counts: Sequence[int] | np.ndarray | None = None, *,
+                   time: float | None = None) -> xr.Dataset:
     """Error on P of the network trained on n examples of P alone, at infinite width: dimensions seed, examples.
 
     f_t(x) = sum_s eta2 a^(t-s-1) sum_{i <= n} R_i(s) <x, x_i> P(gates open),   R_i = y_i sigma(-y_i f(x_i))/N,
 
-    over the first n of the seed's own examples that carry x1, the P-only ones first, for the time of the configuration and
+    over the first n of the seed's own examples that carry x1, the P-only ones first, for the time of the run and
     under the small rate: the very run of algorithm S from which x2 and all other examples have been taken away. So at n = pN
     it is what S would do if Q cost it all others, and at n = (1-q)N what the network does where Q teaches nothing. Derived
     here.
@@ -59,6 +61,7 @@ def learning_curve(config: Config, counts: Sequence[int] | np.ndarray | None = N
     Args:
       config: of the run that it is compared with; its engine does not matter.
       counts: values of n; None: `sizes`.
+      time: for which it is followed, as its run was; None: `config.duration`, which algorithms may go beyond.
 
     Returns:
       test_error_p (on the run's own test points), p_along and p_across as `lrtheory.run` has them.
@@ -74,7 +77,7 @@ def learning_curve(config: Config, counts: Sequence[int] | np.ndarray | None = N
     for n in counts.tolist():
         require(1 <= n <= most, "counts", n, f"between 1 and {most}, the examples that carry x1", "choose others")
     found = _curve(programs.numbers(wide), jnp.asarray(config.first_seed + np.arange(config.seeds)), jnp.asarray(counts),
-                   jnp.asarray(config.training.duration, jnp.result_type(float)))
+                   jnp.asarray(config.duration if time is None else time, jnp.result_type(float)))
     return xr.Dataset({name: (("seed", "examples"), np.asarray(values)) for name, values in found.items()},
                       coords={"seed": config.first_seed + np.arange(config.seeds), "examples": counts},
                       attrs={"config": to_json(config)})
@@ -219,6 +222,7 @@ def learned(config: Config, results: xr.Dataset) -> dict[str, dict[str, Any]] | 
     """{algorithm: `told`} for the summary of a run; None where no example carries x1 and P is not learned at all."""
     if not sum(config.problem.group_sizes[:2]):
         return None
-    with as_run(results):
-        curve = learning_curve(config)
+    time = shared_time(list(by_algorithm(results, results["algorithm"].values.tolist()).values()))
+    with as_run(results):  # runs that cannot be compared are told of below
+        curve = learning_curve(config, time=time if time is not None and math.isfinite(time) else None)
     return {name: told(s, curve["examples"].values) for name, s in effective_examples(results, curve).items()}

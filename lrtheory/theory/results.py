@@ -129,11 +129,11 @@ def too_short(results: xr.Dataset) -> dict[str, float] | None:
     runs = undiverged(results.sel(algorithm="L-S"))
     halved = [np.isfinite(runs[f"time_{g}_half"].values).any() for g in "pq"]
     expected = P_HALF * p_time(config.problem)
-    if any(halved) or not runs.sizes["seed"] or math.isinf(expected) or config.training.duration > expected:
+    end = float(runs["time"].isel(record=-1).max()) if runs.sizes["seed"] else math.inf
+    if any(halved) or math.isinf(expected) or end > expected:
         return None
-    steps = WHOLE * expected / max(config.training.duration / config.training.steps, 1e-300)
-    return {"end": float(runs["time"].isel(record=-1).max()), "p_half_expected": expected,
-            "steps": float(f"{steps:.2g}")}
+    steps = WHOLE * expected / max(end / config.training.steps, 1e-300)
+    return {"end": end, "p_half_expected": expected, "steps": float(f"{steps:.2g}")}
 
 
 def annealing_jitter(config: Config, theory: xr.Dataset) -> dict[str, float] | None:
@@ -156,7 +156,7 @@ def annealing_jitter(config: Config, theory: xr.Dataset) -> dict[str, float] | N
         return None
     runs = undiverged(theory.sel(algorithm="L-S"))
     when, slopes = runs["annealed_at"].values, falls(runs)
-    known = np.isfinite(when) & (slopes > 0)
+    known = np.isfinite(when) & (slopes > 0) & (runs["threshold_at"].values <= when)  # by the loss, not by the clock
     if not known.any():
         return None
     last = np.sum(runs["time"].transpose("seed", "record").values[known] < when[known, None], 1) - 1  # before Q is fitted

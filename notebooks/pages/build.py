@@ -4,12 +4,13 @@
     python notebooks/pages/build.py --site          the site alone: a minute, no network
     python notebooks/pages/build.py --all           every notebook again
     python notebooks/pages/build.py 00 03           those notebooks
-    python notebooks/pages/build.py --measure       every result in stored/ anew but `cifar-paper`, which needs a GPU: eight hours
+    python notebooks/pages/build.py --measure       every result anew but `cifar-paper`, which needs a GPU: 8 hours
     python notebooks/pages/build.py --measure run-quick verify-conv    those
     python notebooks/pages/build.py --measure --changed verify-conv    of its claims those that say something else by now
 
-Tables of pages are made from stored results. An executed copy keeps the digest of the source that it was made from, so that
-outputs older than their code are seen; a test asks that stored results are of the configurations that their commands run today.
+Tables of pages are made from stored results, `stored/`. An executed copy keeps the digest of the source that it was made
+from, so that outputs older than their code are seen; a test asks that stored results are of the configurations that their
+commands run today.
 """
 
 import hashlib
