@@ -184,7 +184,10 @@ def installation(wheels: Path, states: Path, sitting: str) -> Part:
 def carry_out(chosen: Iterable[Part], folder: Path, deadline: float, env: dict[str, str], preset: str) -> bool:
     """Run what is not done; whether all is done now. `deadline`: a `time.monotonic()`."""
     index = folder / "index.jsonl"
-    before = [json.loads(line) for line in index.read_text().splitlines()] if index.exists() else []
+    before = []
+    for line in index.read_text().splitlines() if index.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):  # an attempt that was killed while it was noted
+            before.append(json.loads(line))
     done = {row["part"] for row in before if row["status"] == "done" and row["preset"] == preset}
     whole = True
     for part in chosen:
@@ -265,7 +268,7 @@ def copy_curves(results: Path, curves: Path, env: dict[str, str]) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(command, cwd=ROOT, env=env | {"JAX_PLATFORMS": "cpu"}, timeout=30, stdin=subprocess.DEVNULL,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    if table.exists():
+    if table.exists() and (results / "summary.json").exists():
         config, summary = (json.loads((results / f"{name}.json").read_text()) for name in ("config", "summary"))
         with table.open(newline="") as file:
             rows = [{name: _value(text) for name, text in row.items()} for row in csv.DictReader(file)]

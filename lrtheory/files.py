@@ -37,7 +37,7 @@ class Damaged(ValueError):
 def write_whole(path: Path, text: str) -> None:
     """Write a small file so that it is there as a whole or as it was before. Raises `OSError` if it cannot be written."""
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w") as file:
+    with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -47,7 +47,7 @@ def _git_revision() -> str:
 
     Found once a process, which runs what it has loaded: results kept while a training goes on carry it each time.
     """
-    here = Path(__file__).parent
+    here = Path(__file__).resolve().parent
     try:
         def git(*words: str) -> str:
             return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10,

@@ -150,7 +150,7 @@ def meanings(kind: type) -> dict[str, str]:
 @functools.cache
 def _meanings(path: str) -> dict[str, dict[str, str]]:
     """{class: {field: what the string below it says, as one line}} of a source file."""
-    classes = [node for node in ast.parse(Path(path).read_text()).body if isinstance(node, ast.ClassDef)]
+    classes = [node for node in ast.parse(Path(path).read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
     return {node.name: {field.target.id: " ".join(said.value.value.split()) for field, said in pairwise(node.body)
                         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
                         and isinstance(said, ast.Expr) and isinstance(said.value, ast.Constant)

@@ -72,8 +72,8 @@ def _sampled(function: Callable[[Any], Any], until: float | None, tolerance: flo
                 raise ConfigError(f"schedule: a function of the clock must give a number, and not {shown(error)}; "
                                   "correct it") from None
             if not math.isfinite(known[clock]):
-                raise ConfigError(f"schedule: a function of the clock gives {known[clock]} at {clock:g}; must be a number up "
-                                  f"to {until:g}; correct it")
+                raise ConfigError(f"schedule: a function of the clock gives {known[clock]} at {clock:g}; must be a number "
+                                  f"up to {until:g}; correct it")
         return known[clock]
 
     edges = [until * k / FEWEST for k in range(FEWEST + 1)]
@@ -103,7 +103,7 @@ def _sampled(function: Callable[[Any], Any], until: float | None, tolerance: flo
             joined.append(stage)
     if len(joined) > MOST_STAGES:
         raise ConfigError(f"schedule: a function bends so often that it takes {len(joined):,} straight lines up to "
-                          f"{until:g}; must be at most {MOST_STAGES:,}; give stages, such as lrtheory.restarts or lrtheory.cyclic")
+                          f"{until:g}; must be at most {MOST_STAGES:,}; give stages, such as lrtheory.restarts makes")
     if len(joined) == 1 and joined[0].shape == "constant":
         return constant(joined[0].start)
     return Schedule(stages=tuple(joined)).check()

@@ -165,3 +165,17 @@ def test_the_command_draws_a_theory_over_lines_of_a_sweep_alone(neurons_and_theo
         plot.of_sweep(PlotArguments(Path("f"), x="r", y="eta_ratio", z="test_error_p", theory=Path("limit")), runs)
     with pytest.raises(ConfigError, match="must be a sweep"):
         plot.of_run(PlotArguments(Path("f"), theory=Path("limit")), runs)
+
+
+def test_a_cell_without_errors_does_not_look_empty(swept):
+    """Of an error of exactly 0 there is no logarithm; a point of which all runs diverged stays grey."""
+    runs = swept.sel(algorithm="S")[["test_error_p", "diverged_at"]].copy(deep=True)
+    runs["test_error_p"][2, 1] = 0.0
+    runs["test_error_p"][1, 1] = 0.2
+    runs["diverged_at"][1, 0] = 3.0
+    runs["test_error_p"][2, 0] = 1e-4
+    figure = maps.heat_map(runs.expand_dims("algorithm", 2), "r", "kappa", "test_error_p")
+    mesh = figure.axes[0].collections[0]
+    colours = mesh.to_rgba(mesh.get_array())[..., 3].T
+    assert colours[2, 1] == 1
+    assert colours[1, 0] == 0

@@ -3,13 +3,20 @@
 import dataclasses
 
 import numpy as np
+import optax
 import pytest
+import xarray as xr
+from conftest import vary
 
 import lrtheory as lt
-from lrtheory.fields import field_names
+from lrtheory.fields import field_names, to_json
+from lrtheory.spec import ConfigError
+from lrtheory.sweeps import figures as maps
 from lrtheory.sweeps.grid import MEASURED_TOO, full_name, make_grid, read_axes
 from lrtheory.sweeps.kinds import THEORY
+from lrtheory.sweeps.prediction import prediction_at
 from lrtheory.theory.timescales import blur_time, q_time
+from lrtheory.vision.presets import preset
 
 QUICK = lt.preset("quick")
 
@@ -102,3 +109,65 @@ def test_no_axis_takes_the_name_of_a_measurement(small):
     shared = {name.rpartition(".")[2] for name in field_names(small)} & set(described(small.problem))
     assert shared == set(MEASURED_TOO)
     assert make_grid(small, {"steps": [3, 4]}).dims == ("training_steps",)
+
+
+def test_none_on_an_axis_is_a_program_apart_and_as_it_is_alone(small):
+    """Of a number that may be there or not."""
+    config = vary(small, seeds=2, records=2, training__steps=10)
+    found = lt.sweep(config, {"noise_scale": [0.5, None]})
+    for k, value in enumerate((0.5, None)):
+        alone = lt.run(vary(config, training__noise_scale=value))
+        np.testing.assert_allclose(found["train_loss"].isel(noise_scale=k), alone["train_loss"], rtol=1e-5)
+    assert make_grid(config, {"noise_scale": [None, 0.5]}).compiled == (True,)
+
+
+def test_functions_of_the_clock_are_sampled_as_far_as_any_point_goes(small):
+    """Whatever the base's own length is."""
+    cosine = optax.cosine_decay_schedule(0.1, 60)
+    trained = preset("tiny").replace(algorithms=(lt.Algorithm(cosine, name="mine"),))
+    grid = make_grid(trained, {"training.epochs": [4, 60]})
+    found = grid.at((1,)).algorithms[0].rate(np.array([2.0, 30.0, 59.0]))
+    np.testing.assert_allclose(found, [cosine(t) for t in (2.0, 30.0, 59.0)], atol=2e-4)
+    theirs = vary(small, algorithms=(lt.Algorithm(optax.cosine_decay_schedule(0.4, 500.0), name="mine"),))
+    rate = make_grid(theirs, {"training.steps": [60, 2000]}).at((1,)).algorithms[0].rate
+    assert rate(250.0).item() == pytest.approx(0.2, rel=1e-3)
+
+
+def test_numbers_of_the_theorems_own_size_are_told_apart():
+    """1e-12 is not 1e-10."""
+    ratios = make_grid(QUICK, {"r": [1e-9, 1e-8]}).coordinates()["blur_ratio"]
+    assert ratios[0] == ("r",)
+    values = [1e-12, 1e-10, 1e-9]
+    config = QUICK.replace(engine="infinite", seeds=1)
+    data = {"test_error_p": (("eta_ratio", "algorithm", "seed"), np.arange(3.0)[:, None, None])}
+    theory = xr.Dataset(data, {"eta_ratio": ("eta_ratio", values, {"field": "training.eta_ratio"}), "algorithm": ["S"]},
+                        {"config": to_json(config)})
+    assert prediction_at(theory, theory, "r")["test_error_p"].values.ravel().tolist() == [0, 1, 2]
+    assert maps.select(theory, {"eta_ratio": "1e-10"})["test_error_p"].item() == 1
+    for text in ("5e-9", "0"):
+        with pytest.raises(ConfigError, match="no such value"):
+            maps.select(theory, {"eta_ratio": text})
+
+
+def test_a_point_of_a_zip_is_chosen_by_all_its_labels():
+    """Where one alone leaves several."""
+    labels = {"eta1": [0.35, 0.7, 0.35], "batch_size": [32, 64, 64]}
+    runs = xr.Dataset({"test_error_p": (("eta1", "algorithm", "seed"), np.arange(3.0)[:, None, None])},
+                      {name: ("eta1", values, {"field": f"training.{name}"}) for name, values in labels.items()}
+                      | {"algorithm": ["S"]})
+    assert maps.select(runs, {"eta1": "0.35", "batch_size": "64"})["test_error_p"].item() == 2
+    assert maps.select(runs, {"eta1": "0.7"})["test_error_p"].item() == 1
+    with pytest.raises(ConfigError, match=r"eta1=0\.35 = 2 points: must be one; choose by eta1, batch_size together"):
+        maps.select(runs, {"eta1": "0.35"})
+
+
+def test_an_axis_has_a_name_of_its_own():
+    """Two zips of the same fields, two fields that results would call alike; and the ends of a range are as given."""
+    with pytest.raises(ConfigError, match="zip r z_norm: named twice"):
+        read_axes(QUICK, [], [["r=0.02,0.03", "z_norm=25,20"], ["r=0.04,0.05", "z_norm=22,21"]])
+    config = QUICK.replace(algorithms=tuple(lt.Algorithm(lt.constant(0.01), name=name) for name in ("a b", "a_b")))
+    with pytest.raises(ConfigError, match="called a_b_rate_0_start in results, as another one is"):
+        make_grid(config, {"algorithms.a b.rate.0.start": [0.01, 0.02], "algorithms.a_b.rate.0.start": [0.01, 0.02]})
+    ends = [row[0] for row in read_axes(QUICK, ["r=geomspace(0.0123456789012345,0.1,5)"]).axes[0].values]
+    assert ends[0] == 0.0123456789012345
+    assert len(ends) == 5

@@ -1,10 +1,12 @@
 """Trainings that are stopped, killed, late or damaged: they go on to the same curves, or say whose they are."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ from patched import IMAGES, TINY
 
 from lrtheory import files
 from lrtheory.algorithm import Algorithm, named
+from lrtheory.cli import main as cli
 from lrtheory.progress import Interrupted
 from lrtheory.schedule import anneal_at_loss, constant
 from lrtheory.spec import ConfigError
@@ -229,3 +232,92 @@ def test_every_damage_to_a_checkpoint_is_found_without_a_page(tmp_path, capfd):
         kept.close()
     assert checkpoints.Checkpoints(tmp_path, programs.Job(runs=(("S", 0),)), "another's").latest(state, history) is None
     assert capfd.readouterr().err == ""
+
+
+ALONE = """
+import pathlib, sys
+import jax
+from patched import IMAGES, TINY
+from lrtheory.vision import runs
+seen = []
+runs.run(TINY.replace(seeds=2, checkpoint_epochs=1), IMAGES, checkpoints=pathlib.Path(sys.argv[1]),
+         progress=lambda *a: seen.append(a))
+print(len(jax.local_devices()), len(seen))
+"""
+
+
+def test_a_checkpoint_goes_on_on_another_device(tmp_path, two_devices):
+    """Of the second of two, where there is one: none is thrown away."""
+    config = TINY.replace(seeds=2, checkpoint_epochs=1)
+    runs.run(config, IMAGES, checkpoints=tmp_path)
+    done = subprocess.run([sys.executable, "-c", ALONE, str(tmp_path)], cwd=Path(__file__).parent, capture_output=True,
+                          text=True, env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"}, check=True)
+    assert done.stdout.split() == ["1", "6"]  # each training is told of once, whole
+
+
+def test_a_file_that_cannot_be_read_now_costs_no_checkpoint(tmp_path, monkeypatch):
+    """A fault of a network's file system passes; what was trained stays."""
+    config = TINY.replace(algorithms=("S",), seeds=1, checkpoint_epochs=1)
+    runs.run(config, IMAGES, checkpoints=tmp_path)
+    there = sorted(p.name for p in tmp_path.rglob("*"))
+
+    def stale(*_):
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "digests", stale)
+        with pytest.raises(OSError, match="Stale"):
+            runs.run(config, IMAGES, checkpoints=tmp_path)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == there
+
+
+def test_names_of_many_runs_at_once_make_no_folder_too_long(tmp_path):
+    """As file systems have them, in any alphabet; two that begin alike are two."""
+    long = [programs.Job(tuple((name, seed) for seed in range(30))) for name in ("ж" * 40 + "a", "ж" * 40 + "b")]
+    kept = [checkpoints.Checkpoints(tmp_path, job, "whose") for job in long]
+    assert len({k.where for k in kept}) == 2
+    for each in kept:
+        each.close()
+        assert len(each.where.name) <= 200
+        assert each.where.is_dir()
+
+
+def test_the_first_epoch_tells_how_long_the_next_takes(tmp_path, monkeypatch):
+    """While nothing better is known."""
+    clock = [0.0]
+    monkeypatch.setattr(runs.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(runs.time, "perf_counter", lambda: clock[0])
+    trained = programs.Course.train_epoch
+
+    def slow(self, state, epoch):
+        clock[0] += 6.0
+        return trained(self, state, epoch)
+
+    monkeypatch.setattr(programs.Course, "train_epoch", slow)
+    seen = []
+    with pytest.raises(Interrupted):
+        runs.run(TINY.replace(algorithms=("S",), seeds=1), IMAGES, checkpoints=tmp_path, until=9.0,
+                 progress=lambda *a: seen.append(a))
+    assert len(seen) == 1
+
+
+def test_a_batch_of_one_value_a_channel_is_trained():
+    """A last batch of one image, on maps of 1x1."""
+    config = TINY.replace(algorithms=("S",), seeds=1, n_train=65, **{
+        "training.epochs": 1, "training.batch_size": 32, "model.strides": (8, 4), "training.anneal_epochs": ()})
+    assert np.isfinite(runs.run(config, IMAGES)["train_loss"]).all()
+
+
+def test_what_is_finished_keeps_where_it_comes_from(tmp_path, monkeypatch, capsys):
+    """Resumed with nothing left to do: time, date and devices are those of the training; refused, its images' place too."""
+    monkeypatch.setattr(cifar, "load", lambda where, **_: IMAGES._replace(path=str(where)))
+    words = ["cifar", "--preset", "tiny", "--algorithms", "S", "--seeds", "1", "--data-dir", str(tmp_path)]
+    assert cli.main([*words, "--out", str(tmp_path / "kept")]) == 0
+    before = (tmp_path / "kept/summary.json").read_text()
+    assert cli.main(["cifar", "--resume", str(tmp_path / "kept")]) == 0
+    assert json.loads((tmp_path / "kept/summary.json").read_text())["environment"] == json.loads(before)["environment"]
+    monkeypatch.setattr(cifar, "load", lambda where, **_: cifar.synthetic(256, 100, 1)._replace(path=str(where)))
+    (tmp_path / "other").mkdir()
+    assert cli.main(["cifar", "--resume", str(tmp_path / "kept"), "--data-dir", str(tmp_path / "other")]) == 2
+    assert "another experiment" in capsys.readouterr().err
+    assert cifar.remembered(tmp_path / "kept") == tmp_path

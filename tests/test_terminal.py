@@ -17,7 +17,7 @@ from rich.console import Console
 
 import lrtheory as lt
 from lrtheory import devices, files, keys, labelled
-from lrtheory.cli import arguments, report
+from lrtheory.cli import arguments, cells, report
 from lrtheory.cli.main import main
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import make_grid
@@ -327,3 +327,10 @@ def test_tables_cut_no_digit_at_any_width(width):
     if width == 80:
         for word in ("1.234e-05", "0.02345", "0.0123 ±", "0.0012", "0.50 ±", "0.12", "S+noise"):
             assert word in said
+
+
+def test_a_mean_has_the_digits_that_it_has():
+    """A spread that is rounding is none; large numbers have a power of ten."""
+    shown = [cells.value({"mean": mean, "sem": sem}) for mean, sem in (
+        (0.1, 9.8e-18), (1.1e20, 5.8e18), (0.0291, 0.0035), (123456.0, 210.0))]
+    assert shown == ["0.1", "(1.100 ± 0.058)e20", "0.0291 ± 0.0035", "123456 ± 210"]

@@ -20,7 +20,7 @@ from lrtheory.fields import to_json
 from lrtheory.progress import Interrupted
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import folder as folders
-from lrtheory.sweeps import reading, tables
+from lrtheory.sweeps import manifest, reading, tables
 from lrtheory.sweeps.grid import make_grid, read_axes
 from lrtheory.vision import cifar, programs, runs
 from lrtheory.vision.presets import preset
@@ -232,7 +232,7 @@ def test_the_figure_and_the_words_are_of_the_sweep(swept):
     assert any("blind to what is not linear" in line for line in report._read(seen))
 
 
-def test_any_field_that_decides_a_number_can_be_an_axis():
+def test_any_field_that_decides_a_number_can_be_an_axis(tmp_path):
     config = preset("mini")
     grid = read_axes(config, ["model.widths=16 32 64,12 24 48", "augment=true,false", "anneal_epochs=none,4 8"],
                      [["negative=0,0.5", "offset=0.1,0.3"]])
@@ -243,6 +243,8 @@ def test_any_field_that_decides_a_number_can_be_an_axis():
     assert (at.model.widths, at.training.augment, at.training.anneal_epochs) == ((12, 24, 48), True, (4, 8))
     assert grid.compiled == (True, True, True, False)
     assert grid.coordinates()["widths"][1].tolist() == ["16 32 64", "12 24 48"]
+    manifest.write_manifest(tmp_path, grid, None)
+    assert manifest.read_manifest(tmp_path)[0] == grid
     for name in ("seeds", "algorithms", "model", "interleave"):
         with pytest.raises(ConfigError, match="cannot be an axis; must be a number or choice of model, patch"):
             make_grid(config, {name: [1, 2]})

@@ -13,9 +13,9 @@ def value(found: dict[str, Any]) -> str:
     mean, sem = found["mean"], found["sem"]
     if mean is None:
         return "-"
-    if not sem:
+    if not sem or sem < 1e-12 * abs(mean):
         return f"{mean:.4g}"
-    power = math.floor(math.log10(abs(mean))) if 0 < abs(mean) < 1e-3 else 0
+    power = math.floor(math.log10(abs(mean))) if 0 < abs(mean) < 1e-3 or abs(mean) >= 1e6 else 0
     mean, sem = mean / 10.0**power, sem / 10.0**power
     digits = max(0, 1 - math.floor(math.log10(sem)))
     return f"({mean:.{digits}f} ± {sem:.{digits}f})e{power}" if power else f"{mean:.{digits}f} ± {sem:.{digits}f}"

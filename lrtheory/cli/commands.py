@@ -272,7 +272,9 @@ def cifar(argv: list[str]) -> int:
     from lrtheory import devices, files
     from lrtheory.cli import arguments, progress, report
     from lrtheory.progress import Interrupted
+    from lrtheory.spec import ConfigError
     from lrtheory.vision import cifar, results, runs, simulate
+    from lrtheory.vision.checkpoints import claim
 
     started = time.monotonic()
     devices.use_all_cores()
@@ -283,24 +285,34 @@ def cifar(argv: list[str]) -> int:
     until = math.inf if asked.minutes is None else started + 60 * asked.minutes
     if asked.resume is None and out is not None:
         files.require_free(out)
-    console = terminal.console(120)
+    console, earlier = terminal.console(120), {}
+    if asked.resume is not None and (asked.resume / files.STORE).is_dir():
+        with contextlib.suppress(ConfigError):  # what is damaged is written anew
+            earlier = files.read_dataset(asked.resume).attrs
     where = asked.data_dir or (None if asked.resume is None else cifar.remembered(asked.resume))
     images = cifar.load(where, download=asked.download, tell=lambda text: console.print(f"CIFAR-10: {text}"))
     folder = out or arguments.dated_folder(config.name)
     if asked.resume is None:
         files.prepare_folder(folder, config)
-    cifar.remember(folder, images)
+
+    def whole(found: "xr.Dataset") -> "xr.Dataset":
+        """With the time that earlier sessions took; all of theirs where nothing was left to train."""
+        if earlier and not found.attrs["devices_used"]:
+            return found.assign_attrs(earlier)
+        return found.assign_attrs(wall_seconds=round(found.attrs["wall_seconds"] + earlier.get("wall_seconds", 0.0), 3))
 
     def draw(found: "xr.Dataset") -> bool:
         return _drawn(lambda: import_module("lrtheory.vision.figures").save_all(found, config, images, folder / "figures"),
                       console.print)
 
     with files.locked(folder):
+        claim(folder / "checkpoints", config, images)
+        cifar.remember(folder, images)
         console.print(report.cifar_opening(config, simulate.parameter_count(config), images.source), soft_wrap=True)
         try:
             with progress.CifarDisplay(console) as show, stop_on_signals(show.tell, "epoch") as stop:
                 found = runs.run(config, images, checkpoints=folder / "checkpoints", progress=show.progress,
-                                 keep=lambda so_far: results.save(so_far, folder), stop=stop, until=until)
+                                 keep=lambda so_far: results.save(whole(so_far), folder), stop=stop, until=until)
         except (Interrupted, KeyboardInterrupt):
             if (folder / files.SUMMARY).exists():
                 so_far = files.read_dataset(folder)
@@ -309,6 +321,7 @@ def cifar(argv: list[str]) -> int:
             print(f"lrtheory cifar: stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}",
                   file=sys.stderr)
             return 130
+        found = whole(found)
         summary = results.summarise(found)
         _saved(lambda: files.write_results(folder, found, summary), lambda: console.print(report.cifar_closing(summary)))
         drawn = draw(found)
@@ -322,9 +335,14 @@ def plot(argv: list[str]) -> int:
     """`lrtheory plot`: figures of a folder's results."""
     from lrtheory.cli import arguments
     from lrtheory.cli import plot as plotting
+    from lrtheory.style import Undrawn
 
-    for path in plotting.draw(arguments.plot_arguments(argv)):
-        print(path)
+    try:
+        for path in plotting.draw(arguments.plot_arguments(argv)):
+            print(path)
+    except Undrawn as error:
+        print(f"lrtheory plot: {error}; make room or choose another folder", file=sys.stderr)
+        return 1
     return 0
 
 

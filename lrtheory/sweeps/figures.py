@@ -17,7 +17,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 
 from lrtheory.labelled import mean_and_error
-from lrtheory.spec import ConfigError
+from lrtheory.spec import ConfigError, require
 from lrtheory.style import GREY, Figure, algorithm_style, canvas, dashed, save_figures, styled, wrapped
 from lrtheory.sweeps.prediction import prediction_at, require_prediction
 from lrtheory.sweeps.reading import is_there, read_under_both
@@ -167,23 +167,32 @@ def save_all(runs: xr.Dataset, folder: Path) -> list[Path]:
 
 
 def select(runs: xr.Dataset, choices: Mapping[str, str]) -> xr.Dataset:
-    """The part of a dataset at some values of its axes, given as text; the nearest number counts. Raises `ConfigError`."""
+    """The part of a dataset at some values of its axes, given as text; the nearest number counts.
+
+    Raises `ConfigError` for a value that is not there, and for labels of a zipped axis that several of its points have.
+    """
+    chosen: dict[str, np.ndarray] = {}
     for name, text in choices.items():
-        dim = _along(runs, name)
         values = _values(runs, name)
         if values.dtype.kind in "fiu":
             try:
                 wanted = float(text)
             except ValueError:
                 raise ConfigError(f"--select {name}={text}: must be a number; give one of {_listed(values)}") from None
-            at = int(np.argmin(np.abs(values - wanted)))
-            close = np.isclose(values[at], wanted, rtol=0.02)
+            nearest = values[np.argmin(np.abs(values - wanted))]
+            here = (values == nearest) & np.isclose(nearest, wanted, rtol=0.02, atol=0)
         else:
-            matches = [k for k, v in enumerate(values.tolist()) if str(v) == text]
-            at, close = (matches[0], True) if matches else (0, False)
-        if not close:
+            here = np.array([str(v) == text for v in values.tolist()])
+        if not here.any():
             raise ConfigError(f"--select {name}={text}: no such value; must be one of {_listed(values)}")
-        runs = runs.isel({dim: [at]})
+        dim = _along(runs, name)
+        chosen[dim] = chosen.get(dim, np.ones(here.size, bool)) & here
+    for dim, here in chosen.items():
+        said = " ".join(f"{name}={text}" for name, text in choices.items() if _along(runs, name) == dim)
+        labels = [str(name) for name, v in runs.coords.items() if v.dims == (dim,) and "field" in v.attrs]
+        require(here.sum() == 1, f"--select {said}", f"{here.sum()} points", "one",
+                f"choose by {', '.join(labels)} together")
+        runs = runs.isel({dim: np.flatnonzero(here)})
     return runs
 
 
@@ -257,7 +266,9 @@ def _panels(runs: xr.Dataset, panels: str | None) -> tuple[Figure, list[Axes], l
 
 def _cells(axis: Axes, runs: xr.Dataset, cells: xr.DataArray, x: str, y: str, norm: Normalize) -> Any:
     """A heat map with edges between the axes' values."""
-    mesh = axis.pcolormesh(_edges(runs, x), _edges(runs, y), cells.values, norm=norm, cmap="viridis")
+    least = norm.vmin if isinstance(norm, LogNorm) else None  # the logarithm of 0 would look as if there were nothing
+    values = cells.values if least is None else np.maximum(cells.values, least)
+    mesh = axis.pcolormesh(_edges(runs, x), _edges(runs, y), values, norm=norm, cmap="viridis")
     axis.set_facecolor("#bbbbbb")
     for name, which in ((x, "x"), (y, "y")):
         _scale(axis, runs, name, which)

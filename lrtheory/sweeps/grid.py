@@ -89,8 +89,9 @@ class Grid:
 
     @property
     def compiled(self) -> tuple[bool, ...]:
-        """For each axis, whether its steps are separate programs (a static field changes)."""
-        return tuple(any(is_static(self.config, f) for f in axis.fields) for axis in self.axes)
+        """For each axis, whether its steps are separate programs: a static field changes, or is None at some."""
+        return tuple(any(is_static(self.config, f) for f in axis.fields) or any(None in row for row in axis.values)
+                     for axis in self.axes)
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -169,7 +170,7 @@ class Grid:
             dims = list(self.dims)
             for position in reversed(range(len(dims))):
                 first = values.take([0], position)
-                if np.allclose(values, first, rtol=1e-12, equal_nan=True):
+                if np.allclose(values, first, rtol=1e-12, atol=0, equal_nan=True):
                     values = first.squeeze(position)
                     del dims[position]
             found[name] = (tuple(dims), values, {"long_name": meaning, "units": units})
@@ -203,7 +204,7 @@ def make_grid(config: Any, axes: Mapping[str | tuple[str, ...], Sequence[Any] | 
     >>> grid.dims, grid.shape, grid.at((1, 0)).training.eta_ratio
     (('eta_ratio', 'r'), (2, 2), 0.01)
     """
-    made, config = [], config.settled()
+    made, as_given, config = [], config, config.settled()
     for key, values in axes.items():
         names = (key,) if isinstance(key, str) else tuple(key)
         label = shown(",".join(map(str, names)))
@@ -223,6 +224,11 @@ def make_grid(config: Any, axes: Mapping[str | tuple[str, ...], Sequence[Any] | 
     if "training.average_time" in fields and config.training.average_time is None:
         raise ConfigError("--axis average_time: must be set in the configuration, too, for it changes what is measured; set "
                           "training.average_time")
+    labels = [label_of(f) for f in fields]
+    for f, label in zip(fields, labels, strict=True):
+        if labels.count(label) > fields.count(f):
+            raise ConfigError(f"--axis {f}: called {label} in results, as another one is; must have a name of its own; "
+                              "rename the algorithm or group")
     for f in fields:
         if fields.count(f) > 1:
             raise ConfigError(f"--axis {f}: named twice; must be on one axis; leave one out")
@@ -232,6 +238,10 @@ def make_grid(config: Any, axes: Mapping[str | tuple[str, ...], Sequence[Any] | 
     for given, other in (("problem.N", "problem.kappa"), ("problem.kappa", "problem.N")):
         if given in fields and other not in fields:  # either gives the number of examples: the axis does
             config = config.replace(**{other: None})
+    longest = {f: max(row[k] for row in axis.values) for axis in made for k, f in enumerate(axis.fields)
+               if f in kind_of(config).lasting}
+    if longest:  # functions of the clock are sampled as far as any point goes
+        config = config.replace(algorithms=as_given.replace(**longest).settled().algorithms)
     return Grid(config, tuple(made))
 
 
@@ -261,6 +271,8 @@ def read_axes(config: Any, products: Sequence[str], zips: Sequence[Sequence[str]
         if len({len(c) for c in columns}) > 1:
             sizes = ", ".join(f"{n} has {len(c)}" for n, c in zip(names, columns, strict=True))
             raise ConfigError(f"--zip {' '.join(names)}: {sizes} values; must be equally many, they change together")
+        if names in axes:
+            raise ConfigError(f"--zip {' '.join(names)}: named twice; must be on one axis; leave one out")
         axes[names] = list(zip(*columns, strict=True))
     return make_grid(config, axes)
 
@@ -329,7 +341,8 @@ def _parse(text: str) -> tuple[str, list[Any]]:
         raise ConfigError(f"--axis {said}: must be finite bounds{' above 0' if spaced[1] == 'geomspace' else ''} and a "
                           f"count of 1 to {MOST_POINTS:,}") from None
     # the ends exactly, and numbers in between as short as their spacing allows
-    return name, [float(f"{v:.12g}") for v in np.geomspace(first, last, count)]
+    between = [float(f"{v:.12g}") for v in np.geomspace(first, last, count)[1:-1]]
+    return name, [first, *between, last] if count > 1 else [first]
 
 
 def _value(config: Any, name: str, value: Any) -> Any:

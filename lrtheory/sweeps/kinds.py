@@ -28,6 +28,7 @@ class Kind(NamedTuple):
     may_be: str  # what can be one, in words
     labels: Mapping[str, tuple[str, str, Callable[[Any], Any]]]  # closed-form numbers: {name: (meaning, units, of a config)}
     largest: tuple[str, ...]  # fields whose largest value decides the results' shape, where they are an axis
+    lasting: tuple[str, ...]  # and those that decide how long a run lasts
     measured: Callable[[Any], Mapping[str, tuple[np.dtype, bool]]]  # {name: (type, whether over time)}
     described: Callable[[Any], Mapping[str, tuple[str, str]]]  # {name: (units, meaning)}
     clock: tuple[str, Callable[[Any], np.ndarray], Mapping[str, str]]  # of the records: name, values (records,), attributes
@@ -45,7 +46,7 @@ TIME_SCALES = {
 """Closed-form numbers of the theory that figures can use as axes: {name: (meaning, units, of a config)}."""
 
 THEORY = Kind(
-    config=Config, labels=TIME_SCALES, largest=(),
+    config=Config, labels=TIME_SCALES, largest=(), lasting=("training.steps", "training.step_time", "training.eta1"),
     fixed=("name", "note", "problem", "network", "training", "algorithms", "seeds", "first_seed", "records", "n_test",
            "required_ratio", "problem.extra_groups"),
     may_be="a number or choice of problem, network or training, or engine",
@@ -60,7 +61,7 @@ def _trained(config: Experiment) -> dict[str, tuple[np.dtype, bool]]:
 
 
 TRAININGS = Kind(
-    config=Experiment, labels={}, largest=("training.epochs", "patch.share"),
+    config=Experiment, labels={}, largest=("training.epochs", "patch.share"), lasting=("training.epochs",),
     fixed=("name", "note", "model", "patch", "training", "algorithms", "seeds", "first_seed", "at_once", "spread", "margin",
            "interleave", "checkpoint_epochs"),
     may_be="a number or choice of model, patch or training, n_train or n_test",

@@ -52,7 +52,8 @@ def read_manifest(folder: Path) -> tuple[Grid, Cut | None]:
     try:
         text = json.dumps(tree["config"])
         config = from_json(text, kind_in(text).config, str(path))
-        axes: dict[Any, list[Any]] = {tuple(a["fields"]): [tuple(v) for v in a["values"]] for a in tree["axes"]}
+        axes: dict[Any, list[Any]] = {tuple(a["fields"]): [
+            tuple(tuple(part) if isinstance(part, list) else part for part in v) for v in a["values"]] for a in tree["axes"]}
         if len(axes) < len(tree["axes"]):
             raise Damaged("an axis comes twice")
         cut = tree.get("chunk")

@@ -80,7 +80,7 @@ def prediction_at(runs: xr.Dataset, theory: xr.Dataset, at: str) -> xr.Dataset:
         numbers = here.dtype.kind in "fiu"
         if axis == at and numbers:
             continue
-        places = [np.flatnonzero(np.isclose(there.astype(float), value, rtol=1e-6) if numbers else there == value)
+        places = [np.flatnonzero(np.isclose(there.astype(float), value, rtol=1e-6, atol=0) if numbers else there == value)
                   for value in here]
         if lacking := [value for value, place in zip(here.tolist(), places, strict=True) if not place.size]:
             raise ConfigError(f"theory: has no point at {axis} = {lacking[0]}; must have those that are drawn; {REMEDY}")

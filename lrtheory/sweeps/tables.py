@@ -152,7 +152,7 @@ def export(runs: xr.Dataset, path: Path, over_time: bool = False) -> int:
     rows, partial = 0, path.with_name(path.name + ".partial")
     try:
         if path.suffix == ".csv":
-            with partial.open("w") as file:
+            with partial.open("w", encoding="utf-8") as file:
                 for part in tidy(runs, over_time):
                     part.to_csv(file, index=False, header=rows == 0)
                     rows += len(part)

@@ -17,13 +17,15 @@ import numpy as np
 from lrtheory import keys
 from lrtheory.algorithm import Algorithm, names_of
 from lrtheory.fields import differences, parse, read_text, to_json
-from lrtheory.files import digest, digests, read_sealed, write_json, write_sealed
+from lrtheory.files import Damaged, digest, digests, read_sealed, write_json, write_sealed
 from lrtheory.spec import ConfigError
 from lrtheory.vision import simulate
 from lrtheory.vision.cifar import Images, fingerprint
 from lrtheory.vision.config import Experiment
 from lrtheory.vision.programs import Job
 
+LONGEST = 200
+"""Letters of a folder's name."""
 CLAIM = "experiment.json"
 """The file that says whose checkpoints a folder holds."""
 
@@ -80,7 +82,9 @@ class Checkpoints:
         import orbax.checkpoint as ocp  # takes a second, and only those who keep states need it
 
         self.args, self.whose = ocp.args, f"{whose} {job}"
-        self.where = (folder / "-and-".join(f"{quote(name, safe='+')}-seed-{seed}" for name, seed in job.runs)).absolute()
+        name = "-and-".join(f"{quote(name, safe='+')}-seed-{seed}" for name, seed in job.runs)
+        name = name if len(name) <= LONGEST else f"{name[:LONGEST - 20]}-{digest(name)[:16]}"  # as file systems have them
+        self.where = (folder / name).absolute()
         self.seals = self.where.with_name(self.where.name + ".seals")
         self.seals.mkdir(parents=True, exist_ok=True)
         with _quietly():
@@ -99,19 +103,28 @@ class Checkpoints:
     def latest(self, state: simulate.State, history: dict[str, np.ndarray]) -> tuple[int, simulate.State, dict] | None:
         """(epochs, state, history) of the latest whole checkpoint, shaped like those given; None if there is none.
 
-        One that is damaged, or is not this job's, is removed: the one before it counts, or the start.
+        One that is damaged, or is not this job's, is removed: the one before it counts, or the start. It may be of other
+        devices. Raises `OSError` for a file that cannot be read now: nothing is removed.
         """
         leaves, tree = jax.tree.flatten(state)
-        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), {"state": leaves, "history": history})
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here),
+                            {"state": leaves, "history": history})
         with _quietly():
             for epoch in sorted(self.manager.all_steps(), reverse=True):
-                with contextlib.suppress(Exception):  # damaged, in whatever way; orbax reads none that does not fit its seal
-                    if read_sealed(self._seal(epoch)) == self._contents(epoch):
-                        found = self.manager.restore(epoch, args=self.args.StandardRestore(like))
-                        kept = {n: np.array(v) for n, v in found["history"].items()}
-                        return epoch, jax.tree.unflatten(tree, found["state"]), kept
+                if self._sealed(epoch) == self._contents(epoch):
+                    found = self.manager.restore(epoch, args=self.args.StandardRestore(like))
+                    kept = {n: np.array(v) for n, v in found["history"].items()}
+                    return epoch, jax.tree.unflatten(tree, found["state"]), kept
                 self.manager.delete(epoch)
         return None
+
+    def _sealed(self, epoch: int) -> dict[str, Any] | None:
+        """What the seal of a checkpoint says; None where there is none, or it is damaged."""
+        try:
+            return read_sealed(self._seal(epoch))
+        except (FileNotFoundError, Damaged):
+            return None
 
     def _seal(self, epoch: int) -> Path:
         return self.seals / f"{epoch}.json"

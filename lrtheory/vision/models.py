@@ -55,7 +55,8 @@ class _Activation(nn.Module):
         n = x.size // x.shape[-1]
         x = norm(x.reshape(n, -1)).reshape(x.shape) if flat() else norm(x)
         if kept is not None:  # flax has var itself
-            norm.put_variable("batch_stats", "var", kept + (norm.get_variable("batch_stats", "var") - kept) * (n / (n - 1)))
+            unbiased = n / max(n - 1, 1)
+            norm.put_variable("batch_stats", "var", kept + (norm.get_variable("batch_stats", "var") - kept) * unbiased)
         if train:
             x = x + (std * jax.random.normal(self.make_rng("noise"), x.shape[1:3])[None, ..., None]).astype(x.dtype)
         return nn.relu(x)

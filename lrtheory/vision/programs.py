@@ -14,7 +14,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lrtheory.algorithm import Algorithm, stacked
-from lrtheory.spec import require
 from lrtheory.vision import simulate
 from lrtheory.vision.cifar import Images
 from lrtheory.vision.config import Experiment
@@ -89,12 +88,6 @@ class Course:
         """`device`: one, or a list to split batches over; `scan`: whether an epoch is one program (None: not on CPU)."""
         self.config, self.job, self.several = config, job, len(job.runs) > 1
         many = isinstance(device, list)
-        size, of = config.training.batch_size, len(device) if many else 1
-        require(size % of == 0, "training.batch_size", size, f"a multiple of the {of} devices",
-                "spread batch splits each batch evenly")
-        require(config.n_train % size % of == 0, "n_train", config.n_train,
-                f"such that its last batch, of {config.n_train % size}, is a multiple of the {of} devices, too",
-                "spread batch splits each batch evenly")
         mesh = Mesh(np.array(device), ("batch",)) if many else None
         self.devices = set(device if many else [device])
         self.device = NamedSharding(mesh, PartitionSpec()) if mesh is not None else device

@@ -58,10 +58,16 @@ def jobs(config: Experiment, names: Sequence[str]) -> list[list[Job]]:
 
 
 def require_room(config: Experiment) -> None:
-    """Raise `ConfigError` for trainings that the free memory cannot hold.
+    """Raise `ConfigError` for trainings that the devices cannot share or the free memory cannot hold.
 
     What is held at least: results of every run, weights, momentum and gradient of those under way.
     """
+    if config.spread == "batch":
+        size, of = config.training.batch_size, len(jax.local_devices())
+        evenly = "spread batch splits each batch evenly"
+        require(size % of == 0, "training.batch_size", size, f"a multiple of the {of} devices", evenly)
+        require(config.n_train % size % of == 0, "n_train", config.n_train,
+                f"such that its last batch, of {config.n_train % size}, is a multiple of the {of} devices, too", evenly)
     count, free = len(config.algorithms), free_memory()
     results = 4 * len(MEASURED) * count * config.seeds * config.training.epochs + 200 * count * config.seeds
     if results <= free:  # else there is no need to look at the network
@@ -226,6 +232,12 @@ class _Pace:
     """How long an epoch takes; threads write to it."""
 
     slowest = 0.0  # seconds, of epochs that compiled nothing
+    first = 0.0  # of one that may have compiled
+
+    @property
+    def longest(self) -> float:
+        """What an epoch takes, as far as is known."""
+        return self.slowest or self.first
 
 
 class _Training:
@@ -258,8 +270,11 @@ class _Training:
                                                                           time.perf_counter() - started)}
         for name, values in row.items():
             self.history[name][:, self.epoch] = values
+        seconds = float(row["seconds"][0])
         if self.begun:  # the first may have compiled
-            self.pace.slowest = max(self.pace.slowest, float(row["seconds"][0]))
+            self.pace.slowest = max(self.pace.slowest, seconds)
+        else:
+            self.pace.first = max(self.pace.first, seconds)
         self.begun, self.epoch = True, self.epoch + 1
         if self.epoch % self.course.config.checkpoint_epochs == 0 or self.ended:
             self.save()
@@ -276,7 +291,7 @@ def _together(trainings: Sequence[_Training], pace: _Pace, stop: Callable[[], bo
     """Advance trainings, always one of those furthest back, to their ends. Raises `Interrupted`, after checkpoints."""
     try:
         while left := [training for training in trainings if not training.ended]:
-            if stop() or time.monotonic() + 1.25 * pace.slowest + SAVING * len(trainings) > until:
+            if stop() or time.monotonic() + 1.25 * pace.longest + SAVING * len(trainings) > until:
                 for training in trainings:
                     training.save()
                 raise Interrupted

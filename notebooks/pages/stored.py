@@ -121,7 +121,7 @@ def is_old(claim: dict[str, Any]) -> bool:
 def again(name: str, more: Sequence[str] = ()) -> None:
     """Judge anew what a stored report has of claims that say something else by now, and more, at the level among all."""
     before = stored(name)
-    old = [c["name"] for c in before["claims"] if is_old(c) or c["name"] in more] if before else []
+    old = [c["name"] for c in before.get("claims", ()) if is_old(c) or c["name"] in more] if before else []
     if before is None or not old:
         print(f"{name}: nothing in it has changed", flush=True)
         return
