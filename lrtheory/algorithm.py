@@ -140,10 +140,12 @@ class Algorithm:
 
 def named(algorithms: Mapping[str, Algorithm]) -> tuple[Algorithm, ...]:
     """Algorithms of a mapping, each called by its key."""
+    require(isinstance(algorithms, Mapping), "algorithms", type(algorithms).__name__, "a mapping {name: Algorithm}",
+            "beside L-S and S put them into a configuration: config.replace(algorithms=('L-S', 'S', mine))")
     found = []
     for name, algorithm in algorithms.items():
-        require(isinstance(algorithm, Algorithm), f"algorithms[{name!r}]", algorithm, "an Algorithm",
-                "give lrtheory.Algorithm(rate=...)")
+        require(isinstance(algorithm, Algorithm), f"algorithms[{name!r}]", shown(algorithm), "an Algorithm",
+                "give lrtheory.Algorithm(rate=...); L-S and S are built in: config.replace(algorithms=('L-S', 'S', mine))")
         found.append(algorithm.replace(name=name))
     return tuple(found)
 

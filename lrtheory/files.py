@@ -26,8 +26,9 @@ from lrtheory.spec import ConfigError, one_line
 
 STORE, SUMMARY, LOCK = "results.zarr", "summary.json", ".lock"
 """Names in the folder of a run, a sweep or a training."""
-ROOT, CHECKSUMS = "zarr.json", "checksums"
-"""The file that makes a folder a dataset; its attribute with the digests of all other files, and its own."""
+ROOT, CHECKSUMS, ORDER = "zarr.json", "checksums", "order"
+"""The file that makes a folder a dataset; its attributes with the digests of all other files, and its own, and with the
+order of its variables."""
 
 
 class Damaged(ValueError):
@@ -97,7 +98,7 @@ def write_store(path: Path, dataset: xr.Dataset) -> None:
     if whole.is_dir():  # an earlier process ended here
         _replace(path, whole)
     shutil.rmtree(partial, ignore_errors=True)
-    dataset.to_zarr(partial, mode="w", consolidated=False)
+    dataset.assign_attrs({ORDER: list(map(str, dataset.data_vars))}).to_zarr(partial, mode="w", consolidated=False)
     root = json.loads((partial / ROOT).read_text())
     root["attributes"][CHECKSUMS] = {"files": digests(partial, _files(partial))}
     root["attributes"][CHECKSUMS]["digest"] = digest(root)
@@ -129,7 +130,8 @@ def read_dataset(folder: str | Path, name: str = STORE) -> xr.Dataset:
         raise ConfigError(f"{store}: damaged ({reason(error)}); must be as it was written; write it anew: lrtheory run "
                           f"--config {folder}/config.json, or lrtheory cifar --resume {folder}") from None
     found.attrs.pop(CHECKSUMS, None)
-    return found
+    order = [name for name in found.attrs.pop(ORDER, ()) if name in found.data_vars]
+    return found[[*order, *(name for name in found.data_vars if name not in order)]]  # zarr has them in any
 
 
 def must_be_whole(store: Path) -> None:

@@ -43,7 +43,7 @@ def settings() -> str:
 
 @functools.cache
 def _git_revision() -> str:
-    """Revision of the source tree this package runs from, with "+changes" where it differs; "none" outside one.
+    """Revision of the source tree this package runs from, with "+changes" where the package differs; "none" outside one.
 
     Found once a process, which runs what it has loaded: results kept while a training goes on carry it each time.
     """
@@ -55,6 +55,6 @@ def _git_revision() -> str:
 
         if Path(git("rev-parse", "--show-toplevel")) != here.parent:
             return "none"
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--", here.name) else "")
     except (OSError, subprocess.SubprocessError):
         return "none"

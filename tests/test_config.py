@@ -14,7 +14,9 @@ import pytest
 from conftest import vary
 
 from lrtheory import noise
+from lrtheory.algorithm import Algorithm
 from lrtheory.fields import field_names, from_json, read_config, to_json
+from lrtheory.schedule import constant
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import make_grid
 from lrtheory.theory.config import Config
@@ -265,8 +267,23 @@ def test_a_rate_above_the_stability_bound_is_asked_for_by_name():
     config = config.replace(**{"training.eta1": eta1, "training.eta_ratio": 1e-8})
     with pytest.raises(ConfigError, match="or set training"):
         config.check()
-    (said,) = config.replace(**{"training.allow_unstable": True}).check().cautions
+    said, ends = config.replace(**{"training.allow_unstable": True}).check().cautions
     assert "above the stability bound" in said
+    assert "end at different times" in ends
+
+
+def test_steps_that_are_longer_than_asked_for_are_told_and_bounded():
+    """K = round(step_time/eta) iterations of two thirds of it cover four thirds."""
+    config = preset("phase")
+    assert not config.cautions
+    step = 0.85 * stability_bound(config.problem)
+    longer = config.replace(**{"training.eta1": step / 1.5 * 0.99, "training.step_time": step})
+    with pytest.raises(ConfigError, match=r"training.step_time = .* below the stability bound .* \(K eta, up to"):
+        longer.check()
+    own = config.replace(algorithms=(Algorithm(constant(0.03), name="mine"), "S"))
+    assert own.check().cautions == [
+        "a step of K = round(step_time/rate) iterations covers between 0.046 and 0.06 of time, so algorithms end at "
+        "different times and are compared at the latest that all reach; rates that step_time is a multiple of end together"]
 
 
 @pytest.mark.parametrize("name", ["noise_level", "weight_decay"])

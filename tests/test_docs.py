@@ -169,7 +169,7 @@ def test_every_command_is_understood(words, tmp_path, monkeypatch):
         assert name in (*COMMANDS, "--help", "--version")
     elif name == "sweep":
         runs = (78 * 32 * 2, 24 * 256 * 2, 2 * 16 * 2, 3 * 16 * 2, 6 * 3 * 2, 3 * 4 * 3, 2 * 4 * 2, 6 * 8 * 2, 16 * 8 * 2,
-                6 * 4, 3 * 4)
+                6 * 4, 3 * 4, 3 * 8 * 2, 5 * 8 * 2)
         assert arguments.sweep_arguments(rest)[1].check().runs in runs
     elif name == "run":
         arguments.run_arguments(rest)[0].check()

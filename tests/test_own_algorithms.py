@@ -84,10 +84,11 @@ def test_axes_inside_algorithms_and_groups_are_named_and_checked(small):
     assert grid.check().dims == ("mine_rate_warmup_end", "lies_share")
     assert grid.compiled == (False, True)
     assert report.sweep_opening(grid).startswith(f"sweep of {config.name}: 2 mine_rate_warmup_end x 2 lies_share = 4 points")
-    assert report.cautions(grid) == []
+    (ends,) = report.cautions(make_grid(config, {"algorithms.mine.rate.warmup.end": [0.4]}))
+    assert "covers between 0.4 and 0.5 of time" in ends
     wild = make_grid(config, {"algorithms.mine.rate.warmup.end": [0.2, 50.0, 60.0, 70.0, 80.0]})
-    assert [text[:35] for text in report.cautions(wild)[::3]] == [
-        "algorithms.mine.rate reaches 50: ab", "and 1 more like these"]
+    assert [text[:35] for text in report.cautions(wild)[1::2]] == [
+        "algorithms.mine.rate reaches 50: ab", "and 6 more like these"]
     assert grid.at((0, 1)).problem.extra_groups[0].share == 0.2
     for wrong in ("algorithms.other.rate.0.end", "algorithms.mine", "algorithms.mine.name",
                   "problem.extra_groups.truth.share"):

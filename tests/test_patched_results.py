@@ -31,20 +31,20 @@ def test_without_a_patch_nothing_of_it_is_measured():
     found = runs.run(TINY.replace(algorithms=("S",), **{"patch.share": 0.0}), IMAGES)
     assert "accuracy_clean" in found
     assert "accuracy_patch_only" not in found
-    assert [c["name"] for c in outcome.verdict(found)] == ["memorises"]
+    assert {c["name"] for c in outcome.verdict(found)} <= {"memorises"}
 
 
 def test_plain_is_judged_against_what_is_published():
     """L-S at 90.4% and S at 85%, of 86% when it first fits its images; and each of these undone."""
     config = preset("plain").replace(algorithms=("L-S", "S"), **{"training.epochs": 4, "training.anneal_epochs": (3,)})
 
-    def claims(large=0.904, small=0.85, fitted=0.86):
+    def claims(large=0.904, small=0.85, fitted=0.86, highest=1.0):
         clean = large + 0.001 * np.random.default_rng(0).normal(size=(2, 3, 4))
         clean[1] += small - large
         clean[1, :, 1] += fitted - small
         dims = ("algorithm", "seed", "record")
         found = xr.Dataset({"accuracy_clean": (dims, clean),
-                            "train_accuracy": (dims, np.broadcast_to([0.9, 1.0, 1.0, 1.0], (2, 3, 4))),
+                            "train_accuracy": (dims, np.broadcast_to([0.9, highest, highest, highest], (2, 3, 4))),
                             "diverged_at": (dims[:2], np.full((2, 3), np.inf)),
                             "epochs_done": (dims[:2], np.full((2, 3), 4))},
                            coords={"algorithm": ["L-S", "S"], "seed": np.arange(3)}, attrs={"config": to_json(config)})
@@ -53,6 +53,7 @@ def test_plain_is_judged_against_what_is_published():
     assert claims() == {"price": True, "memorises": True}
     assert claims(small=0.87, fitted=0.88) == {"price": False, "memorises": True}  # better, but by less than 4 points
     assert claims(fitted=0.85) == {"price": True, "memorises": False}
+    assert claims(highest=0.99) == {"price": True}  # of what was never fitted nothing is claimed
 
 
 def test_a_diverged_run_is_named_and_disturbs_no_other(tmp_path):

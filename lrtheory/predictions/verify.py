@@ -155,7 +155,7 @@ def _verified(base: Config, claims: Sequence[str | Prediction], folder: str | Pa
                 if folder is not None:
                     claim["undrawn"] = _drawn(prediction, claim, runs, folder / "figures" / f"{prediction.name}.png")
         found.append(claim | {"seconds": time.perf_counter() - since})
-    needed = conditions(base.problem, base.training, base.network, full=base.engine in ("dense", "reduced"))
+    needed = base.conditions
     far = not needed[0].holds and not gap and any(known[name].needs_gap for name in judged)
     apart = p_time(base.problem) / q_time(base.problem)  # 0 where nothing carries Q
     report = {"name": base.name, "note": base.note, "config": json.loads(to_json(base)), "level": level,

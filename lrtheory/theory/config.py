@@ -16,7 +16,7 @@ from lrtheory.fields import changed, settled
 from lrtheory.spec import MOST, require, require_choice, require_count, require_words, spec, static
 from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
-from lrtheory.theory.timescales import p_time, stability_bound
+from lrtheory.theory.timescales import Condition, conditions, p_time, stability_bound
 from lrtheory.theory.training import Training
 
 EngineName = Literal["dense", "reduced", "decoupled", "infinite"]
@@ -83,9 +83,10 @@ class Config:
                 "lower the rate or problem.z_norm, or set training.allow_unstable")
         if self.engine == "infinite":
             self._check_infinite()
-        require(free or self.adaptive or self.training.step_time < bound, "training.step_time", self.training.step_time,
-                f"below the stability bound 2/lambda_max = {bound:.4g} of this problem (K eta is one gradient step)",
-                "lower it; 0 takes K = 1")
+        longest = max(self.training.step_time, *self._strides)
+        require(free or self.adaptive or longest < bound, "training.step_time", self.training.step_time,
+                f"below the stability bound 2/lambda_max = {bound:.4g} of this problem (K eta, up to {longest:.4g} here, is "
+                "one gradient step)", "lower it; 0 takes K = 1")
 
     def _check_own(self) -> None:
         """Raise `ConfigError` for rates of your own that never move."""
@@ -99,7 +100,7 @@ class Config:
 
     @property
     def cautions(self) -> list[str]:
-        """What its reader must be told before it runs, a line each: rates above the stability bound."""
+        """What its reader must be told before it runs, a line each: rates above the stability bound, ends that differ."""
         said, bound = [], stability_bound(self.problem)
         if self.training.eta1 >= bound:
             said.append(f"training.eta1 = {self.training.eta1:.4g} is above the stability bound 2/lambda_max = {bound:.4g} "
@@ -109,6 +110,10 @@ class Config:
             if highest >= bound:
                 said.append(f"algorithms.{algorithm.name}.rate reaches {highest:.4g}: above the stability bound "
                             f"2/lambda_max = {bound:.4g} of this problem, runs may diverge; lower it")
+        if self.training.step_time > 0 and not self.adaptive and max(self._strides) > 1.05 * min(self._strides):
+            said.append(f"a step of K = round(step_time/rate) iterations covers between {min(self._strides):.4g} and "
+                        f"{max(self._strides):.4g} of time, so algorithms end at different times and are compared at the "
+                        "latest that all reach; rates that step_time is a multiple of end together")
         return said
 
     @property
@@ -181,12 +186,22 @@ class Config:
             built_in[a] if isinstance(a, str) else (v for pair in a.rate.resolved for v in pair)) if value > 0] or [eta1]
 
     @property
+    def _strides(self) -> list[float]:
+        """Time that a step of K = max(1, round(step_time/eta)) iterations covers at each of its rates."""
+        return [eta * max(1, round(self.training.step_time / eta)) for eta in self.rates]
+
+    @property
     def duration(self) -> float:
         """Time that every algorithm covers at least: K iterations a step, of the rate by which it covers least."""
         training = self.training
         if self.adaptive:
             return training.steps * training.step_time
-        return training.steps * min(eta * max(1, round(training.step_time / eta)) for eta in self.rates)
+        return training.steps * min(self._strides)
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """`lrtheory.conditions` of this configuration: what a clear gap between L-S and S needs, with the values it has."""
+        return conditions(self.problem, self.training, self.network, full=self.engine in ("dense", "reduced"))
 
     @property
     def adaptive(self) -> bool:

@@ -19,7 +19,7 @@ from lrtheory.labelled import at_times, config_of, each_seed, estimate, finite, 
 from lrtheory.theory import kinks
 from lrtheory.theory.config import Config
 from lrtheory.theory.html import short
-from lrtheory.theory.timescales import conditions, p_time, q_time
+from lrtheory.theory.timescales import p_time, q_time
 
 THEORY = "theory.zarr"
 """The prediction beside the results of `lrtheory run`."""
@@ -97,7 +97,7 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     """
     config = config_of(results, Config)
     names = results["algorithm"].values.tolist()
-    found = conditions(config.problem, config.training, config.network, full=config.engine in ("dense", "reduced"))
+    found = config.conditions
     judged: dict[str, Callable[[Level], dict[str, Any]]] = {}
     required = config.required_ratio
     if "S" in names and "L-S" in names:

@@ -71,10 +71,10 @@ def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
 
     claims: list[dict[str, Any]] = []
 
-    def claim(name: str, statement: str, of: tuple[str, ...], difference: Any) -> None:
-        if any(a not in names for a in of):
+    def claim(name: str, statement: str, of: tuple[str, ...], difference: Any, among: Any = True) -> None:
+        if any(a not in names for a in of) or not np.any(among):
             return
-        kept = np.logical_and.reduce([good[a] for a in of])
+        kept = np.logical_and.reduce([good[a] for a in of]) & among
         values = difference()[kept]
         found = student(name, values, LEVEL, (0.0, math.inf), "above 0")
         judged = kept.sum() > 1 and np.isfinite(values).all()
@@ -103,10 +103,10 @@ def verdict(results: xr.Dataset) -> list[dict[str, Any]]:
               lambda: at("S+noise", "accuracy_clean", end) - at("S", "accuracy_clean", end))
         if "accuracy_patch_only" not in results and "S" in names:
             found = results["train_accuracy"].sel(algorithm="S").isel(record=slice(end + 1)).values > FITTED
-            fitted = np.where(found.any(-1), found.argmax(-1), end)
+            fitted = found.argmax(-1)
             clean = results["accuracy_clean"].sel(algorithm="S").values
             claim("memorises", f"once S's training accuracy is above {FITTED:.1%} its accuracy on clean images falls",
-                  ("S",), lambda: clean[np.arange(len(fitted)), fitted] - clean[:, end])
+                  ("S",), lambda: clean[np.arange(len(fitted)), fitted] - clean[:, end], found.any(-1))
     return claims
 
 
