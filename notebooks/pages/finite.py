@@ -85,7 +85,7 @@ def batch_noise(widths: tuple[int, ...] = (512, 2048), moments: tuple[tuple[str,
 def jitter(seeds: int = 256, widths: tuple[int, ...] = (128, 512, 2048)) -> Rows:
     """Scatter about infinite width of the same seeds at time 230, not annealed: of the contrast and of the averaged loss."""
     time = 230.0
-    base = PHASE.replace(algorithms=("L-S",), seeds=seeds, records=120, n_test=16, **{
+    base = PHASE.replace(algorithms=("L-S",), seeds=seeds, records=600, n_test=16, **{
         "training.eps1": 1e-9, "training.steps": round(time / PHASE.training.step_time)})
     limit = lt.predict(base).sel(algorithm="L-S")
     losses = {g: float(limit[f"loss_{g}"].isel(record=-1).mean()) for g in ("q", "mixed")}
@@ -96,7 +96,7 @@ def jitter(seeds: int = 256, widths: tuple[int, ...] = (128, 512, 2048)) -> Rows
     for m in widths:
         runs = lt.run(base.replace(**{"network.m_v": m})).sel(algorithm="L-S")
         contrast = (runs["contrast"].isel(record=-1) - limit["contrast"].isel(record=-1)).values
-        loss = averaged(runs, slow) - averaged(limit, slow)
+        loss = averaged(runs["time"], runs["train_loss"] - lt.at_times(limit, "train_loss", runs["time"]), slow)
         rows.append({"m_v": f"{m:,}", "contrast": root(contrast), "closed form": round(
             lt.kinks.scatter(problem, training, m, push, time), 3), "averaged loss": root(loss), "closed form of it": round(
             rho / 2 * lt.kinks.scatter(problem, training, m, push, time, slow), 4)})
@@ -135,13 +135,14 @@ def gradients_on_v(config: lt.Config, data: Any, w: np.ndarray, v: np.ndarray) -
     return ((residual[:, None] * signs[1] * gates)[:, :, None] * x2[:, None, :]).reshape(len(y), -1)
 
 
-def averaged(runs: xr.Dataset, constant: float) -> np.ndarray:
-    """Exponential mean of the training loss over time at the last record, as the trigger's, (seed,)."""
-    runs = runs.transpose("seed", "record", ...)
-    time, loss = runs["time"].values, runs["train_loss"].values
+def averaged(times: xr.DataArray, losses: xr.DataArray, constant: float) -> np.ndarray:
+    """Exponential mean of a loss over time at the last record, linear between records, as the trigger has it: (seed,)."""
+    time, loss = (x.transpose("seed", "record").values for x in (times, losses))
     mean = loss[:, 0]
     for k in range(1, loss.shape[1]):
-        mean = loss[:, k] + (mean - loss[:, k]) * np.exp(-(time[:, k] - time[:, k - 1]) / constant)
+        elapsed = (time[:, k] - time[:, k - 1]) / constant
+        weight = -np.expm1(-elapsed)
+        mean = mean + weight * (loss[:, k - 1] - mean) + (1 - weight / elapsed) * (loss[:, k] - loss[:, k - 1])
     return mean
 
 
