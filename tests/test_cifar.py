@@ -361,3 +361,9 @@ def test_only_regular_files_are_read(tmp_path, layout):
             cifar.load(tmp_path / where)
     (tmp_path / "link").symlink_to(write(tmp_path / "whole", layout, files))  # a link to what is whole is fine
     assert len(cifar.load(tmp_path / "link").train) == 5 * N
+
+
+def test_a_folder_may_be_called_as_files_are(tmp_path):
+    """A path with data_batch_ in it says nothing of the files."""
+    place = write(tmp_path, "data_batch_3 copy", {name: python(tree) for name, tree in trees().items()})
+    assert len(cifar.load(place / "data_batch_3 copy").train) == 5 * N

@@ -138,5 +138,6 @@ def sessions(folder: Path) -> list[dict[str, Any]]:
 
 def disk_trouble(folder: Path, error: OSError) -> ConfigError:
     """The complaint about a disk that takes no more."""
-    return ConfigError(f"{folder}: cannot be written ({error.strerror or error}); every finished chunk is kept; make room, "
-                       f"then --resume {folder}")
+    begun = (folder / manifest.MANIFEST).exists()
+    remedy = f"every finished chunk is kept; make room, then --resume {folder}" if begun else "choose another folder"
+    return ConfigError(f"{folder}: cannot be written ({error.strerror or error}); {remedy}")

@@ -14,6 +14,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 import tarfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -97,7 +98,7 @@ def load(data_dir: Path | str | None = None, *, download: bool = False,
         said = f"--data-dir {data_dir}" if data_dir else f"{VARIABLE}={named}" if named else str(where)
         raise ConfigError(f"{said}: holds no CIFAR-10; must be a folder with data_batch_1 to 5 and test_batch (or all six "
                           f"as .bin), its .tar.gz or .tar, or a folder with one of these; get {URL} and give it with "
-                          "--data-dir, or say --download")
+                          "--data-dir, or " + ("name no place and " if named else "") + "say --download")
     members = _members(found)
     images = _images(members, str(found), PER_BATCH)
     return images._replace(source=str(found) + _unpublished(members), path=str(found.absolute()))
@@ -305,8 +306,9 @@ def _python(contents: bytes, name: str, per_batch: int) -> tuple[np.ndarray, np.
         raise ConfigError(f"{name}: data is {shown}; must be uint8 of shape ({per_batch}, {PIXELS}); get it again")
     if not isinstance(classes, list) or len(classes) != per_batch or not all(type(c) is int for c in classes):
         raise ConfigError(f"{name}: labels must be a list of {per_batch} whole numbers; get it again")
-    number = name.rpartition("data_batch_")[2] if "data_batch_" in name else "1"
-    of = f"training batch {number} of 5" if "data_batch_" in name else "testing batch 1 of 1"
+    own = re.split(r"[/\\ ]", name)[-1]  # whatever the folders are called
+    number = own.rpartition("data_batch_")[2]
+    of = f"training batch {number} of 5" if "data_batch_" in own else "testing batch 1 of 1"
     if isinstance(title, bytes) and title.decode("latin-1") != of:
         raise ConfigError(f"{name} calls itself {title.decode('latin-1')!r}; must be {of!r}; the files are mixed up, get "
                           "them again")

@@ -71,7 +71,7 @@ def patch_before_and_after(results: xr.Dataset) -> Figure:
     before = last_before_annealing(results)
     shown = [m for m in ("accuracy_patch_only", "accuracy_clean") if m in results]
     moments = ([("before annealing", before)] if before is not None else []) + (
-        [("at the end", last(results))] if last(results) >= 0 else [])
+        [("at the end", last(results))] if last(results) >= 0 and last(results) != before else [])
     figure = canvas(3.6 * len(shown), 3.1)
     for axis, metric in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
         names = results["algorithm"].values.tolist()
@@ -106,16 +106,18 @@ def paired(results: xr.Dataset) -> Figure:
     clean = results["accuracy_clean"].isel(record=last(results)).where(np.isinf(results["diverged_at"]))
     figure = canvas(1.5 * max(len(names), 1) + 1.8, 3.1)
     axis = figure.subplots()
+    labels = []
     for k, name in enumerate(names):
         values = (clean.sel(algorithm=name) - clean.sel(algorithm=base)).values
         values = values[np.isfinite(values)]
+        labels.append(f"{name}\n{len(values)} seeds")
         found = student(name, values, LEVEL, (0.0, np.inf), "")
         axis.plot(k + np.linspace(-0.15, 0.15, len(values)), values, "o", color=algorithm_style(every, name)[0], ms=4)
         if np.isfinite(found.low):
             axis.errorbar(k + 0.27, found.value, [[found.value - found.low], [found.high - found.value]], fmt="_",
                           color="black", lw=1, capsize=2)
     axis.axhline(0, color=GREY, lw=0.7, ls=":")
-    axis.set_xticks(range(len(names)), [f"{name}\n{results.sizes['seed']} seeds" for name in names])
+    axis.set_xticks(range(len(names)), labels)
     axis.set_xlim(-0.5, max(len(names), 1) - 0.4)
     axis.set_ylabel(f"clean images, less {base}'s")
     return figure
