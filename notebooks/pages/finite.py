@@ -107,7 +107,7 @@ def annealing(seeds: int = 256, widths: tuple[int, ...] = (128, 512, 2048)) -> R
     """Scatter of the time of annealing about the limit's, where both anneal, beside what is expected before the run."""
     from scipy import stats
 
-    base = PHASE.replace(algorithms=("L-S",), seeds=seeds, records=20, n_test=16)
+    base = PHASE.replace(algorithms=("L-S",), seeds=seeds, records=60, n_test=16)
     rows: Rows = []
     for name, changes in (("", {}), (", not averaged", {"training.loss_smoothing": 0.0})):
         config = base.replace(**changes)
