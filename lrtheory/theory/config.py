@@ -83,7 +83,8 @@ class Config:
                 "lower the rate or problem.z_norm, or set training.allow_unstable")
         if self.engine == "infinite":
             self._check_infinite()
-        longest = max(self.training.step_time, *self._strides)
+        rounded = [stride for eta, stride in zip(self.rates, self._strides, strict=True) if eta < bound]
+        longest = max([self.training.step_time, *rounded])
         require(free or self.adaptive or longest < bound, "training.step_time", self.training.step_time,
                 f"below the stability bound 2/lambda_max = {bound:.4g} of this problem (K eta, up to {longest:.4g} here, is "
                 "one gradient step)", "lower it; 0 takes K = 1")
@@ -131,13 +132,13 @@ class Config:
         resolved = 200 * self.network.shortest_lag
         require(self.problem.r**2 >= resolved, "problem.r", self.problem.r,
                 f"at least {math.sqrt(resolved):.3g} = (200 network.shortest_lag)^(1/2)", "lower network.shortest_lag")
-        self._check_digits()
         if self.adaptive:
             require(self.training.step_time > 0, "training.step_time", self.training.step_time,
                     "positive where the infinite engine chooses its steps",
                     "records lie at multiples of it; or set training.tolerance 0 to take fixed steps")
             require(self.training.batch_size is None, "training.batch_size", self.training.batch_size,
                     "None where the infinite engine chooses its steps", "or set training.tolerance 0 to take fixed steps")
+        self._check_digits()
 
     def _check_digits(self) -> None:
         """Raise `ConfigError` where single precision cannot tell Q's outputs from rounding.
