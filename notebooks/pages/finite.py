@@ -35,7 +35,8 @@ def kinks(seeds: int = 16, times: tuple[float, ...] = (3.4, 15.8, 58, 149, 303))
     at = xr.DataArray(list(times), dims="record")
     curves = {name: lt.at_times(runs.sel(algorithm="S"), "contrast", at).transpose("record", "seed").values
               for name, runs in found.items()}
-    return [{"time": time, **{name: estimate(values[k]) for name, values in curves.items()}} for k, time in enumerate(times)]
+    return [{"time": time, **{name: estimate(values[k]) if name == "full network" else round(float(values[k].mean()), 2)
+                              for name, values in curves.items()}} for k, time in enumerate(times)]
 
 
 def batches(seeds: int = 12, steps: int = 4000, widths: tuple[int, ...] = (256, 1024, 4096, 16384)) -> Rows:
