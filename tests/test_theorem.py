@@ -357,3 +357,16 @@ def test_the_setting_has_two_claims_of_its_own():
     with jax.enable_x64(True):
         for need in regime.needs(base).values():
             need.config.check()
+
+
+def test_an_extrapolation_covers_as_it_says():
+    """Rows of few seeds, each of its own spread: at 95% the truth is outside in 3% to 7% of 1,000."""
+    size, seeds = np.array([64.0, 128, 256, 512, 1024]), (16, 16, 8, 6, 4)
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(1000):
+        values = np.full((5, 16), np.nan)
+        for k, count in enumerate(seeds):
+            values[k, :count] = 1 + 3 / size[k] + (0.3 + 8 / size[k]) * rng.normal(size=count)
+        found = series.extrapolated("", size, values, 0.95)
+        inside += found.low <= 1 <= found.high
+    assert 930 <= inside <= 970
