@@ -329,6 +329,17 @@ def test_tables_cut_no_digit_at_any_width(width):
             assert word in said
 
 
+def test_a_point_of_a_zip_is_told_by_all_its_labels(small):
+    """Whatever its first one is."""
+    runs = lt.sweep(vary(small, seeds=2, records=1, training__steps=2), {
+        ("eta1", "eta_ratio"): [(0.5, 0.1), (0.25, 0.1), (0.5, 0.2)]})
+    console = Console(width=120, file=io.StringIO(), color_system=None)
+    console.print(report.sweep_closing({"axes": {"eta1": 3}, "points": 3, "runs": 12, "seeds": 2, "name": "small",
+                                        "diverged": [], "note": ""}, runs))
+    rows = [line.split()[:3] for line in console.file.getvalue().splitlines() if line.strip()[:2] == "0."]
+    assert rows[::2] == [["0.5", "0.1", "L-S"], ["0.25", "0.1", "L-S"], ["0.5", "0.2", "L-S"]]
+
+
 def test_a_mean_has_the_digits_that_it_has():
     """A spread that is rounding is none; large numbers have a power of ten."""
     shown = [cells.value({"mean": mean, "sem": sem}) for mean, sem in (

@@ -223,10 +223,12 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"sweep of {summary['name']}: mean ± standard error over "
                       f"{summary['seeds']} seeds")
         columns = {name: label for name, label in SWEPT_ROWS.items() if name in found}
-        for name in (*axes, "algorithm", *columns.values(), "diverged"):
+        shown = [label for a in axes for label in dict.fromkeys((a, *(
+            str(name) for name, v in runs.coords.items() if v.dims == (a,) and "field" in v.attrs)))]  # all of a zip
+        for name in (*shown, "algorithm", *columns.values(), "diverged"):
             table.add_column(name, justify="right")
         for row in found.to_dict("records"):
-            labels = [f"{row[a]:.4g}" if isinstance(row[a], float) else str(row[a]) for a in axes]
+            labels = [f"{row[a]:.4g}" if isinstance(row[a], float) else str(row[a]) for a in shown]
             means = [cells.value({"mean": None if np.isnan(row[m]) else row[m], "sem": finite(row[f"{m}_sem"])})
                      for m in columns]
             table.add_row(*labels, row["algorithm"], *means, str(row["diverged"]))
