@@ -12,9 +12,11 @@ from conftest import AXES, command, environment, same, vary
 
 import lrtheory as lt
 from lrtheory.fields import to_json
+from lrtheory.progress import Interrupted
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import course as sweeping
 from lrtheory.sweeps import plan
+from lrtheory.sweeps.folder import Watch
 from lrtheory.sweeps.grid import make_grid
 from lrtheory.theory import programs as batch
 from lrtheory.theory.runs import Block
@@ -198,3 +200,14 @@ def test_diverged_runs_are_flagged_and_enter_no_mean(tiny, tmp_path):
     assert points.loc[(0.2, "S"), "runs"] == 4
     alone = lt.sweep(tiny, {"eps1": [0.2, 0.3]}, algorithms={"S": algorithms["S"]})
     np.testing.assert_allclose(runs["train_loss"].sel(algorithm=["S"]), alone["train_loss"], rtol=1e-5)
+
+
+def test_a_sweep_that_is_to_stop_compiles_no_further_program(small, tmp_path):
+    """Whoever ends it gives it seconds; it goes on from where it was."""
+    grid = make_grid(vary(small, seeds=1, records=1, training__steps=4), {"m_v": [16, 32, 64]})
+    told = []
+    with pytest.raises(Interrupted):
+        sweeping.carry_out(grid, tmp_path / "swept", watch=Watch(tell=told.append, stop=lambda: len(told) > 1))
+    assert sum(text.startswith("compiling") for text in told) == 1
+    sweeping.carry_out(grid, tmp_path / "swept", resume=True)
+    assert lt.load(tmp_path / "swept").sizes["m_v"] == 3

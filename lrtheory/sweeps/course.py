@@ -111,12 +111,13 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
     `Interrupted` when `watch.stop` asked for it.
     """
     watch = watch or Watch()
+    stop = watch.stop if jax.process_count() == 1 else lambda: False  # before they have agreed none may leave
     with contextlib.ExitStack() as held:
         plan, store, missing, complaint = None, None, [], None
 
         def cut_for() -> Cut:
             nonlocal plan
-            plan = planning.make_plan(grid, runs=chunk, tell=watch.tell)
+            plan = planning.make_plan(grid, runs=chunk, tell=watch.tell, stop=stop)
             return plan.cut
 
         if jax.process_index() == 0:
@@ -126,7 +127,7 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
                     raise ConfigError(f"--chunk {chunk}: the folder is cut into chunks of {store.cut.block.runs} runs; "
                                       "leave --chunk out")
                 if plan is None:
-                    plan = planning.make_plan(grid, cut=store.cut, groups=_groups(missing), tell=watch.tell)
+                    plan = planning.make_plan(grid, cut=store.cut, groups=_groups(missing), tell=watch.tell, stop=stop)
             except ConfigError as error:
                 complaint = error
         cut, missing = _agree(grid, None if complaint is not None or store is None else store.cut, missing)
@@ -136,7 +137,7 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
             raise ConfigError("the first process could not start this sweep; its own message says why")
         mine = missing[jax.process_index() :: jax.process_count()]
         if plan is None:
-            plan = planning.make_plan(grid, cut=cut, groups=_groups(mine), tell=watch.tell)
+            plan = planning.make_plan(grid, cut=cut, groups=_groups(mine), tell=watch.tell, stop=stop)
         store = Store(folder / STORE, grid, cut, names_of(grid.config.algorithms))
         watch.planned(plan, sum(_runs(grid, c) for c in missing))
         try:
@@ -154,7 +155,7 @@ def _in_memory(grid: Grid, chunk: int | None, watch: Watch) -> MemoryStore:
     if needed > MEMORY_SHARE * free:
         raise ConfigError(f"memory: results of {grid.runs:,} runs need {needed / 2**30:.3g} GiB; must be at most "
                           f"{MEMORY_SHARE:.0%} of the {free / 2**30:.3g} GiB that are free; name a folder, or lower records")
-    plan = planning.make_plan(grid, runs=chunk, tell=watch.tell)
+    plan = planning.make_plan(grid, runs=chunk, tell=watch.tell, stop=watch.stop)
     store = Store(MemoryStore(), grid, plan.cut, names_of(grid.config.algorithms))
     store.prepare()
     watch.planned(plan, grid.runs)

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from lrtheory.devices import free_memory
+from lrtheory.progress import Interrupted
 from lrtheory.sweeps.grid import Grid
 from lrtheory.theory import simulate
 from lrtheory.theory.programs import (
@@ -144,7 +145,8 @@ def compute_rest(grid: Grid, program: Program, chunk: Chunk, kept: Box, known: M
 
 
 def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, groups: Sequence[Group] | None = None,
-              free: int | None = None, tell: Callable[[str], None] = lambda text: None) -> Plan:
+              free: int | None = None, tell: Callable[[str], None] = lambda text: None,
+              stop: Callable[[], bool] = lambda: False) -> Plan:
     """Choose the shape of the chunks, compile every program and time it.
 
     Args:
@@ -154,9 +156,11 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
       groups: the programs that are needed; None: all.
       free: bytes of memory there are; None: measured.
       tell: told, in words, what is being done.
+      stop: asked between programs.
 
     Raises:
       ConfigError: a chunk, or even a single run, does not fit into the memory.
+      Interrupted: it was asked to stop.
     """
     free = free_memory() if free is None else free
     groups = list(grid.groups()) if groups is None else list(groups)
@@ -166,6 +170,8 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
     require_room_for(grid, groups)
 
     def prepare(group: Group, cut: Cut) -> None:
+        if stop():
+            raise Interrupted
         tell("compiling " + ", ".join(filter(None, [grid.label(group), f"{cut.block.runs} runs of each algorithm at once"])))
         programs[group] = compile_block(grid.group_config(group), grid.swept, cut.block)
         if programs[group].memory <= MEMORY_SHARE * free:
