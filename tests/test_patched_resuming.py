@@ -246,6 +246,7 @@ print(len(jax.local_devices()), len(seen))
 """
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_goes_on_on_another_device(tmp_path, two_devices):
     """Of the second of two, where there is one: none is thrown away."""
     config = TINY.replace(seeds=2, checkpoint_epochs=1)
@@ -264,10 +265,11 @@ def test_a_file_that_cannot_be_read_now_costs_no_checkpoint(tmp_path, monkeypatc
     def stale(*_):
         raise OSError(116, "Stale file handle")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "digests", stale)
-        with pytest.raises(OSError, match="Stale"):
-            runs.run(config, IMAGES, checkpoints=tmp_path)
+    for read in ("digests", "read_sealed"):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints, read, stale)
+            with pytest.raises(OSError, match="Stale"):
+                runs.run(config, IMAGES, checkpoints=tmp_path)
     assert sorted(p.name for p in tmp_path.rglob("*")) == there
 
 
