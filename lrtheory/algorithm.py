@@ -56,9 +56,7 @@ class Algorithm:
     @property
     def noisy(self) -> bool:
         """Whether it may have activation noise at any time."""
-        noise = self.activation_noise
-        return noise is not None and not all(
-            concrete(v) and not np.any(np.asarray(v)) for pair in noise.resolved for v in pair)
+        return not silent(self.activation_noise)
 
     def replace(self, **changes: Any) -> "Algorithm":
         """A copy with fields changed."""
@@ -93,12 +91,12 @@ class Algorithm:
 
         `literal`: the remedy where K = 1, so that a step at a rate of 0 covers no time.
         """
-        rate, name = self.rate, f"algorithms.{self.name}.rate"
-        goes_on = [any(max(pair) > 0 for pair in rate.resolved[k + 1 :]) for k in range(len(rate.stages))]
-        for k, (stage, (start, end)) in enumerate(zip(rate.stages, rate.resolved, strict=True)):
-            last, ends = k == len(rate.stages) - 1, stage.threshold > -math.inf or not goes_on[k]
-            field = "end" if start > 0 else "start"
-            require(end > 0 or ends, f"{name}.{k}.{field}", end, "above 0 where other stages follow",
+        rate, values, name = self.rate, self.rate.resolved, f"algorithms.{self.name}.rate"
+        moving = max((k for k, pair in enumerate(values) if max(pair) > 0), default=0)  # no stage after it moves
+        for k, (stage, (start, end)) in enumerate(zip(rate.stages, values, strict=True)):
+            last, field = k == len(values) - 1, "end" if start > 0 else "start"
+            require(end > 0 or stage.threshold > -math.inf or k >= moving, f"{name}.{k}.{field}", end,
+                    "above 0 where other stages follow",
                     "the clock is the sum of rates: at a rate of 0 it stands still for ever")
             require(start > 0 or literal is None or (last and end == 0), f"{name}.{k}.start", start,
                     "above 0 with a step_time of 0", "the clock is the sum of rates, so the first iteration would never "
@@ -136,6 +134,11 @@ class Algorithm:
             if (schedule := getattr(self, field)) is not None:
                 parts.append(f"{word} {words_of(schedule)}")
         return f"{self.name}: " + "; ".join(parts)
+
+
+def silent(schedule: Schedule | None) -> bool:
+    """Whether there is none, or it is known to be 0 at all times."""
+    return schedule is None or all(concrete(v) and not np.any(np.asarray(v)) for pair in schedule.resolved for v in pair)
 
 
 def named(algorithms: Mapping[str, Algorithm]) -> tuple[Algorithm, ...]:

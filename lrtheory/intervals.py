@@ -107,7 +107,7 @@ def student(name: str, values: Any, level: Level, region: tuple[float, float], t
     if np.ptp(values) <= 1e-9 * abs(nothing.value):
         return nothing._replace(low=nothing.value, high=nothing.value) if agreed(values.size, level) else nothing
     found = stats.ttest_1samp(values, 0.0).confidence_interval(level)
-    return nothing._replace(value=float(values.mean()), low=float(found.low), high=float(found.high))
+    return nothing._replace(low=float(found.low), high=float(found.high))
 
 
 def share(name: str, happened: Any, level: Level, theory: str) -> Statistic:

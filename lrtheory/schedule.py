@@ -109,13 +109,13 @@ class Schedule:
         last = len(self.stages) - 1
         forever = all(concrete(d) and np.isinf(d) for d in durations)
         highest = last - 1 - numpy.argmax(ends[:-1][::-1]) if last else numpy.asarray(0)
+        thresholds = row([*(stage.threshold for stage in self.stages[:-1]), -math.inf])
         if last:  # a last stage that is headed as high anneals nothing
-            thresholds = row([stage.threshold for stage in self.stages[:-1]])
             by_loss = thresholds[highest] > -math.inf  # L-S anneals, if only to its own rate; a warmup does not
             highest = numpy.where((ends[-1] > ends[highest]) | ((ends[-1] == ends[highest]) & ~by_loss), last, highest)
         return Stages(
             values=starts, until=row([stage.until for stage in self.stages]),
-            thresholds=row([*(stage.threshold for stage in self.stages[:-1]), -math.inf]),
+            thresholds=thresholds,
             smoothing=numpy.asarray(self.smoothing, precision), last=whole(last), peak=numpy.asarray(highest, np.int32),
             headed=ends if any(shapes) else None, shapes=whole(shapes) if any(shapes) else None,
             durations=None if forever else row(durations))

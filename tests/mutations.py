@@ -156,7 +156,7 @@ MUTATIONS = [
              "test_stages.py::test_a_stage_whose_end_is_over_before_it_begins_is_passed_at_once", "a stage that is over is entered by the loss"),
     Mutation("schedule.py", "& ~by_loss), last", "& False), last", "test_stages.py::test_what_anneals_ends_lower_or_by_its_loss",
              "a warmup anneals"),
-    Mutation("algorithm.py", "require(end > 0 or ends,", "require(end > 0 or start > 0 or ends,", "test_stages.py", "a clock stands still"),
+    Mutation("algorithm.py", "require(end > 0 or stage.threshold", "require(end > 0 or start > 0 or stage.threshold", "test_stages.py", "a clock stands still"),
     Mutation("theory/examples.py", "time=time if time is not None", "time=None if time is not None", "test_results.py",
              "the learning curve is followed for another time"),
     Mutation("theory/config.py", "if whole and (apart", "if False and (apart",

@@ -291,3 +291,10 @@ def test_a_folder_knows_where_its_images_are(stand_in, tmp_path, capsys):
     (tmp_path / "here/images.json").write_text("{")
     assert cli.main(["cifar", "--resume", "here"]) == 0
     assert list(map(str, stand_in)) == ["there", str(tmp_path), "None"]
+
+
+def test_batches_that_devices_cannot_share_are_refused_at_every_point(tmp_path, two_devices):
+    """Before anything is written, not at the point that has them."""
+    with pytest.raises(ConfigError, match=r"training\.batch_size = 31: must be a multiple of the 2 devices"):
+        lt.sweep(CONFIG.replace(spread="batch"), {"batch_size": [32, 31]}, tmp_path / "swept", images=IMAGES)
+    assert not (tmp_path / "swept").exists()

@@ -223,8 +223,7 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"sweep of {summary['name']}: mean ± standard error over "
                       f"{summary['seeds']} seeds")
         columns = {name: label for name, label in SWEPT_ROWS.items() if name in found}
-        shown = [label for a in axes for label in dict.fromkeys((a, *(
-            str(name) for name, v in runs.coords.items() if v.dims == (a,) and "field" in v.attrs)))]  # all of a zip
+        shown = [label for axis in axes for label in tables.labels_of(runs, axis)]
         for name in (*shown, "algorithm", *columns.values(), "diverged"):
             table.add_column(name, justify="right")
         for row in found.to_dict("records"):

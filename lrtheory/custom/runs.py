@@ -17,7 +17,7 @@ import optax
 import xarray as xr
 
 from lrtheory import fields, files, keys, labelled
-from lrtheory.algorithm import Algorithm, named, packed, stacked
+from lrtheory.algorithm import Algorithm, named, packed, silent, stacked
 from lrtheory.custom import programs
 from lrtheory.custom.config import Balanced, Settings
 from lrtheory.custom.models import Model, logistic
@@ -158,8 +158,8 @@ def _task(model: Any, data: Any, loss: Any, optimiser: Any, tau_xi: Any, measure
     require(not noisy or model.noisy is not None, "algorithms", "activation noise", "of a model with `noisy`",
             "give Model(init, apply, noisy), or leave it out")
     injects = isinstance(tau_xi, Balanced) or any(np.any(np.asarray(tau)) for tau in jax.tree.leaves(tau_xi))
-    asks = any(a.injected_noise is not None and np.any(np.asarray(a.injected_noise.resolved)) for a in config.algorithms)
-    require(injects or not asks, "algorithms", "injected noise", "left out without tau_xi",
+    unasked = all(silent(a.injected_noise) for a in config.algorithms)
+    require(injects or unasked, "algorithms", "injected noise", "left out without tau_xi",
             "give tau_xi, its standard deviation at level 1")
     task = Task(model, sample, loss, SGD if optimiser is None else _extended(optimiser), measure or _nothing,
                 config.batch_size, config.clock, injects, noisy)

@@ -21,7 +21,7 @@ from lrtheory.spec import ConfigError, require
 from lrtheory.style import GREY, Figure, algorithm_style, canvas, dashed, save_figures, styled, wrapped
 from lrtheory.sweeps.prediction import prediction_at, require_prediction
 from lrtheory.sweeps.reading import is_there, read_under_both
-from lrtheory.sweeps.tables import DERIVED, axes_of, known, metric
+from lrtheory.sweeps.tables import DERIVED, axes_of, known, labels_of, metric
 
 NAMES = {"eta_ratio": "η₂/η₁", "weight_decay": "weight decay λ", "noise_level": "noise level ν", "r": "angle r",
          "kappa": "κ", "blur_ratio": "t_blur(η₁)/T_Q", "blur_ratio_small": "t_blur(η₂)/T_Q", "z_norm": "|z|", "eta1": "η₁",
@@ -189,9 +189,8 @@ def select(runs: xr.Dataset, choices: Mapping[str, str]) -> xr.Dataset:
         chosen[dim] = chosen.get(dim, np.ones(here.size, bool)) & here
     for dim, here in chosen.items():
         said = " ".join(f"{name}={text}" for name, text in choices.items() if _along(runs, name) == dim)
-        labels = [str(name) for name, v in runs.coords.items() if v.dims == (dim,) and "field" in v.attrs]
         require(here.sum() == 1, f"--select {said}", f"{here.sum()} points", "one",
-                f"choose by {', '.join(labels)} together")
+                f"choose by {', '.join(labels_of(runs, dim))} together")
         runs = runs.isel({dim: np.flatnonzero(here)})
     return runs
 

@@ -80,6 +80,12 @@ def axes_of(runs: xr.Dataset) -> list[str]:
     return [str(d) for d in one.dims if d not in RUN_DIMS]
 
 
+def labels_of(runs: xr.Dataset, axis: str) -> list[str]:
+    """What tells the points of an axis apart: its own values, and those of the fields that are zipped with it."""
+    zipped = (str(name) for name, values in runs.coords.items() if values.dims == (axis,) and "field" in values.attrs)
+    return list(dict.fromkeys((axis, *zipped)))
+
+
 def metric(runs: xr.Dataset, name: str) -> xr.DataArray:
     """One number a run: a stored one (the last record of what is recorded over time) or a derived one.
 

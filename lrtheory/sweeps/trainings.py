@@ -27,6 +27,7 @@ from lrtheory.sweeps.plan import Chunk, Cut
 from lrtheory.sweeps.store import Store
 from lrtheory.vision import cifar, runs
 from lrtheory.vision.config import Experiment
+from lrtheory.vision.programs import require_even
 from lrtheory.vision.simulate import CONDITIONS
 
 CHECKPOINTS = "checkpoints"
@@ -74,6 +75,8 @@ def _shown(grid: Grid, images: cifar.Images) -> Grid:
     require_working()
     for index in np.ndindex(grid.shape):
         runs.require_images(grid.at(index), images)
+        if grid.config.spread == "batch":
+            require_even(grid.at(index), len(jax.local_devices()))
     runs.require_room(grid.widest)
     return dataclasses.replace(grid, images=cifar.fingerprint(images))
 

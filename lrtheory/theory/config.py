@@ -58,9 +58,13 @@ class Config:
 
     def settled(self) -> "Config":
         """The same with values of their fields' types, and algorithms in words or functions as schedules."""
-        training = self.training
-        own = settled_algorithms(self.algorithms, lambda: training.steps * max(training.step_time, training.eta1))
+        own = self._settled_algorithms
         return settled(self if own is self.algorithms else dataclasses.replace(self, algorithms=own))
+
+    @property
+    def _settled_algorithms(self) -> Any:
+        training = self.training
+        return settled_algorithms(self.algorithms, lambda: training.steps * max(training.step_time, training.eta1))
 
     def judge(self) -> None:
         """Raise `ConfigError` with the first thing that is wrong, of a config whose values are of their fields' types."""
@@ -183,7 +187,7 @@ class Config:
         """The rates above 0 that its algorithms have, of your own those at the ends of their stages; eta1 if none is."""
         eta1 = self.training.eta1
         built_in = {name: (eta1, eta1 * self.training.eta_ratio)[name != "L-S" :] for name in ALGORITHMS}
-        return [float(value) for a in self.settled().algorithms for value in (
+        return [float(value) for a in self._settled_algorithms for value in (
             built_in[a] if isinstance(a, str) else (v for pair in a.rate.resolved for v in pair)) if value > 0] or [eta1]
 
     @property

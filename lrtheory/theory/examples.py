@@ -26,7 +26,7 @@ from lrtheory.theory.config import Config
 from lrtheory.theory.engines import infinite
 from lrtheory.theory.engines.gram import own_rates
 from lrtheory.theory.problem import MIXED, P_ONLY
-from lrtheory.theory.results import apart, at_time, by_algorithm, shared_time
+from lrtheory.theory.results import apart, at_time, by_algorithm, common_time, shared_time
 
 STEPS = 200
 """Steps of a learning curve: of Heun's method, at times (k/STEPS)^2 of its length."""
@@ -222,7 +222,7 @@ def learned(config: Config, results: xr.Dataset) -> dict[str, dict[str, Any]] | 
     """{algorithm: `told`} for the summary of a run; None where no example carries x1 and P is not learned at all."""
     if not sum(config.problem.group_sizes[:2]):
         return None
-    time = shared_time(list(by_algorithm(results, results["algorithm"].values.tolist()).values()))
+    time = common_time(results, results["algorithm"].values.tolist())
     with as_run(results):  # runs that cannot be compared are told of below
         curve = learning_curve(config, time=time if time is not None and math.isfinite(time) else None)
     return {name: told(s, curve["examples"].values) for name, s in effective_examples(results, curve).items()}

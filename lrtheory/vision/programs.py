@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lrtheory.algorithm import Algorithm, stacked
+from lrtheory.spec import require
 from lrtheory.vision import simulate
 from lrtheory.vision.cifar import Images
 from lrtheory.vision.config import Experiment
@@ -80,6 +81,14 @@ def programs(several: bool) -> Programs:
         evaluation=of(simulate.scanned_evaluation, (None, 0, 0, 0)))
 
 
+def require_even(config: Experiment, devices: int) -> None:
+    """Raise `ConfigError` for batches that so many devices cannot share evenly."""
+    size, evenly = config.training.batch_size, "spread batch splits each batch evenly"
+    require(size % devices == 0, "training.batch_size", size, f"a multiple of the {devices} devices", evenly)
+    require(config.n_train % size % devices == 0, "n_train", config.n_train,
+            f"such that its last batch, of {config.n_train % size}, is a multiple of the {devices} devices, too", evenly)
+
+
 class Course:
     """A job placed on its device, or split by batches over all of them."""
 
@@ -88,6 +97,7 @@ class Course:
         """`device`: one, or a list to split batches over; `scan`: whether an epoch is one program (None: not on CPU)."""
         self.config, self.job, self.several = config, job, len(job.runs) > 1
         many = isinstance(device, list)
+        require_even(config, len(device) if many else 1)
         mesh = Mesh(np.array(device), ("batch",)) if many else None
         self.devices = set(device if many else [device])
         self.device = NamedSharding(mesh, PartitionSpec()) if mesh is not None else device

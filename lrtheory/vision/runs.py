@@ -30,7 +30,7 @@ from lrtheory.vision import simulate
 from lrtheory.vision.checkpoints import Checkpoints, claim
 from lrtheory.vision.cifar import Images
 from lrtheory.vision.config import Experiment
-from lrtheory.vision.programs import MEASURED, Course, Job
+from lrtheory.vision.programs import MEASURED, Course, Job, require_even
 
 Progress = Callable[[int, int, str, int, int, dict[str, float]], None]
 """Called with (epochs done over all runs, in all, algorithm, seed, its epochs done, measurements of the last)."""
@@ -63,11 +63,7 @@ def require_room(config: Experiment) -> None:
     What is held at least: results of every run, weights, momentum and gradient of those under way.
     """
     if config.spread == "batch":
-        size, of = config.training.batch_size, len(jax.local_devices())
-        evenly = "spread batch splits each batch evenly"
-        require(size % of == 0, "training.batch_size", size, f"a multiple of the {of} devices", evenly)
-        require(config.n_train % size % of == 0, "n_train", config.n_train,
-                f"such that its last batch, of {config.n_train % size}, is a multiple of the {of} devices, too", evenly)
+        require_even(config, len(jax.local_devices()))
     count, free = len(config.algorithms), free_memory()
     results = 4 * len(MEASURED) * count * config.seeds * config.training.epochs + 200 * count * config.seeds
     if results <= free:  # else there is no need to look at the network
