@@ -24,6 +24,8 @@ DRAWS = 20_000
 """Bootstrap draws of an interval."""
 BATCH = 1_000
 """Draws made at a time."""
+ROUNDING = 1e-11
+"""Of a statistic: a spread over seeds below this share of it is that of last digits, which a derivative's step enlarges."""
 
 
 class Statistic(NamedTuple):
@@ -84,11 +86,17 @@ def decide(judge: Callable[[Level], Iterable[Statistic]], level: Level) -> Decis
 
 
 def mean(name: str, values: Any, level: Level, region: tuple[float, float], theory: str) -> Statistic:
-    """Mean over seeds, values (seeds,), by `bootstrap`. A value that is not finite leaves it not resolved."""
+    """Mean over seeds, values (seeds,), by `bootstrap`. A value that is not finite leaves it not resolved.
+
+    Of what the values differ by from one of them, so that all digits of a small spread around a large mean count.
+    """
     values = np.asarray(values, float).ravel()
     if not np.isfinite(values).all():
         return Statistic(name, math.nan, math.nan, math.nan, region, theory)
-    return bootstrap(name, [values], lambda m: m, level, region, theory)
+    origin = float(np.median(values)) if values.size else 0.0
+    apart = np.zeros_like(values) if _alike(values) else values - origin
+    found = bootstrap(name, [apart], lambda m: m, level, region, theory)
+    return found._replace(value=found.value + origin, low=found.low + origin, high=found.high + origin)
 
 
 def student(name: str, values: Any, level: Level, region: tuple[float, float], theory: str) -> Statistic:
@@ -104,10 +112,15 @@ def student(name: str, values: Any, level: Level, region: tuple[float, float], t
     nothing = nothing._replace(value=float(values.mean()))
     if not np.isfinite(values).all():
         return nothing
-    if np.ptp(values) <= 1e-9 * abs(nothing.value):
+    if _alike(values):
         return nothing._replace(low=nothing.value, high=nothing.value) if agreed(values.size, level) else nothing
     found = stats.ttest_1samp(values, 0.0).confidence_interval(level)
     return nothing._replace(low=float(found.low), high=float(found.high))
+
+
+def _alike(values: np.ndarray) -> bool:
+    """Whether all seeds say the same, up to the last digits of their sums."""
+    return not values.size or bool(np.ptp(values) <= 8 * np.finfo(float).eps * np.abs(values).max())
 
 
 def share(name: str, happened: Any, level: Level, theory: str) -> Statistic:
@@ -180,13 +193,13 @@ def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], l
     point = math.exp(value) if log and math.isfinite(value) else value
     if not math.isfinite(value):
         return nothing
-    if error <= 1e-9 * abs(value):
+    if error <= ROUNDING * abs(value):
         return nothing._replace(value=point, low=point, high=point) if agreed(n, level) else nothing._replace(value=point)
     rng, scores = np.random.default_rng(0), []
     for _ in range(DRAWS // BATCH):
         centre, spread = estimates(rng.multinomial(n, np.full(n, 1 / n), BATCH) / n)
         with np.errstate(invalid="ignore", divide="ignore"):
-            scores.append(np.where(spread > 1e-9 * np.abs(centre), (centre - value) / spread, np.nan))
+            scores.append(np.where(spread > ROUNDING * np.abs(centre), (centre - value) / spread, np.nan))
     t = np.concatenate(scores)
     low, high = (value - float(end) * error for end in reversed(_ends(t, level)))
     if log:

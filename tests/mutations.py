@@ -31,6 +31,8 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = [
+    Mutation("intervals.py", "apart = np.zeros_like(values) if _alike(values) else values - origin", "apart, origin = values, 0.0",
+             "test_intervals.py", "a small spread around a large mean has no width"),
     Mutation("noise.py", "drift = jnp.where(decays, -fewer / safe, count * rate)", "drift = count * rate",
              "test_noise.py", "K micro-steps forget that the gradient's part decays, too"),
     Mutation("noise.py", "jnp.sqrt(-jnp.expm1(2 * log_decay(rate, weight_decay))) / rate",

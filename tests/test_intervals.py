@@ -107,6 +107,18 @@ def test_too_few_seeds_resolve_nothing():
     assert share("", [False] * 16, LEVEL, "").verdict == "fails"
 
 
+@pytest.mark.parametrize("of", [mean, intervals.student])
+def test_a_small_spread_around_a_large_mean_has_its_width(of):
+    """1e12 + x has the interval of x; seeds that differ in the last digits of a sum say the same."""
+    x = np.random.default_rng(0).normal(size=12)
+    near, far = of("", x, LEVEL, (0, 1), ""), of("", 1e12 + x, LEVEL, (0, 1), "")
+    assert far.high - far.low == pytest.approx(near.high - near.low, rel=1e-3)
+    assert far.low <= far.value <= far.high
+    same = of("", [0.3, 0.1 + 0.2] * 2, LEVEL, (0, 1), "")
+    assert math.isnan(same.low)
+    assert of("", [0.3, 0.1 + 0.2] * 8, LEVEL, (0, 1), "").high == pytest.approx(0.3)
+
+
 def test_draws_without_a_value_leave_a_claim_not_resolved():
     """A ratio to errors most of which are 0: many draws have no value, and no warning is left to the user."""
     samples = [np.ones(4), np.array([1.0, 0, 0, 0])]
