@@ -19,16 +19,19 @@ from typing import Any
 import filelock
 import xarray as xr
 import zarr
+from zarr.storage import LocalStore
 
 from lrtheory.devices import free_memory
 from lrtheory.fields import from_json, parse, plain, read_text, to_json
-from lrtheory.spec import ConfigError, one_line
+from lrtheory.spec import ConfigError, one_line, require
 
 STORE, SUMMARY, LOCK = "results.zarr", "summary.json", ".lock"
 """Names in the folder of a run, a sweep or a training."""
-ROOT, CHECKSUMS, ORDER = "zarr.json", "checksums", "order"
-"""The file that makes a folder a dataset; its attributes with the digests of all other files, and its own, and with the
-order of its variables."""
+ROOT, CHECKSUMS, ORDER, LABELS = "zarr.json", "checksums", "order", "labels"
+"""The file that makes a folder a dataset; its attributes with the digests of all other files, and its own, with the order of
+its variables, and with its coordinates."""
+LONGEST = 200
+"""Bytes of a name that a file has; file systems take 255, and ours come with an ending."""
 
 
 class Damaged(ValueError):
@@ -94,11 +97,14 @@ def write_results(folder: Path, results: xr.Dataset, summary: dict[str, Any],
 
 def write_store(path: Path, dataset: xr.Dataset) -> None:
     """Write a dataset so that `read_dataset` finds it as a whole or as it was before, whatever ends this process."""
+    for name in dataset.variables:
+        require_name("the name of a variable", name)
     partial, whole = (path.with_name(f"{path.name}.{state}") for state in ("partial", "whole"))
     if whole.is_dir():  # an earlier process ended here
         _replace(path, whole)
     shutil.rmtree(partial, ignore_errors=True)
-    dataset.assign_attrs({ORDER: list(map(str, dataset.data_vars))}).to_zarr(partial, mode="w", consolidated=False)
+    names = {ORDER: list(map(str, dataset.data_vars)), LABELS: list(map(str, dataset.coords))}
+    dataset.assign_attrs(names).to_zarr(LocalStore(partial), mode="w", consolidated=False)
     root = json.loads((partial / ROOT).read_text())
     root["attributes"][CHECKSUMS] = {"files": digests(partial, _files(partial))}
     root["attributes"][CHECKSUMS]["digest"] = digest(root)
@@ -125,11 +131,14 @@ def read_dataset(folder: str | Path, name: str = STORE) -> xr.Dataset:
     try:
         must_be_whole(store)
         must_fit(store)
-        found = xr.open_zarr(store, consolidated=False, zarr_format=3).load()
+        found = xr.open_zarr(LocalStore(store, read_only=True), consolidated=False, zarr_format=3).load()
+        if lost := [n for key in (ORDER, LABELS) for n in found.attrs.get(key, ()) if n not in found.variables]:
+            raise Damaged(f"{lost[0]} was stored and is not there")
     except Exception as error:  # damage, and what others put there, may raise anything
         raise ConfigError(f"{store}: damaged ({reason(error)}); must be as it was written; write it anew: lrtheory run "
                           f"--config {folder}/config.json, or lrtheory cifar --resume {folder}") from None
-    found.attrs.pop(CHECKSUMS, None)
+    for key in (CHECKSUMS, LABELS):
+        found.attrs.pop(key, None)
     order = [name for name in found.attrs.pop(ORDER, ()) if name in found.data_vars]
     return found[[*order, *(name for name in found.data_vars if name not in order)]]  # zarr has them in any
 
@@ -163,7 +172,7 @@ def must_be_same(folder: Path, listed: dict[str, str]) -> None:
 
 def must_fit(store: Path, read: Callable[[zarr.Array], bool] = lambda array: True) -> None:
     """Raise `Damaged` if the arrays that will be read would not fit into the memory; nothing of them is read yet."""
-    group = zarr.open_group(store, mode="r", zarr_format=3)
+    group = zarr.open_group(LocalStore(store, read_only=True), mode="r", zarr_format=3)
     needed, free = sum(array.nbytes for _, array in group.arrays() if read(array)), free_memory()
     if needed > free:
         raise Damaged(f"its arrays would take {needed / 2**30:.3g} GiB of the {free / 2**30:.3g} that are free")
@@ -230,6 +239,14 @@ def plain_name(name: str) -> str:
     ('x', 'S+noise-v1.2')
     """
     return re.sub(r"[^\w+.-]+", "-", name).strip(".-")[:80] or "unnamed"
+
+
+def require_name(option: str, name: Any) -> None:
+    """Raise `ConfigError` unless a name can be that of a file, and so of an array in a store, as it is."""
+    holds = isinstance(name, str) and name.isprintable() and 0 < len(name.encode()) <= LONGEST
+    holds = holds and not set(name) & {"/", "\\"} and name != ROOT and set(name) != {"."}
+    require(holds, option, repr(name), f"1 to {LONGEST} bytes of printable text without / and \\, not {ROOT} or dots alone",
+            "choose another name")
 
 
 @contextmanager

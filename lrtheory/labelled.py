@@ -16,11 +16,17 @@ import numpy as np
 import xarray as xr
 
 from lrtheory.fields import from_json, to_json
+from lrtheory.files import require_name
 from lrtheory.provenance import environment
+from lrtheory.spec import require
 
 T = TypeVar("T")
 RUN_DIMS = ("algorithm", "seed", "record")
 """Dimensions of every result; all others are the axes of a sweep."""
+OWN = (*RUN_DIMS, "step", "time", "done", "epochs_done", "diverged_at")
+"""Names in results by which labels, and the state of runs, are known; no measurement of one's own has them."""
+TYPES = "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"
+"""Types of numbers that come back from a store, a table and a summary as they were."""
 
 
 def names_of(algorithms: Sequence[str]) -> np.ndarray:
@@ -50,6 +56,29 @@ def dataset(found: Mapping[str, np.ndarray], meanings: Mapping[str, tuple[str, s
 def _dims(name: str, count: int) -> tuple[str, ...]:
     """Dimensions of a measurement: those of every result and, where it has more, NAME_0, NAME_1, ..."""
     return (*RUN_DIMS[:count], *(f"{name}_{k}" for k in range(count - len(RUN_DIMS))))
+
+
+def require_measured(option: str, measured: Mapping[Any, Any], taken: Sequence[str] = ()) -> None:
+    """Raise `ConfigError` unless measurements can be stored, and come back as they were given. Before they are computed.
+
+    Args:
+      option: what the user gave them by.
+      measured: {name: anything with a shape and a dtype}, at one record of one run.
+      taken: further names that results have.
+    """
+    reserved = dict.fromkeys((*OWN, *taken))
+    for name, values in measured.items():
+        require_name(option, name)
+        require(hasattr(values, "shape"), f"{option} {name!r}", type(values).__name__, "an array", "give each a name")
+    made = {f"{name}_{k}": name for name, values in measured.items() for k in range(len(values.shape))}
+    for name, values in measured.items():
+        require(name not in reserved, option, name, "{name: array} with names beside " + ", ".join(reserved),
+                "choose others")
+        require(name not in made, option, name, f"another name than the dimensions of {made.get(name)}", "choose another")
+        require(str(values.dtype) in TYPES, f"{option} {name!r}", values.dtype, f"one of {', '.join(TYPES)}",
+                "convert it, such as by astype")
+        require(0 not in values.shape, f"{option} {name!r}", f"an array of shape {values.shape}", "of one entry or more",
+                "leave it out")
 
 
 def config_of(results: xr.Dataset, kind: type[T]) -> T:

@@ -33,6 +33,10 @@ class Mutation(NamedTuple):
 MUTATIONS = [
     Mutation("intervals.py", "apart = np.zeros_like(values) if _alike(values) else values - origin", "apart, origin = values, 0.0",
              "test_intervals.py", "a small spread around a large mean has no width"),
+    Mutation("labelled.py", "        require_name(option, name)\n", "",
+             "test_train.py::test_what_a_store_would_not_give_back_is_not_measured", "a measurement a/b is lost without a word"),
+    Mutation("files.py", "if lost := [n for key in (ORDER, LABELS)", "if lost := [n for key in ()",
+             "test_damage.py::test_a_variable_that_was_stored_and_cannot_be_read_is_missed", "what cannot be read is not missed"),
     Mutation("noise.py", "drift = jnp.where(decays, -fewer / safe, count * rate)", "drift = count * rate",
              "test_noise.py", "K micro-steps forget that the gradient's part decays, too"),
     Mutation("noise.py", "jnp.sqrt(-jnp.expm1(2 * log_decay(rate, weight_decay))) / rate",

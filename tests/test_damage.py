@@ -330,6 +330,25 @@ def test_killed_at_any_write_a_run_is_whole_or_not_there(tmp_path):
             xr.testing.assert_identical(files.read_dataset(folder), whole)
 
 
+@pytest.mark.parametrize("names", [("a/b",), ("a\\b",), ("..",), ("zarr.json",), ("x" * 300,), ("\ud800",)])
+def test_a_dataset_that_would_not_come_back_is_not_written(tmp_path, names):
+    """One line before anything is on disk, in the place of a variable that is lost."""
+    few = xr.Dataset({name: (("n",), np.arange(3.0)) for name in (*names, "y")})
+    assert "must be 1 to 200 bytes of printable text" in refused(files.write_store, tmp_path / files.STORE, few)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_variable_that_was_stored_and_cannot_be_read_is_missed(tmp_path, monkeypatch):
+    """Of data and of labels, whatever of a store's format is not understood."""
+    few = xr.Dataset({"x": (("n",), np.arange(3.0))}, {"n": np.arange(3)})
+    files.write_store(tmp_path / files.STORE, few)
+    xr.testing.assert_identical(files.read_dataset(tmp_path), few)
+    real = xr.open_zarr
+    for name in ("x", "n"):
+        monkeypatch.setattr(xr, "open_zarr", lambda *a, name=name, **k: real(*a, **k).drop_vars(name))
+        assert f"damaged ({name} was stored and is not there)" in refused(files.read_dataset, tmp_path)
+
+
 @pytest.mark.parametrize("attributes", [
     {"config": 3}, {"config": None}, {"config": "["}, {"config": "[]"}, {"config": "{}"}, {"config": '{"model": 1}'},
     {"config": [1]}, {"config": {"a": 1}}, {}])

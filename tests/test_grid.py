@@ -15,6 +15,8 @@ from lrtheory.sweeps import figures as maps
 from lrtheory.sweeps.grid import MEASURED_TOO, full_name, make_grid, read_axes
 from lrtheory.sweeps.kinds import THEORY
 from lrtheory.sweeps.prediction import prediction_at
+from lrtheory.theory.config import Config
+from lrtheory.theory.problem import Group, Problem
 from lrtheory.theory.timescales import blur_time, q_time
 from lrtheory.vision.presets import preset
 
@@ -171,3 +173,21 @@ def test_an_axis_has_a_name_of_its_own():
     ends = [row[0] for row in read_axes(QUICK, ["r=geomspace(0.0123456789012345,0.1,5)"]).axes[0].values]
     assert ends[0] == 0.0123456789012345
     assert len(ends) == 5
+
+
+@pytest.mark.parametrize(("group", "field", "label"), [
+    ("loss", "p", "loss_p"), ("test_error", "q", "test_error_q")])
+def test_an_axis_is_not_called_as_what_is_measured(group, field, label):
+    """A group's name and a field's make a label: one that results have already would take its place."""
+    config = Config(problem=Problem(N=200, p0=0.1, q0=0.25, extra_groups=(Group(name=group, share=0.05, q=-1.0),)))
+    with pytest.raises(ConfigError, match=f"called {label} in results, as what is measured is"):
+        make_grid(config, {f"problem.extra_groups.{group}.{field}": [0.5, 1.0]})
+
+
+def test_an_axis_that_no_file_can_be_called_by_is_refused():
+    """Of an algorithm with a long name in letters of three bytes."""
+    config = Config(algorithms=(lt.Algorithm(lt.cosine(0.02, 0.002, 5.0), name="学" * 90),))
+    with pytest.raises(ConfigError, match=r"in results = .*must be 1 to 200 bytes"):
+        make_grid(config, {f"algorithms.{'学' * 90}.rate.cosine.duration": [3.0, 5.0]})
+    with pytest.raises(ConfigError, match="1 to 100 lower-case letters"):
+        Problem(N=200, p0=0.1, q0=0.25, extra_groups=(Group(name="g" * 101, share=0.05),)).check()

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import papers
 import pytest
+import xarray as xr
 from conftest import same, vary
 from flax import nnx
 
@@ -243,10 +244,52 @@ def test_optimisers_minibatches_and_steps_as_the_clock(plain):
     assert not np.allclose(half["weights"][0, 0, 1], plain["weights"][0, 0, 1])
 
 
+def odd(**found):
+    """A function that measures these at any parameters."""
+    return lambda w, data: found
+
+
+@pytest.mark.parametrize(("found", "said"), [
+    *((({name: 0.0}), "must be 1 to 200 bytes of printable text") for name in (
+        "a/b", "..", ".", "zarr.json", "a\\b", "a\0b", "\ud800", "x" * 300, "ä" * 101, "a\nb", "")),
+    ({1: 0.0}, "measure = 1: must be 1 to 200 bytes"),
+    ({"w": jnp.ones(3), "w_0": 0.0}, "measure = w_0: must be another name than the dimensions of w"),
+    *(({name: 0.0}, f"measure = {name}: must be .*with names beside") for name in (
+        "seed", "record", "algorithm", "step", "done", "epochs_done", "diverged_at", "train_loss")),
+    *(({"v": jnp.ones(3, kind)}, f"measure 'v' = {kind}: must be one of bool, int8, .*astype") for kind in (
+        "bfloat16", "float8_e4m3fn", "int4", "complex64")),
+    ({"v": jax.random.key(0)}, "measure 'v' = key<fry>: must be one of"),
+    ({"v": jnp.ones((2, 0))}, r"measure 'v' = an array of shape \(2, 0\): must be of one entry or more"),
+    ({"v": (jnp.ones(3), jnp.ones(2))}, "measure 'v' = tuple: must be an array"),
+])
+def test_what_a_store_would_not_give_back_is_not_measured(found, said, monkeypatch):
+    """Names that are paths, files, labels or dimensions; types and shapes that are not stored."""
+    monkeypatch.setattr(programs, "compile_runs", None)
+    with pytest.raises(ConfigError, match=said):
+        lt.train(MODEL, sample, {"S": 0.1}, measure=odd(**found) if all(isinstance(k, str) for k in found)
+                 else lambda w, data: found, **SHORT)
+
+
+def test_every_other_name_and_type_comes_back_as_it_was_given(tmp_path):
+    """Also from the parts of an unfinished training, whose arrays have more dimensions; a path with :: is a path."""
+    found = {"c": jnp.ones(2), ".zattrs": jnp.ones((2, 2)), "a.b": 0.5, "ä b": True, "w": 1.0, "w_0": jnp.arange(3),
+             "x.partial": jnp.float16(0.5), "a::b": jnp.uint8(7), "checksums": 1, "order": 2, "coordinates": 3, "__x": 4}
+    ask = {"steps": 2, "records": 2, "seeds": 2, "measure": odd(**found), "at_once": 1}
+    runs = lt.train(MODEL, sample, {"S": 0.1}, folder=tmp_path / "a::b" / "kept", **ask)
+    xr.testing.assert_identical(lt.load(tmp_path / "a::b" / "kept").drop_attrs(), runs.drop_attrs())
+    parts = training._kept(tmp_path / "a::b" / "kept" / "parts")
+    assert sorted(parts) == [0, 1]
+    assert all(set(found) <= set(part) for part in parts.values())
+    for name, values in found.items():
+        here = runs[name].isel(algorithm=0, seed=0, record=0)
+        assert here.dtype == np.asarray(values).dtype or isinstance(values, int | float)
+        np.testing.assert_array_equal(here, values)
+
+
 @pytest.mark.parametrize(("change", "said"), [
     ({"optimiser": optax.adam(0.1)}, "optimiser = a chain that points downhill"),
     ({"measure": lambda w, data: {"time": w}}, "measure = time"),
-    ({"measure": lambda w, data: {"step": w, "seed": w}}, "measure = seed, step"),
+    ({"measure": lambda w, data: {"step": w, "seed": w}}, "measure = seed"),
     ({"measure": lambda w, data: w}, "measure = .*must be a function to {name: array}"),
     ({"algorithms": {"a": lt.warmup(0.1, 5.0)}}, "above 0 with a step_time of 0.*clock='steps'"),
     ({"algorithms": {"a": lt.step_decay([0.0, 0.1], [5.0])}}, "stands still for ever"),

@@ -23,7 +23,6 @@ from lrtheory.custom.config import Balanced, Settings
 from lrtheory.custom.models import Model, logistic
 from lrtheory.custom.simulate import Numbers, Task
 from lrtheory.devices import require_working
-from lrtheory.labelled import RUN_DIMS
 from lrtheory.progress import watching
 from lrtheory.schedule import Schedule, constant
 from lrtheory.spec import ConfigError, require, require_count, shown
@@ -199,10 +198,7 @@ def _check_functions(task: Task, numbers: Numbers) -> None:
                 "of labels 0 and 1 give 2 y - 1")
     measured = jax.eval_shape(task.measure, params, data)
     require(isinstance(measured, dict), "measure", type(measured).__name__, "a function to {name: array}", "return a dict")
-    reserved = (*MEANINGS, "step", *RUN_DIMS)
-    taken = [name for name in measured if name in reserved]
-    require(not taken, "measure", ", ".join(taken), "{name: array} with names beside " + ", ".join(reserved),
-            "choose others")
+    labelled.require_measured("measure", measured, tuple(MEANINGS))
     ones, zeros = (jax.tree.map(lambda x, v=v: jnp.full(x.shape, v, x.dtype), params) for v in (1.0, 0.0))
     updates, _ = task.optimiser.update(ones, task.optimiser.init(zeros), zeros, value=jnp.ones(()))
     require(sum(float(jnp.sum(u)) for u in jax.tree.leaves(updates)) >= 0, "optimiser", "a chain that points downhill",
@@ -259,7 +255,8 @@ def _computed(task: Task, numbers: Numbers, config: Settings, algorithms: list[A
 def _keep(parts: Path, seeds: list[int], found: dict[str, np.ndarray]) -> None:
     """Write the measurements of some seeds, whole or not at all."""
     parts.mkdir(exist_ok=True)
-    variables = {name: ([f"{name}_{k}" for k in range(values.ndim)], values) for name, values in found.items()}
+    variables = {name: ([f"{name}/{k}" for k in range(values.ndim)], values)  # no variable's name has a /
+                 for name, values in found.items()}
     files.write_store(parts / f"{seeds[0]}-{seeds[-1]}.zarr", xr.Dataset(variables, attrs={"seeds": seeds}))
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from lrtheory.fields import field_names, find, value_of
+from lrtheory.files import require_name
+from lrtheory.labelled import OWN
 from lrtheory.spec import MOST, ConfigError, shown
 from lrtheory.sweeps.kinds import TRAININGS, kind_of
 
@@ -224,11 +226,7 @@ def make_grid(config: Any, axes: Mapping[str | tuple[str, ...], Sequence[Any] | 
     if "training.average_time" in fields and config.training.average_time is None:
         raise ConfigError("--axis average_time: must be set in the configuration, too, for it changes what is measured; set "
                           "training.average_time")
-    labels = [label_of(f) for f in fields]
-    for f, label in zip(fields, labels, strict=True):
-        if labels.count(label) > fields.count(f):
-            raise ConfigError(f"--axis {f}: called {label} in results, as another one is; must have a name of its own; "
-                              "rename the algorithm or group")
+    _must_be_told_apart(config, fields)
     for f in fields:
         if fields.count(f) > 1:
             raise ConfigError(f"--axis {f}: named twice; must be on one axis; leave one out")
@@ -243,6 +241,18 @@ def make_grid(config: Any, axes: Mapping[str | tuple[str, ...], Sequence[Any] | 
     if longest:  # functions of the clock are sampled as far as any point goes
         config = config.replace(algorithms=as_given.replace(**longest).settled().algorithms)
     return Grid(config, tuple(made))
+
+
+def _must_be_told_apart(config: Any, fields: Sequence[str]) -> None:
+    """Raise `ConfigError` unless each field of the axes is called in results as nothing else there is."""
+    kind, labels = kind_of(config), [label_of(f) for f in fields]
+    others = dict.fromkeys((*OWN, *kind.labels, *kind.described(config)), "what is measured")
+    for f, label in zip(fields, labels, strict=True):
+        require_name(f"--axis {f}: in results", label)
+        other = others.get(label) or ("another one" if labels.count(label) > fields.count(f) else None)
+        if other is not None:
+            raise ConfigError(f"--axis {f}: called {label} in results, as {other} is; must have a name of its own; "
+                              "rename the algorithm or group")
 
 
 def read_axes(config: Any, products: Sequence[str], zips: Sequence[Sequence[str]] = ()) -> Grid:

@@ -203,8 +203,8 @@ class Problem:
             require(0 <= value <= 1, f"problem.{name}", value, "a probability in [0, 1]", "lower or raise it")
         for k, group in enumerate(self.extra_groups):
             where = f"problem.extra_groups[{k}]"
-            require(re.fullmatch("[a-z][a-z0-9_]*", group.name) is not None, f"{where}.name", repr(group.name),
-                    "lower-case letters, digits and _", "results are called loss_NAME")
+            require(re.fullmatch("[a-z][a-z0-9_]{0,99}", group.name) is not None, f"{where}.name", repr(group.name),
+                    "1 to 100 lower-case letters, digits and _", "results are called loss_NAME")
             require(self.group_names.count(group.name) == 1, f"{where}.name", repr(group.name),
                     "different from all other groups", "p, mixed and q are the paper's; choose another name")
             require(0 <= group.share <= 1, f"{where}.share", group.share, "a probability in [0, 1]", "lower or raise it")
