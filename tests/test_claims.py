@@ -100,7 +100,8 @@ def honest(names=("L-S", "S"), over=None):
     data = {
         "time": time, "phase": 1.0 * (time >= annealed[..., None]), "loss_q": loss_q,
         "loss_p": np.where(time > 0, 0.4, np.log(2)), "train_loss": np.linspace(0.7, 0.1, RECORDS) + 0 * time,
-        "contrast": np.where(blurred, -0.5, -12.0) * jitter[..., None],
+        "loss_mixed": np.where(blurred, 0.27, 0.03) * jitter[..., None],
+        "contrast": np.where(blurred, -0.4, -12.0) * jitter[..., None],  # -(8/3) t_blur/T_Q push = -0.41
         "noise_variance_theory": np.where(blurred, 1.0, 0.5), "signal_norm_w": 2.0 + 0 * time,
         "signal_moved_w": np.full(time.shape, 0.01), "test_error_p": np.where(anneals, 0.001, 0.02)[:, None, None]
         * jitter[..., None] + 0 * time}
@@ -254,7 +255,9 @@ OWN = [  # (claim, run, algorithm, change, the one statistic that it turns)
                                  v.where(v > 0.7, 0.9)}, "variance over its closed form, L-S"),
     ("variance", "main", "S", {"noise_variance_w": 1.5, "noise_variance_v": 1.5}, "variance over its closed form, S"),
     ("plateau", "main", "L-S", {"loss_q": lambda q: q.where(q < 0.5, 0.45)}, "Q's loss before annealing"),
-    ("plateau", "main", "L-S", {"contrast": 5.0}, "contrast before annealing"),
+    ("plateau", "main", "L-S", {"contrast": 2.0}, "contrast before annealing"),  # a constant of twice the size
+    ("plateau", "main", "L-S", {"contrast": 0.5}, "contrast before annealing"),
+    ("plateau", "main", "L-S", {"contrast": 30.0}, "contrast before annealing"),  # noise off
     ("plateau", "main", "L-S", {"time_q_half": 0.01}, "Q's loss is first halved"),
     ("plateau", "main", "L-S", {"time_q_half": lambda t: t + 20 * T_Q}, "time from annealing"),
     ("plateau", "main", "L-S", {"signal_moved_w": 1000.0}, "length of W's path"),

@@ -5,11 +5,12 @@ import numpy as np
 from lrtheory.intervals import bootstrap, slope
 from lrtheory.labelled import at_times, config_of
 from lrtheory.predictions.base import Need, Prediction, each_seed, require_groups, require_plain
-from lrtheory.spec import ConfigError
+from lrtheory.spec import ConfigError, require, require_positive
 from lrtheory.style import ORANGE
 from lrtheory.theory import kinks
 from lrtheory.theory.config import Config
 from lrtheory.theory.results import annealing_jitter, falls
+from lrtheory.theory.timescales import is_balanced
 
 WIDTHS = (512, 2048, 8192)
 """Neurons of V."""
@@ -21,9 +22,19 @@ def needs(base):
     """L-S on decoupled networks of three widths of V, and their limit; W is wide, for it moves P's loss by 1/m_w."""
     require_groups(base, "q")
     require_plain(base)
+    _require_balanced(base)
     config = base.replace(engine="decoupled", algorithms=("L-S",), records=100,
                           **{"network.m_w": max(base.network.m_w, 256), "training.anneal_time": np.inf})
     return {"decoupled": Need(config, (("network.m_v", WIDTHS),)), "infinite": Need(config.at_infinite_width())}
+
+
+def _require_balanced(config):
+    """Raise `ConfigError` for noise that does not keep its variance: how it scatters kinks is not known in closed form."""
+    training = config.training
+    require_positive("training.weight_decay", training.weight_decay)  # else no noise is balanced
+    size = training.noise_level * float(training.noise_unit / training.balanced)
+    require(is_balanced(training), "noise over its balanced value", f"{size:.3g}", "1 for this claim",
+            "set training.noise_level 1 and training.noise_scale None")
 
 
 def judge(runs, level):
@@ -41,12 +52,14 @@ def judge(runs, level):
     yield bootstrap("scatter of the contrast at the widest, over the closed form", [square[:, -1]],
                     lambda s: np.sqrt(s) / widest, level, (2 / 3, 3 / 2), "1")
     base, slopes = config_of(runs["decoupled"], Config), falls(runs["infinite"].sel(algorithm="L-S"))
-    losses = [expected["loss"] for m in WIDTHS[1:] if (expected := annealing_jitter(
-        base.replace(**{"network.m_v": m}), runs["infinite"])) is not None]
-    late = (_annealed(runs)[:, 1:] * slopes[:, None] / losses) ** 2 if losses else np.full((1, 1), np.nan)
-    late = late.mean(-1)
+    expected = [annealing_jitter(base.replace(**{"network.m_v": m}), runs["infinite"]) for m in WIDTHS[1:]]
+    if None in expected:
+        raise ConfigError("annealing: at infinite width the loss does not fall to its threshold; raise training.eps1")
+    losses = [known["loss"] for known in expected if known is not None]
+    late = ((_annealed(runs)[:, 1:] * slopes[:, None] / losses) ** 2).mean(-1)
     if np.isfinite(late).sum() < 2:
-        raise ConfigError("annealing: fewer than two seeds anneal by their loss at infinite width; raise training.steps")
+        raise ConfigError("annealing: fewer than two seeds anneal at infinite width and in both networks of "
+                          f"{WIDTHS[1]:,} and {WIDTHS[2]:,} neurons; raise training.steps")
     yield bootstrap("scatter of the time of annealing, over the closed form", [late[np.isfinite(late)]], np.sqrt, level,
                     (0.5, 2.0), "1")
 
@@ -56,7 +69,7 @@ def _scatter(runs):
     wide, limit = (runs[name].sel(algorithm="L-S") for name in ("decoupled", "infinite"))
     ends = limit["annealed_at"].values
     if not np.isfinite(ends).any():
-        raise ConfigError("annealing: no seed anneals by its loss at infinite width; raise training.steps")
+        raise ConfigError("annealing: no seed anneals by its loss at infinite width; raise training.steps or training.eps1")
     low, high = (share * ends[np.isfinite(ends)].mean() for share in WINDOW)
     axis = str(wide["contrast"].dims[0])
     wide = wide.transpose("seed", axis, "record")

@@ -1,8 +1,9 @@
 """V's kinks in closed form: where the contrast levels off under noise, how it scatters, how far a full network reaches.
 
 A neuron of V tells z from z + zeta and z - zeta only if its kink lies between them. Let n be its pre-activation on z, in
-units of tau0 |z|, and r |n_zeta| = w how far zeta moves it; n and n_zeta are N(0, 1) at stationary noise, and n diffuses by
-2 lambda a unit of time. The neuron is between where |n| < w. There the residuals, rho of z and -rho/2 of each of z + zeta
+units of its own standard deviation, and r |n_zeta| = w how far zeta moves it; n and n_zeta are N(0, 1), and n diffuses by
+the noise that is added over the noise that is there, b/v a unit of time: 2 lambda once v is stationary, whatever the level
+of the noise. The neuron is between where |n| < w. There the residuals, rho of z and -rho/2 of each of z + zeta
 and z - zeta (they balance, for the sum of Q's outputs is stiff), push it by sign(n) rho |z|/2, and nowhere else. To leading
 order in r:
 
@@ -25,7 +26,7 @@ from jax.typing import ArrayLike
 
 from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
-from lrtheory.theory.timescales import blur_time, q_time
+from lrtheory.theory.timescales import blur_time, fresh_noise, q_time
 from lrtheory.theory.training import Training
 
 
@@ -60,13 +61,45 @@ def reached(contrast: ArrayLike, ceiling: ArrayLike) -> Array:
     return jnp.asarray(ceiling) * share
 
 
-def plateau(problem: Problem, training: Training, push: float) -> float:
-    """Contrast at which the large rate's noise holds Q: -(8/3) (t_blur/T_Q) push, to leading order in r.
+def turning_time(problem: Problem, training: Training, time: ArrayLike) -> np.ndarray:
+    """Time in which noise turns gates by r, at a time t under the large rate: r^2 v/b, in units of the sum of rates, (...).
 
-    That is -(rho |z|^2/2) int_0^inf E[e(t) e(t - s)] ds, e = sign(n) 1[|n| < w]. `push` is rho over its value at f = 0
-    (`push_of`). It comes closer as (t_blur/t)^(1/2), for gates return to where they were.
+    b = `fresh_noise` is added a unit of time to v = exp(-2 lambda t) + (b/2 lambda)(1 - exp(-2 lambda t)), 1 + b t without
+    decay. At first that is t_blur (r^2/b), and in the end, from t = 1/(2 lambda nu^2) on, r^2/(2 lambda) whatever the noise
+    level nu is, for what turns gates is the share of noise that is fresh. Balanced: r^2/(2 lambda) throughout. inf without
+    noise. To leading order in r. Derived here.
     """
-    return -8 / 3 * blur_time(problem, training, training.eta1) / q_time(problem) * push
+    time, decay, fresh = np.asarray(time, float), 2 * training.weight_decay, fresh_noise(training, training.eta1)
+    if not fresh > 0:
+        return np.full(time.shape, np.inf)
+    added = fresh * time if decay == 0 else fresh / decay * -np.expm1(-decay * time)
+    return problem.r**2 * (np.exp(-decay * time) + added) / fresh
+
+
+def plateau(problem: Problem, training: Training, push: ArrayLike, time: ArrayLike = math.inf) -> np.ndarray:
+    """Contrast at which the large rate's noise holds Q at a time t since the start, to leading order in r: (...).
+
+        -(tau/T_Q) push F(t/tau),  F(X) = 8/3 + (2/3) (4 (1 + X)^(3/2) - 3 X^(3/2) - (4 + X)^(3/2)),  tau: `turning_time`,
+
+    from -2 t/T_Q at first (F = 2 X) to -(8/3) tau/T_Q, (9/8) (tau/t)^(1/2) of it less, for gates return to where they were.
+    That is -(rho |z|^2/2) int_0^t E[e(t) e(t - s)] ds, e = sign(n) 1[|n| < w]: two gates whose angle has grown to r x^(1/2)
+    give r (4 (1 + x)^(1/2) - 3 x^(1/2) - (4 + x)^(1/2))/(2 pi). `push` is rho over its value at f = 0 (`push_of`) of late,
+    within tau. Noise of any level. Derived here.
+
+    >>> from lrtheory import preset
+    >>> phase = preset("phase")
+    >>> [round(float(plateau(phase.problem, phase.training, 0.6, t)), 3) for t in (0.1, 10.0, 400.0)]
+    [-0.045, -0.295, -0.376]
+    """
+    push, time = np.asarray(push, float), np.asarray(time, float)
+    turning = turning_time(problem, training, time)
+    if not np.isfinite(turning).all():  # without noise, or without an end to it
+        return -2 * push * time / q_time(problem)
+    x = time / turning
+    near = np.minimum(x, 1e4)  # beyond, powers would cancel to less than 1e-9
+    grown = 2 / 3 * (4 * np.expm1(1.5 * np.log1p(near)) - 3 * near**1.5 - 8 * np.expm1(1.5 * np.log1p(near / 4)))
+    with np.errstate(divide="ignore"):
+        return -turning / q_time(problem) * push * np.where(x > near, 8 / 3 - 3 / np.sqrt(x), grown)
 
 
 def push_of(problem: Problem, losses: dict[str, float]) -> float:

@@ -19,7 +19,7 @@ from lrtheory.labelled import at_times, config_of, each_seed, estimate, finite, 
 from lrtheory.theory import kinks
 from lrtheory.theory.config import Config
 from lrtheory.theory.html import short
-from lrtheory.theory.timescales import p_time, q_time
+from lrtheory.theory.timescales import is_balanced, p_time, q_time
 
 THEORY = "theory.zarr"
 """The prediction beside the results of `lrtheory run`."""
@@ -150,8 +150,7 @@ def annealing_jitter(config: Config, theory: xr.Dataset) -> dict[str, float] | N
     the scatter is not known: others than decoupled blocks with full batches, noise that is not balanced. Derived here.
     """
     problem, training = config.problem, config.training
-    balanced = training.noise_level == 1 and training.noise_scale is None and training.weight_decay > 0
-    if not (config.engine == "decoupled" and config.network.variant == "block" and balanced
+    if not (config.engine == "decoupled" and config.network.variant == "block" and is_balanced(training)
             and training.batch_size is None and "L-S" in theory["algorithm"].values and math.isfinite(q_time(problem))):
         return None
     runs = undiverged(theory.sel(algorithm="L-S"))

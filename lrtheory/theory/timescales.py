@@ -49,11 +49,24 @@ def blur_time(problem: Problem, training: Training, rate: float) -> float:
     With `noise_scale` c (tau_xi = nu c tau0) 2 lambda nu^2 eps is nu^2 c^2 eta: without decay t_blur = r^2/(nu^2 c^2 eta).
     Infinite without noise.
     """
-    decay, scale = 2 * training.weight_decay, training.noise_scale
-    grows = training.noise_level**2 * rate * (decay / training.eta1 if scale is None else scale**2)  # d variance/dt
-    if not grows > 0:
+    decay, fresh = 2 * training.weight_decay, fresh_noise(training, rate)
+    if not fresh > 0:
         return math.inf
-    return math.log1p(decay * problem.r**2 / grows) / decay if decay > 0 else problem.r**2 / grows
+    return math.log1p(decay * problem.r**2 / fresh) / decay if decay > 0 else problem.r**2 / fresh
+
+
+def fresh_noise(training: Training, rate: float) -> float:
+    """Variance that noise under a rate eta adds a unit of time, over tau0^2: 2 lambda nu^2 eta/eta1, or nu^2 c^2 eta.
+
+    c is `noise_scale`, where it is given; 2 lambda under eta1 if balanced. Derived here, up to a relative eta lambda.
+    """
+    decay, scale = 2 * training.weight_decay, training.noise_scale
+    return training.noise_level**2 * rate * (decay / training.eta1 if scale is None else scale**2)
+
+
+def is_balanced(training: Training) -> bool:
+    """Whether noise under eta1 keeps its variance (assumption 3.1), to 1e-3; never without decay."""
+    return training.weight_decay > 0 and math.isclose(float(training.tau_xi), float(training.balanced), rel_tol=1e-3)
 
 
 def stability_bound(problem: Problem) -> float:
