@@ -51,6 +51,7 @@ def test_the_plateau_is_the_integral_of_the_kernel_under_noise_of_any_level():
         assert float(kinks.plateau(problem, training, 1.0, time)) == pytest.approx(contrast, rel=0.01), (level, time)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("level", [0.5, 1.0, 4.0])
 def test_the_plateau_is_that_of_the_limit_under_noise_of_any_level(level):
     """At lambda t = 0.9, where t_blur, of fresh noise alone, would say 2.9, 1 and 0.08 times as much."""

@@ -44,7 +44,7 @@ WAYS = (Way("phase"), Way("r × 2", {"problem.r": 0.1}), Way("r / 2.5", {"proble
 """The first is what the others are compared with."""
 
 
-def ratios(seeds: int = 16, apart: tuple[float, ...] = APART, blurred: tuple[float, ...] = BLURRED) -> dict[str, Any]:
+def ratios(seeds: int = 8, apart: tuple[float, ...] = APART, blurred: tuple[float, ...] = BLURRED) -> dict[str, Any]:
     """S's error on P at infinite width, at the same T_P/T_Q and t_blur(eta2)/T_Q reached in several ways.
 
     Which dimensionless numbers are there? S at infinite width is a kernel with memory. In units of T_P, of P there are
@@ -120,29 +120,34 @@ def clocks(seeds: int = 8, silent: float = 1e-12) -> dict[str, Any]:
     base = PHASE.replace(engine="infinite", seeds=seeds, records=300, n_test=16)
     decay = base.training.weight_decay
     base = base.replace(**{"training.steps": math.ceil(max(LOOKED_AT) / decay / base.training.step_time) + 1})
-    at = xr.DataArray(np.array(LOOKED_AT) / decay, dims="record")
+    rate = math.nan
     found: dict[str, list[Any]] = {"λt": [f"{x:g}" for x in LOOKED_AT]}
     for name, ratio in (("", base.training.eta_ratio), ("no noise: ", silent)):
         runs = lt.run(base.replace(**{"training.eta_ratio": ratio}))
         ls, s = (runs.sel(algorithm=a) for a in ("L-S", "S"))
 
-        def of(run: xr.Dataset, what: str) -> np.ndarray:
-            return lt.at_times(run, what, at).transpose("record", "seed").values
-
-        apart = np.mean([np.abs(of(ls, g) - of(s, g)) for g in ("g_z", "g_plus", "g_minus")], (0, 2))
-        found[f"{name}mean |g_LS - g_S|"] = [f"{x:.2g}" for x in apart]
+        found[f"{name}mean |g_LS - g_S|"] = [f"{x:.2g}" for x in gap(ls, s, LOOKED_AT)]
         for label, run in (("L-S", ls), ("S", s)):
-            found[f"{name}contrast {label}"] = [f"{x:.2f}" for x in of(run, "contrast").mean(1)]
+            found[f"{name}contrast {label}"] = [f"{x:.2f}" for x in told(run, "contrast", LOOKED_AT).mean(1)]
         for label, run in (("L-S", ls), ("S", s)):
-            error = linear_readout.error_on_p(base.problem, of(run, "p_along"), of(run, "p_across")).mean(1)
+            error = linear_readout.error_on_p(base.problem, *(told(run, part, LOOKED_AT) for part in ("p_along", "p_across"))).mean(1)
             found[f"{name}error on P {label}"] = [f"{x:.2g}" for x in error]
         if not name:
-            late = xr.DataArray(np.array([5.5, 7.0]) / decay, dims="record")
-            two = [np.mean([np.abs(lt.at_times(ls, g, late) - lt.at_times(s, g, late)).mean("seed").values[k]
-                            for g in ("g_z", "g_plus", "g_minus")]) for k in range(2)]
-            rate = math.log(two[0] / two[1]) / 1.5
+            first, last = gap(ls, s, (5.5, 7.0))
+            rate = math.log(first / last) / 1.5
     return {"rows": [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)],
             "seeds": seeds, "rate": rate}
+
+
+def told(run: xr.Dataset, name: str, lambda_t: tuple[float, ...]) -> np.ndarray:
+    """A measurement of a run at some lambda t: (times, seeds)."""
+    at = xr.DataArray(np.array(lambda_t) / PHASE.training.weight_decay, dims="record")
+    return lt.at_times(run, name, at).transpose("record", "seed").values
+
+
+def gap(one: xr.Dataset, other: xr.Dataset, lambda_t: tuple[float, ...]) -> np.ndarray:
+    """Mean over Q's directions and seeds of how far two runs' outputs are apart: (times,)."""
+    return np.mean([np.abs(told(one, g, lambda_t) - told(other, g, lambda_t)) for g in ("g_z", "g_plus", "g_minus")], (0, 2))
 
 
 TABLES = {table.__name__: table for table in (ratios, clocks)}
