@@ -129,8 +129,8 @@ def clocks(seeds: int = 8, silent: float = 1e-12) -> dict[str, Any]:
         found[f"{name}mean |g_LS - g_S|"] = [f"{x:.2g}" for x in gap(ls, s, LOOKED_AT)]
         for label, run in (("L-S", ls), ("S", s)):
             found[f"{name}contrast {label}"] = [f"{x:.2f}" for x in told(run, "contrast", LOOKED_AT).mean(1)]
-        for label, run in (("L-S", ls), ("S", s)):
-            error = linear_readout.error_on_p(base.problem, *(told(run, part, LOOKED_AT) for part in ("p_along", "p_across"))).mean(1)
+            along, across = (told(run, part, LOOKED_AT) for part in ("p_along", "p_across"))
+            error = linear_readout.error_on_p(base.problem, along, across).mean(1)
             found[f"{name}error on P {label}"] = [f"{x:.2g}" for x in error]
         if not name:
             first, last = gap(ls, s, (5.5, 7.0))
