@@ -9,7 +9,7 @@ was run. Lives elsewhere: running and keeping them (stored), finite networks (fi
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -115,37 +115,36 @@ def clocks(seeds: int = 8, silent: float = 1e-12) -> dict[str, Any]:
     that is fresh: under eta2 first v = exp(-2 lambda t) of old noise has to go, in S from the start, in L-S from annealing
     on. So S is blurred first, unlearns Q while L-S still has it, and the difference reverses. Fresh noise dominates from
     lambda t = log(eta1/eta2)/2 = 4.6 on; then both hold Q at one plateau, which is as v, so that the difference dies as
-    exp(-2 lambda t). At eta2/eta1 = 1e-12 (log/2 = 13.8) there is the first clock alone: no reversal, both keep Q.
+    exp(-2 lambda t). At eta2/eta1 = 1e-12 (log/2 = 13.8) the first clock is alone for long: no reversal, both keep Q.
     """
     base = PHASE.replace(engine="infinite", seeds=seeds, records=300, n_test=16)
     decay = base.training.weight_decay
     base = base.replace(**{"training.steps": math.ceil(max(LOOKED_AT) / decay / base.training.step_time) + 1})
     rate = math.nan
-    found: dict[str, list[Any]] = {"λt": [f"{x:g}" for x in LOOKED_AT]}
-    for name, ratio in (("", base.training.eta_ratio), ("no noise: ", silent)):
+    found: dict[str, list[str]] = {"λt": [f"{x:g}" for x in LOOKED_AT]}
+    for ratio, where in ((base.training.eta_ratio, ""), (silent, f" (η₂/η₁ = {silent:.0e})")):
         runs = lt.run(base.replace(**{"training.eta_ratio": ratio}))
-        ls, s = (runs.sel(algorithm=a) for a in ("L-S", "S"))
-
-        found[f"{name}mean |g_LS - g_S|"] = [f"{x:.2g}" for x in gap(ls, s, LOOKED_AT)]
-        for label, run in (("L-S", ls), ("S", s)):
-            found[f"{name}contrast {label}"] = [f"{x:.2f}" for x in told(run, "contrast", LOOKED_AT).mean(1)]
-            along, across = (told(run, part, LOOKED_AT) for part in ("p_along", "p_across"))
-            error = linear_readout.error_on_p(base.problem, along, across).mean(1)
-            found[f"{name}error on P {label}"] = [f"{x:.2g}" for x in error]
-        if not name:
-            first, last = gap(ls, s, (5.5, 7.0))
+        one, other = (runs.sel(algorithm=a) for a in ("L-S", "S"))
+        contrasts = [told(run, "contrast").mean(1) for run in (one, other)]
+        errors = [linear_readout.error_on_p(base.problem, told(run, "p_along"), told(run, "p_across")).mean(1)
+                  for run in (one, other)]
+        found[f"mean size of g_LS - g_S{where}"] = [f"{x:.2g}" for x in gap(one, other)]
+        found[f"contrast: L-S; S{where}"] = [f"{x:.1f}; {y:.1f}" for x, y in zip(*contrasts, strict=True)]
+        found[f"error on P: L-S; S{where}"] = [f"{x:.2g}; {y:.2g}" for x, y in zip(*errors, strict=True)]
+        if ratio != silent:
+            first, last = gap(one, other, (5.5, 7.0))
             rate = math.log(first / last) / 1.5
     return {"rows": [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)],
             "seeds": seeds, "rate": rate}
 
 
-def told(run: xr.Dataset, name: str, lambda_t: tuple[float, ...]) -> np.ndarray:
+def told(run: xr.Dataset, name: str, lambda_t: Sequence[float] = LOOKED_AT) -> np.ndarray:
     """A measurement of a run at some lambda t: (times, seeds)."""
     at = xr.DataArray(np.array(lambda_t) / PHASE.training.weight_decay, dims="record")
     return lt.at_times(run, name, at).transpose("record", "seed").values
 
 
-def gap(one: xr.Dataset, other: xr.Dataset, lambda_t: tuple[float, ...]) -> np.ndarray:
+def gap(one: xr.Dataset, other: xr.Dataset, lambda_t: Sequence[float] = LOOKED_AT) -> np.ndarray:
     """Mean over Q's directions and seeds of how far two runs' outputs are apart: (times,)."""
     return np.mean([np.abs(told(one, g, lambda_t) - told(other, g, lambda_t)) for g in ("g_z", "g_plus", "g_minus")], (0, 2))
 

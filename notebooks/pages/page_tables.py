@@ -30,7 +30,10 @@ def pages() -> dict[str, str]:
         "verify-made": made_by(["verify-block", "verify-conv", "verify-minibatch"]),
         "transient": transient_table(["transient-quick", "transient-phase"]),
         "ratio": ratio_table("sweep-phase", "sweep-limit"),
-        "curves-made": made_by(["transient-quick", "transient-phase", "sweep-phase", "sweep-limit"]),
+        "limit-clocks": plain_table("limit-clocks"), "limit-ratios": plain_table("limit-ratios"),
+        "limit-ways": plain_table("limit-ratios", "ways"),
+        "curves-made": made_by(["transient-quick", "transient-phase", "limit-clocks", "sweep-phase", "sweep-limit",
+                                "limit-ratios"]),
         **{name: plain_table(name) for name in finite}, "finite-made": made_by(finite),
         "speed": speed_table(), "speed-made": made_by(speed)})
     made["../../benchmarks/README.md"] = filled("../../benchmarks/README.md", {name: block(name) for name in speed})
@@ -61,15 +64,15 @@ def filled(page: str, found: dict[str, list[str]]) -> str:
     return text
 
 
-def plain_table(name: str) -> list[str]:
-    """A stored result whose rows are those of its table: a column a key, estimates with their errors."""
+def plain_table(name: str, part: str = "rows") -> list[str]:
+    """A stored result of which a part is the rows of a table: a column a key, estimates with their errors."""
     from lrtheory.cli import cells
 
     found = stored(name)
     if found is None:
         return ["not run"]
-    return [*head(*found["rows"][0]), *(row(*(cells.value(v) if isinstance(v, dict) else v for v in at.values()))
-                                        for at in found["rows"])]
+    return [*head(*found[part][0]), *(row(*(cells.value(v) if isinstance(v, dict) else v for v in at.values()))
+                                      for at in found[part])]
 
 
 def printed(name: str) -> list[str]:
