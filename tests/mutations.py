@@ -148,7 +148,7 @@ MUTATIONS = [
              "what fails is not corrected over a claim's statistics"),
     Mutation("intervals.py", "(centre - value) / spread", "(centre - value) / error", "test_intervals.py",
              "draws are not studentised"),
-    Mutation("theory/timescales.py", "math.log1p(decay * problem.r**2 / grows) / decay", "problem.r**2 / grows",
+    Mutation("theory/timescales.py", "math.log1p(decay * problem.r**2 / fresh) / decay", "problem.r**2 / fresh",
              "test_config.py", "the blur linearised"),
     Mutation("vision/patches.py", "minval=-1.0", "minval=0.0", "test_vision.py", "offsets of one sign"),
     Mutation("vision/models.py", "x.shape[1:3])[None, ..., None]", "x.shape[:3])[..., None]", "test_vision.py",

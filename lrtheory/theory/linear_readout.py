@@ -75,12 +75,44 @@ def loss_on_p(problem: Problem, along: np.ndarray, across: np.ndarray) -> np.nda
 
 def _losses(problem: Problem, along: float, across: float, more: np.ndarray) -> np.ndarray:
     """E log(1 + exp(-(y f1 + more))) for each of `more` (k,)."""
-    g, w = _half_normal(24)
-    xi, v = _nodes(64, -REACH, REACH)
-    v = v * np.exp(-(xi**2) / 2) / np.sqrt(2 * np.pi)
-    margin = ((problem.gamma0 * np.sqrt(problem.d) + g) * along)[:, None] + across * xi
-    with np.errstate(invalid="ignore"):
-        return np.array([w @ np.logaddexp(0.0, -(margin + m)) @ v for m in more])
+    if not np.isfinite([along, across]).all():
+        return np.full(len(more), np.nan)
+    return np.array([_loss(problem, along, across, m) if np.isfinite(m) else np.nan for m in more.tolist()])
+
+
+def _loss(problem: Problem, along: float, across: float, more: float) -> float:
+    """E log(1 + exp(-(c + g) a - s xi - more)), c = gamma0 sqrt(d), to seven digits at any a and s.
+
+    As a function of g it has scales of its own only where |(c + g) a + more| < 9 s + 40: beyond, it is linear, or 0. So g's
+    range is cut there and where this is 0.
+    """
+    c = problem.gamma0 * np.sqrt(problem.d)
+    reach = REACH * across + 40
+    cuts = [(m - more) / along - c for m in (-reach, 0.0, reach)] if along else []
+    edges = np.unique(np.clip([0.0, *cuts, REACH], 0.0, REACH))
+    total = 0.0
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        g, w = (np.concatenate(parts) for parts in zip(*(_nodes(48, *part) for part in (
+            (low, (low + high) / 2), ((low + high) / 2, high))), strict=True))
+        total += float(_softplus((c + g) * along + more, across) @ (w * np.exp(-(g**2) / 2) * np.sqrt(2 / np.pi)))
+    return total
+
+
+def _softplus(margin: np.ndarray, across: float) -> np.ndarray:
+    """E log(1 + exp(-(M + s xi))) of margins M (k,): (k,).
+
+    Where s is large, as E max(0, -(M + s xi)) = s phi(M/s) - M Phi(-M/s) and the rest, log(1 + exp(-|m|)), over m.
+    """
+    if across < 3:
+        xi, v = _nodes(64, -REACH, REACH)
+        return np.logaddexp(0.0, -(margin[:, None] + across * xi)) @ (v * np.exp(-(xi**2) / 2) / np.sqrt(2 * np.pi))
+    m, v = (np.concatenate(parts) for parts in zip(_nodes(48, -40.0, 0.0), _nodes(48, 0.0, 40.0), strict=True))
+
+    def density(x: np.ndarray) -> np.ndarray:
+        return np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+
+    rest = density((m - margin[:, None]) / across) / across @ (v * np.log1p(np.exp(-np.abs(m))))
+    return across * density(margin / across) - margin * special.ndtr(-margin / across) + rest
 
 
 def test_errors(problem: Problem, along: float, across: float, g: np.ndarray) -> dict[str, float]:
