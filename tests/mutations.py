@@ -337,7 +337,7 @@ MUTATIONS = [
              "|z|^2 multiplied by b^2"),
     Mutation("theory/linear_readout.py", "4 * t**3 * w", "w", "test_theorem.py::test_closed_forms_are_the_errors_on_test_points",
              "alpha of another law"),
-    Mutation("theory/linear_readout.py", "special.ndtr(-margin", "special.ndtr(-2 * margin",
+    Mutation("theory/linear_readout.py", "special.ndtr(-margin / np.where", "special.ndtr(-2 * margin / np.where",
              "test_theorem.py::test_closed_forms_are_the_errors_on_test_points", "errors of a wider margin"),
     Mutation("theory/examples.py", "/ config.problem.n_train", "/ jnp.sum(known, -1, keepdims=True)",
              "test_theorem.py::test_at_any_d_nothing_diverges_and_s_is_at_its_limit", "P alone on a clock of its own"),

@@ -63,9 +63,7 @@ def ratios(seeds: int = 8, apart: tuple[float, ...] = APART, blurred: tuple[floa
     errors, alone = (np.empty((len(WAYS), len(apart), len(blurred), seeds)) for _ in range(2))
     for index in np.ndindex(*errors.shape[:3]):
         config = reached(WAYS[index[0]], apart[index[1]], blurred[index[2]]).replace(seeds=seeds)
-        errors[index] = linear_readout.at_end(config.problem, lt.run(config))["test_error_p"].values[0]
-        curve = lt.learning_curve(config, [config.problem.group_sizes[0]])
-        alone[index] = linear_readout.error_on_p(config.problem, curve["p_along"].values, curve["p_across"].values)[:, 0]
+        errors[index], alone[index] = both_errors(config)
     rows = [{"T_P/T_Q": f"{a:g}", "t_blur(η₂)/T_Q": f"{b:g}",
              **{way.name: estimate(errors[w, i, j]) for w, way in enumerate(WAYS)}}
             for i, a in enumerate(apart) for j, b in enumerate(blurred)]
@@ -76,6 +74,15 @@ def ratios(seeds: int = 8, apart: tuple[float, ...] = APART, blurred: tuple[floa
                  "P alone": estimate(alone[w, 0, 0])} for w, way in enumerate(WAYS)]
     return {"rows": rows, "ways": compared, "seeds": seeds, "points": int(errors[..., 0].size),
             "change": float(np.exp(np.ptp(change)))}
+
+
+def both_errors(config: lt.Config) -> tuple[np.ndarray, np.ndarray]:
+    """Error on P at the end, of S and of P alone, in closed form: (seeds,) each."""
+    run = lt.run(config).isel(algorithm=0, record=-1)
+    curve = lt.learning_curve(config, [config.problem.group_sizes[0]]).isel(examples=0)
+    along, across = (np.stack([found[part].values for found in (run, curve)]) for part in ("p_along", "p_across"))
+    first, second = linear_readout.error_on_p(config.problem, along, across)
+    return first, second
 
 
 def reached(way: Way, apart: float, blurred: float) -> lt.Config:
