@@ -14,6 +14,8 @@ errors on drawn test points (measure).
 """
 
 import functools
+import itertools
+import math
 
 import numpy as np
 import xarray as xr
@@ -91,11 +93,11 @@ def _loss(problem: Problem, along: float, across: float, more: float) -> float:
     cuts = [(m - more) / along - c for m in (-reach, 0.0, reach)] if along else []
     edges = np.unique(np.clip([0.0, *cuts, REACH], 0.0, REACH))
     total = 0.0
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        g, w = (np.concatenate(parts) for parts in zip(*(_nodes(48, *part) for part in (
-            (low, (low + high) / 2), ((low + high) / 2, high))), strict=True))
-        total += float(_softplus((c + g) * along + more, across) @ (w * np.exp(-(g**2) / 2) * np.sqrt(2 / np.pi)))
-    return total
+    for low, high in itertools.pairwise(edges.tolist()):
+        x, w = _nodes(96, -1.0, 1.0)
+        g = (low + high + (high - low) * x) / 2
+        total += float(_softplus((c + g) * along + more, across) @ (w * np.exp(-(g**2) / 2))) * (high - low) / 2
+    return total * math.sqrt(2 / math.pi)
 
 
 def _softplus(margin: np.ndarray, across: float) -> np.ndarray:
