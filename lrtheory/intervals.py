@@ -142,6 +142,15 @@ def agreed(seeds: int, level: Level) -> bool:
     return seeds > 0 and ((1 - level) / 2) ** (1 / seeds) > 0.5
 
 
+def fewest(level: Level) -> int:
+    """The fewest seeds that are evidence if all of them say the same (`agreed`).
+
+    >>> fewest(0.95), fewest(0.9875)
+    (6, 8)
+    """
+    return math.floor(math.log2(2 / (1 - level))) + 1
+
+
 def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], level: Level, region: tuple[float, float],
               theory: str, log: bool = False) -> Statistic:
     """A function of means over seeds, with the studentised bootstrap interval over seeds.

@@ -37,6 +37,7 @@ def planted(runs, err_ls, err_s, order=True, diverged=(), first=9):
             runs[metric].loc[{"algorithm": name, "record": 12}] = errors
     runs["time_p_half"].values[:] = [[3.0], [9.0]]
     runs["time_q_half"].values[:] = [[4.0], [1.0]] if order else [[1.0], [1.0]]
+    runs["annealed_at"].loc[{"algorithm": "L-S"}] = 1.0
     for name, seed in diverged:
         runs["diverged_at"].loc[{"algorithm": name, "seed": seed}] = 2.0
         runs["test_error_p"].loc[{"algorithm": name, "seed": seed}] = np.nan
@@ -330,6 +331,39 @@ def test_a_run_that_is_too_short_says_how_long_it_should_be(runs):
     assert "by time 1.2; P's halves near 348 at this size. Raise training.steps to 28,000." in line
     assert results.summarise(planted(runs, 0.01 * NINE, 0.2 * NINE))["verdict"]["too_short"] is None
     assert results.summarise(runs.sel(algorithm=["S"]))["verdict"]["too_short"] is None
+
+
+def test_a_verdict_before_annealing_is_not_a_plain_yes(runs):
+    """At a fall of 0.1 a unit of time the loss reaches eps1 + q log 2 = 0.383 at 2.27, and its running mean 15 later."""
+    early = planted(runs, 0.01 * NINE, 0.2 + 0.01 * NINE)
+    early["train_loss"].loc[{"algorithm": "L-S"}] = 0.61 - 0.1 * early["time"].sel(algorithm="L-S")
+    early["annealed_at"].loc[{"algorithm": "L-S"}] = np.where(NINE > 0.5, np.inf, 1.0)
+    summary = results.summarise(early)
+    training = config_of(early, lt.Config).training
+    steps = ((0.61 - training.eps1 - 0.25 * np.log(2)) / 0.1 - 1.2 + training.loss_smoothing) / 0.02
+    assert summary["verdict"]["unannealed"] == {"seeds": 4, "of": 9, "steps": pytest.approx(steps, rel=0.05)}
+    told = report.verdict_lines(summary)
+    assert any(line.startswith("Not annealed: in 4 of 9 seeds L-S ends in its large phase; it takes ") for line in told)
+    assert any(line.startswith("YES, before annealing in 4 of 9 seeds: test error on P") for line in told)
+    assert "before annealing in 4 of 9 seeds" in summary._repr_html_()
+    early["annealed_at"].loc[{"algorithm": "L-S"}] = 1.0
+    summary = results.summarise(early)
+    assert summary["verdict"]["unannealed"] is None
+    assert not any(line.startswith("Not annealed") for line in report.verdict_lines(summary))
+    assert any(line.startswith("YES test error on P") for line in report.verdict_lines(summary))
+
+
+def test_what_a_verdict_lacks_is_said_before_the_run():
+    """Seeds that no interval comes from; a trigger of one's own that sees the loss otherwise than L-S's does."""
+    config = lt.preset("quick")
+    assert report.run_cautions(config) == []
+    assert "too few seeds for a verdict, 7: 8 or more" in report.run_cautions(config.replace(seeds=7))[0]
+    assert report.run_cautions(config.replace(seeds=1, algorithms=("S",))) == []
+    mine = lt.Algorithm(lt.anneal_at_loss(0.02, 2e-6, 0.21), name="mine")
+    (said,) = config.replace(algorithms=("L-S", mine)).cautions
+    assert said.startswith("algorithms.mine ends a stage by the loss itself, L-S by a mean of its loss over ")
+    alike = lt.Algorithm(lt.anneal_at_loss(0.02, 2e-6, 0.21, smoothing=config.training.loss_smoothing), name="mine")
+    assert config.replace(algorithms=("L-S", alike)).cautions == config.replace(algorithms=("S", mine)).cautions == []
 
 
 def test_a_condition_missed_by_a_hair_says_so():

@@ -38,7 +38,7 @@ def run(argv: list[str]) -> int:
     files.prepare_folder(folder, config)
     console = terminal.console()
     console.print(report.run_opening(config))
-    for caution in config.cautions:
+    for caution in report.run_cautions(config):
         console.print(f"note: {caution}", soft_wrap=True)
     theory = predict(config, console) if wanted and config.engine != "infinite" else None
     if theory is not None and (jitter := results.annealing_jitter(config, theory)) is not None:

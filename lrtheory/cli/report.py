@@ -25,6 +25,7 @@ from lrtheory.sweeps import reading, tables
 from lrtheory.sweeps.grid import Grid, label_of
 from lrtheory.sweeps.plan import Plan, chunks, result_bytes
 from lrtheory.theory.config import Config
+from lrtheory.theory.results import too_few
 from lrtheory.theory.timescales import p_time, q_time
 from lrtheory.vision.config import Experiment
 from lrtheory.wording import words_of
@@ -49,6 +50,13 @@ def run_opening(config: Config) -> str:
             f"{n.variant} network {width}, d = {p.d}, N = {p.n_train} ({sizes}), "
             f"{config.training.steps:,} steps.\n"
             f"Time is the sum of learning rates. T_Q = {q_time(p):.3g}, T_P = {p_time(p):.3g}.")
+
+
+def run_cautions(config: Config) -> list[str]:
+    """What a reader must be told before a run: of the configuration, and seeds too few for any verdict."""
+    needed = too_few(names_of(config.algorithms), config.seeds)
+    few = [f"too few seeds for a verdict, {config.seeds}: {needed} or more, or the intervals have no ends"]
+    return config.cautions + few * (needed is not None)
 
 
 def jitter_line(jitter: dict[str, float], config: Config) -> str:
@@ -80,11 +88,18 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
     if (short := verdict["too_short"]) is not None:
         lines.append(f"Too short: L-S has halved neither loss by time {short['end']:.4g}; P's halves near "
                      f"{short['p_half_expected']:.3g} at this size. Raise training.steps to {short['steps']:,.0f}.")
+    late = verdict["unannealed"]
+    if late is not None:
+        more = "its loss falls no more" if late["steps"] is None else f"it takes about {late['steps']:,.0f} more steps"
+        lines.append(f"Not annealed: in {late['seeds']} of {late['of']} seeds L-S ends in its large phase; {more}.")
+    early = "" if late is None else f", before annealing in {late['seeds']} of {late['of']} seeds:"
     for name, other in (("error_ratio", "L-S"), ("matched_loss", "L-S"), ("mitigation", "S+noise")):
+        when = early if other == "L-S" else ""
         if verdict.get(name) is not None:
-            lines.append(_ratio_line(other, verdict[name], "at matched training loss" if name == "matched_loss" else ""))
+            where = "at matched training loss" if name == "matched_loss" else ""
+            lines.append(_ratio_line(other, verdict[name], where, when))
         if name == "matched_loss" and verdict.get("test_loss") is not None:
-            lines.append(_loss_line(verdict["test_loss"]))
+            lines.append(_loss_line(verdict["test_loss"], when))
     if verdict["learning_order"] is not None:
         order = verdict["learning_order"]
         lines.append(_mark(order) + " learning order: " + (order.get("reason") or (
@@ -344,8 +359,8 @@ def _by_a_hair(condition: dict[str, Any]) -> str:
     return " (missed by a hair)" if 0.9 * bound <= float(condition["value"]) <= 1.1 * bound else ""
 
 
-def _ratio_line(other: str, found: dict[str, Any], where: str = "") -> str:
-    head = f"{_mark(found)} test error on P{' ' + where if where else ''}: "
+def _ratio_line(other: str, found: dict[str, Any], where: str, early: str) -> str:
+    head = f"{_mark(found, early)} test error on P{' ' + where if where else ''}: "
     if found.get("reason"):
         return head + found["reason"] + "."
     ratio = "undefined" if found["ratio"] is None else f"{found['ratio']:.1f}"
@@ -354,8 +369,8 @@ def _ratio_line(other: str, found: dict[str, Any], where: str = "") -> str:
             f"{cells.value(found[other]['train_loss'])}; {_interval(found)}.")
 
 
-def _loss_line(found: dict[str, Any]) -> str:
-    head = f"{_mark(found)} test loss on P: "
+def _loss_line(found: dict[str, Any], early: str) -> str:
+    head = f"{_mark(found, early)} test loss on P: "
     if found.get("reason"):
         return head + found["reason"] + "."
     return head + f"S {cells.value(found['S'])} against L-S {cells.value(found['L-S'])}; {_interval(found)}."
@@ -365,7 +380,7 @@ def _interval(found: dict[str, Any]) -> str:
     """The statistic of a comparison with its interval, and over how many seeds."""
     row = found["statistics"][0]
     if row["low"] is None and row["high"] is None:
-        return f"{row['name']} has no interval from {found['seeds']} seeds; more --seeds give one"
+        return f"too few seeds ({found['seeds']}) for an interval of {row['name']}; 6 or more give one"
     low, high = ("no end" if v is None else f"{v:.3g}" for v in (row["low"], row["high"]))
     return f"{row['name']} [{low}, {high}] over {found['seeds']} seeds"
 
@@ -408,7 +423,7 @@ def _table(summary: dict[str, Any]) -> Table:
     return table
 
 
-def _mark(claim: dict[str, Any]) -> str:
-    """YES, NO or ? of a claim, with why not YES."""
-    return {"holds": "YES", "fails": "NO ", "not resolved": "?   not resolved:"}.get(claim["verdict"],
+def _mark(claim: dict[str, Any], early: str = "") -> str:
+    """YES, NO or ? of a claim, with why not YES, or why not plainly so: `early`."""
+    return {"holds": f"YES{early}", "fails": "NO ", "not resolved": "?   not resolved:"}.get(claim["verdict"],
                                                                                   f"?   {claim['verdict']}:")

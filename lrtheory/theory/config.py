@@ -105,7 +105,7 @@ class Config:
 
     @property
     def cautions(self) -> list[str]:
-        """What its reader must be told before it runs, a line each: rates above the stability bound, ends that differ."""
+        """What its reader must be told before it runs, a line each: unstable rates, triggers and ends that differ."""
         said, bound = [], stability_bound(self.problem)
         if self.training.eta1 >= bound:
             said.append(f"training.eta1 = {self.training.eta1:.4g} is above the stability bound 2/lambda_max = {bound:.4g} "
@@ -115,10 +115,25 @@ class Config:
             if highest >= bound:
                 said.append(f"algorithms.{algorithm.name}.rate reaches {highest:.4g}: above the stability bound "
                             f"2/lambda_max = {bound:.4g} of this problem, runs may diverge; lower it")
+        said += self._unlike_triggers
         if self.training.step_time > 0 and not self.adaptive and max(self._strides) > 1.05 * min(self._strides):
             said.append(f"a step of K = round(step_time/rate) iterations covers between {min(self._strides):.4g} and "
                         f"{max(self._strides):.4g} of time, so algorithms end at different times and are compared at the "
                         "latest that all reach; rates that step_time is a multiple of end together")
+        return said
+
+    @property
+    def _unlike_triggers(self) -> list[str]:
+        """Triggers of one's own on another mean of the loss than that of the built-in algorithms beside them."""
+        usual, said = self.training.loss_smoothing, []
+        if not {"L-S", "S+noise"} & {a for a in self.algorithms if isinstance(a, str)}:
+            return said
+        for algorithm in (a for a in self.algorithms if isinstance(a, Algorithm)):
+            waiting = [s for s in algorithm.schedules if any(stage.threshold > -math.inf for stage in s.stages)]
+            if other := {s.smoothing for s in waiting} - {usual}:
+                said.append(f"algorithms.{algorithm.name} ends a stage by {_mean_over(min(other))}, L-S by "
+                            f"{_mean_over(usual)} (training.loss_smoothing): a finite network's loss jitters, and the less it "
+                            "is averaged the earlier it gets there; give both the same smoothing")
         return said
 
     @property
@@ -222,3 +237,8 @@ class Config:
         (2, 0.03)
         """
         return changed(self, changes)
+
+
+def _mean_over(smoothing: float) -> str:
+    """What a trigger compares, in words."""
+    return f"a mean of its loss over {smoothing:g} of time" if smoothing else "the loss itself"

@@ -23,7 +23,9 @@ def short(summary: Mapping[str, Any]) -> str:
     rows = "".join(f"<tr><td>{label}</td>" + "".join(f"<td>{_cell(entry[metric])}</td>" for entry in algorithms.values())
                    + "</tr>" for label, metric in ROWS if all(metric in entry for entry in algorithms.values()))
     verdict = summary["verdict"]
-    claims = "".join(f"<li>{words}: <b>{escape(verdict[name]['verdict'])}</b></li>" for name, words in CLAIMS.items()
+    late = verdict["unannealed"]
+    early = "" if late is None else f" (before annealing in {late['seeds']} of {late['of']} seeds)"
+    claims = "".join(f"<li>{words}: <b>{escape(verdict[name]['verdict'])}</b>{early}</li>" for name, words in CLAIMS.items()
                      if verdict.get(name) is not None)
     expected = ("The conditions for a gap between L-S and S hold at this size." if verdict["expected"] else
                 "The conditions for a clear gap do not all hold at this size.")

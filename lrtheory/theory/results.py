@@ -14,7 +14,7 @@ import xarray as xr
 
 from lrtheory import files
 from lrtheory.fields import read_config
-from lrtheory.intervals import Level, Statistic, decide, mean, share
+from lrtheory.intervals import Level, Statistic, decide, fewest, mean, share
 from lrtheory.labelled import at_times, config_of, each_seed, estimate, finite, summary, undiverged
 from lrtheory.theory import kinks
 from lrtheory.theory.config import Config
@@ -91,7 +91,8 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     the seeds of which neither run diverged, paired; "holds", "fails" or "not resolved", wrong in at most 5% over all of them
     together, as far as the intervals cover. Two seeds resolve nothing. Algorithms are compared at the latest time that they
     reach; where one is followed more than twice as long as the other, they are "not comparable", with the reason.
-    too_short: that nothing has been learned by the end, and how many steps it takes.
+    too_short: that nothing has been learned by the end, and how many steps it takes. unannealed: in how many seeds L-S has
+    not annealed by the end, so that what is compared is its large phase, and about how many more steps it takes.
     expected: whether conditions A to D and G of `lrtheory.theory.timescales`, and F for the full network, hold, so that the
     theory predicts a gap at all. Source: theorems 3.4 and 3.5 of Li, Wei & Ma (2019); conditions derived here.
     """
@@ -111,9 +112,16 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     level = 1 - ERROR_RATE / max(len(judged), 1)
     tree: dict[str, Any] = {
         "expected": all(c.holds for c in found), "conditions": [c._asdict() for c in found], "level": level,
-        "too_short": too_short(results),
+        "too_short": too_short(results), "unannealed": unannealed(results),
         "error_ratio": None, "matched_loss": None, "test_loss": None, "learning_order": None}
     return tree | {name: judge(level) for name, judge in judged.items()}
+
+
+def too_few(names: Sequence[str], seeds: int) -> int | None:
+    """How many seeds a verdict on these algorithms takes, if there are fewer: those that resolve an order if all agree."""
+    parts = 4 * ("L-S" in names and "S" in names) + ("S" in names and "S+noise" in names)
+    needed = fewest(1 - ERROR_RATE / parts) if parts else 0
+    return needed if seeds < needed else None
 
 
 P_HALF, WHOLE = 1.3, 1.6
@@ -134,6 +142,30 @@ def too_short(results: xr.Dataset) -> dict[str, float] | None:
         return None
     steps = WHOLE * expected / max(end / config.training.steps, 1e-300)
     return {"end": end, "p_half_expected": expected, "steps": float(f"{steps:.2g}")}
+
+
+def unannealed(results: xr.Dataset) -> dict[str, float | int | None] | None:
+    """In how many seeds L-S has not annealed by its end, and how many more steps it takes; None if all have.
+
+    "steps": until the last of them reaches the threshold, eps1 + q log 2, if its training loss goes on falling as over its
+    last four records, or until anneal_time; None where it falls no more. A linear extrapolation, so an order of magnitude.
+    """
+    config = config_of(results, Config)
+    if "L-S" not in results["algorithm"].values.tolist():
+        return None
+    runs, training = undiverged(results.sel(algorithm="L-S")), config.training
+    late = ~np.isfinite(runs["annealed_at"].values)
+    if not late.any():
+        return None
+    time, loss = (runs[name].transpose("seed", "record").values[late] for name in ("time", "train_loss"))
+    share = dict(zip(config.problem.group_names, config.problem.group_sizes, strict=True))["q"] / config.problem.n_train
+    above = loss[:, -1] - training.eps1 - share * math.log(2)
+    fall = np.array([-np.polyfit(t, x, 1)[0] for t, x in zip(time[:, -4:], loss[:, -4:], strict=True)])
+    wait = np.where(fall > 0, np.maximum(above, 0.0) / np.where(fall > 0, fall, 1.0) + training.loss_smoothing, math.inf)
+    wait = np.minimum(wait, training.anneal_time - time[:, -1]).max()
+    a_step = time[:, -1].max() / training.steps
+    steps = float(f"{wait / a_step:.2g}") if math.isfinite(wait) and a_step > 0 else None
+    return {"seeds": int(late.sum()), "of": int(late.size), "steps": steps}
 
 
 def annealing_jitter(config: Config, theory: xr.Dataset) -> dict[str, float] | None:
