@@ -132,8 +132,8 @@ class Config:
             waiting = [s for s in algorithm.schedules if any(stage.threshold > -math.inf for stage in s.stages)]
             if other := {s.smoothing for s in waiting} - {usual}:
                 said.append(f"algorithms.{algorithm.name} ends a stage by {_mean_over(min(other))}, L-S by "
-                            f"{_mean_over(usual)} (training.loss_smoothing): a finite network's loss jitters, and the less it "
-                            "is averaged the earlier it gets there; give both the same smoothing")
+                            f"{_mean_over(usual)} (training.loss_smoothing): a finite network's loss jitters, and the less "
+                            "it is averaged the earlier it gets there; give both the same smoothing")
         return said
 
     @property
