@@ -118,6 +118,15 @@ def test_the_first_page_is_short_and_the_pages_are_linked():
             assert (ROOT / page).parent.joinpath(link).exists(), (page, link)
 
 
+def test_each_symbol_of_the_first_page_has_a_row_in_the_glossary():
+    """Greek letters, single letters and letters with an index: a row that can be linked to."""
+    known = set(re.findall(r'<a id="([^"]+)"></a>', PAGES["notebooks/pages/theory.md"]))
+    prose = re.sub(r"```.*?```|^    [^\n]*$|`[^`]*`|\]\([^)]*\)", "", README, flags=re.S | re.M)
+    found = set(re.findall(r"(?<![\w'-])(T_\w|t_blur|[B-HJ-Zb-z])(?![\w'-])", prose)) | set(re.findall(r"[α-ω]", prose))
+    assert {"P", "Q", "U", "ξ"} <= found
+    assert found <= known, found - known
+
+
 def test_there_is_one_version():
     """What cites the package names its version, and so does the newest change."""
     version = lt.__version__
