@@ -74,7 +74,9 @@ PREDICTION = Prediction(
     "theorem 3.4: O~(d/(eta1 eps1)) iterations",
     "eps1 = 0.3. Along eta1 every iteration is taken literally, at the noise that balances its rate. Along d: N = "
     "d/kappa^2, gamma0 sqrt(d), lambda d, nu^2 lambda (so the blur) and the smoothing over d are kept. The exponent in "
-    "1/eps1 is not judged: the theorem bounds it for small eps1, and here eps1 is near the largest excess (1 - q) log 2 ="
-    " 0.52.", needs, judge, draw,
-    fails="a time to anneal that depends on eta1, with every iteration taken; one that does not grow like d.")
+    "1/eps1 is not judged: the theorem bounds it for small eps1, and here eps1 is near the largest excess (1 - q) log 2 = "
+    "0.52. P's own equations know d as a unit of time, up to 1/d; Q's do not here, for |z|, r and eta1 are kept. So the "
+    "exponent in d says that annealing waits for P alone, and that d is large enough.", needs, judge, draw,
+    fails="a time to anneal that depends on eta1, with every iteration taken; one that waits for Q, whose time is kept, "
+          "or for anything that grows otherwise than d.")
 """The claim and its source."""

@@ -25,8 +25,8 @@ EPSILONS = (0.2, 0.1, 0.05)
 """eps1 at the middle kappa."""
 SHARES = (0.15, 0.4)
 """q0 at the middle kappa."""
-LARGE = (1e18, 1e27)
-"""d beside the base's own."""
+SIZES = (0.5, 1, 2)
+"""d' over the base's own: the dimension in which P is simulated (`theory.theorem`)."""
 PATIENCE = 20.0
 """Length of a run in times that P-only examples take alone, T_P (1-q)/p: beyond it a run that has not stopped is cut."""
 
@@ -45,7 +45,7 @@ def at(base: Config, kappa: float, eps1: float, q0: float) -> Config:
 
 
 def needs(base: Config) -> Mapping[str, Need]:
-    """L-S and S over kappa, over eps1 and over q0, S over kappa at one eps1, L-S over d.
+    """L-S and S over kappa, over eps1 and over q0, S over kappa at one eps1, L-S over d' at one d.
 
     Raises `ConfigError` for a base that is not the theorems'.
     """
@@ -60,21 +60,22 @@ def needs(base: Config) -> Mapping[str, Need]:
         fields = ("problem.kappa", "problem.p0", "problem.q0", "training.eps1", "training.stop_loss", "training.step_time")
         return Need(main, ((fields, tuple(tuple(_value(c, f) for f in fields) for c in configs)),))
 
-    exponents = [math.log(value) / math.log(d) for value in (main.problem.r, main.training.eta_ratio)]
+    def simulated_in(by: float) -> tuple[float, ...]:
+        """The fields below, of the same theorem with P in by times as many dimensions; the unit of time is d/d'."""
+        training, size = base.training, round(by * base.problem.d)
+        by = size / base.problem.d
+        changed = base.replace(**{"problem.d": size, "problem.gamma0": size**-0.5, "problem.z_norm": math.sqrt(d / size),
+                                  "training.eta1": training.eta1 * by, "training.weight_decay": training.weight_decay / by})
+        config = at(changed, middle, middle / 4, q0)
+        return tuple(_value(config, f) for f in sizes)
 
-    def scaled(large: float) -> tuple[float, ...]:
-        by = large / d
-        training, problem = main.training, main.problem
-        return (problem.r * by ** exponents[0], problem.z_norm * math.sqrt(by), training.weight_decay * by**-0.25,
-                training.eta1 / by, training.eta_ratio * by ** exponents[1])
-
-    fields = ("problem.r", "problem.z_norm", "training.weight_decay", "training.eta1", "training.eta_ratio")
+    sizes = ("problem.d", "problem.gamma0", "problem.z_norm", "training.eta1", "training.weight_decay", "training.step_time")
     held = over(*(at(base, k, middle / 4, q0) for k in KAPPAS))
     return {"kappa": over(*(at(base, k, k / 4, q0) for k in KAPPAS)),
             "held": held._replace(config=main.replace(algorithms=("S",))),
             "eps1": over(*(at(base, middle, e, q0) for e in EPSILONS)),
             "q": over(*(at(base, middle, middle / 4, q) for q in SHARES)),
-            "d": Need(main.replace(algorithms=("L-S",)), ((fields, tuple(map(scaled, (*LARGE, d)))),))}
+            "size": Need(main.replace(algorithms=("L-S",)), ((sizes, tuple(map(simulated_in, SIZES))),))}
 
 
 def _value(config: Config, field: str) -> float:
@@ -106,6 +107,12 @@ def numbers(runs: xr.Dataset, algorithm: str, name: str) -> tuple[np.ndarray, li
     return np.stack(found, 1), configs
 
 
-def bound(config: Config) -> float:
-    """P kappa log(1/eps1), L-S's bound without its constant."""
-    return config.problem.p0 * math.sqrt(config.problem.d / config.problem.n_train) * math.log(1 / config.training.eps1)
+def both(runs: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray, list[Config]]:
+    """`numbers` of S and of L-S."""
+    small, configs = numbers(runs, "S", name)
+    return small, numbers(runs, "L-S", name)[0], configs
+
+
+def factor(config: Config) -> float:
+    """Kappa log(1/eps1): by which L-S's bound lies below S's, constants aside."""
+    return math.sqrt(config.problem.d / config.problem.n_train) * math.log(1 / config.training.eps1)
