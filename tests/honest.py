@@ -17,7 +17,7 @@ from lrtheory.theory import kinks
 from lrtheory.theory.results import annealing_jitter
 from lrtheory.theory.timescales import q_time
 
-SEEDS, RECORDS = 16, 9
+SEEDS, RECORDS = 16, 17
 DIMS = ("algorithm", "seed", "record")
 BASE = verifying.base_config("quick")
 PHASE = lt.preset("phase")
@@ -102,7 +102,8 @@ def variance():
 def annealing(in_eta1=0.0, in_d=1.0):
     """Times that follow two laws."""
     found = {}
-    for key, field, x, power in (("rates", "eta1", [1.0, 0.5, 0.25], in_eta1), ("dimensions", "d", [16.0, 32.0, 64.0], in_d)):
+    laws = ("rates", "eta1", [1.0, 0.5, 0.25], in_eta1), ("dimensions", "d", [16.0, 32.0, 64.0], in_d)
+    for key, field, x, power in laws:
         times = 100 * np.array(x)[:, None, None] ** power * jittered(3, 1, SEEDS, size=0.02)
         found[key] = over_axis(x, {"annealed_at": times}, ["L-S"], field)
     return found
@@ -168,8 +169,8 @@ def to_the_limit(**powers):
         power = powers.get(name.replace("-", ""), -0.5)
         random = np.random.default_rng(4).normal(size=(3, 1, SEEDS, 20))
         time = np.linspace(0, 1, 20) + 0 * random
-        run = over_axis(limit.WIDTHS, dict.fromkeys(G, centre * time + falling(limit.WIDTHS, power, 1, 1, 1, size=0) * random)
-                        | {"time": time}, [name], "m_w")
+        outputs = centre * time + falling(limit.WIDTHS, power, 1, 1, 1, size=0) * random
+        run = over_axis(limit.WIDTHS, dict.fromkeys(G, outputs) | {"time": time}, [name], "m_w")
         theory = run.isel(m_w=0, drop=True).assign({g: (DIMS, (centre * time)[0]) for g in G})
         found |= {f"decoupled, {name}": run, f"infinite, {name}": theory}
     return found
@@ -194,7 +195,9 @@ def jittering(exponent=-0.5, size=1.0, late=1.0):
     m = np.array(jitter.WIDTHS, float)[:, None, None, None]
     form = kinks.scatter(config.problem, config.training, jitter.WIDTHS[-1], push, 126.0) * (m / m[-1]) ** exponent
     wide = config.replace(**{"network.m_v": jitter.WIDTHS[-1]})
-    spread = late * annealing_jitter(wide, infinite)["jitter"] * (m[..., 0] / m[-1, 0]) ** -0.5
+    expected = annealing_jitter(wide, infinite)
+    assert expected is not None
+    spread = late * expected["jitter"] * (m[..., 0] / m[-1, 0]) ** -0.5
     networks = labelled(config, {"m_v": list(jitter.WIDTHS), "algorithm": ["L-S"]}, time=np.tile(time, (3, 1, 1, 1)),
                         phase=np.zeros((3, 1, seeds, 100), int), annealed_at=280 + spread * rng.normal(size=(3, 1, seeds)),
                         contrast=-0.4 + size * form * rng.normal(size=(3, 1, seeds, 100)))

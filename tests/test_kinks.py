@@ -4,12 +4,9 @@ import math
 
 import numpy as np
 import pytest
-import xarray as xr
 from conftest import vary
 
 import lrtheory as lt
-from lrtheory.fields import to_json
-from lrtheory.intervals import decide
 from lrtheory.predictions import jitter, moving
 from lrtheory.theory import kinks
 from lrtheory.theory.results import annealing_jitter
@@ -138,57 +135,7 @@ def test_annealing_jitters_as_the_root_of_the_width_says():
         assert annealing_jitter(config.replace(**changes), theory) is None
 
 
-# Claims 14 and 15, each statistic with a violation of its own -----------------------------------------------------------
-
-
-def labelled(config, coords, **values):
-    dims = ("algorithm", "seed", "record") if "m_v" not in coords else ("m_v", "algorithm", "seed", "record")
-    return xr.Dataset({name: (dims[:np.ndim(v)], v) for name, v in values.items()}, coords=coords,
-                      attrs={"config": to_json(config)})
-
-
-def jittering(exponent=-0.5, size=1.0, late=1.0):
-    """Networks whose contrast and annealing scatter as the closed form says, or otherwise."""
-    rng, config, seeds = np.random.default_rng(3), PHASE.replace(algorithms=("L-S",)), 24
-    time = np.linspace(0, 300, 100) * np.ones((1, seeds, 1))
-    loss = 0.4 - 3e-4 * time
-    ends = np.full((1, seeds), 280.0)
-    infinite = labelled(config, {"algorithm": ["L-S"]}, time=time, contrast=0 * time - 0.4, train_loss=loss,
-                        loss_q=0 * time + 0.66, loss_mixed=0 * time + 0.27, annealed_at=ends, threshold_at=ends,
-                        diverged_at=ends + np.inf)
-    push = kinks.push_of(config.problem, {"q": 0.66, "mixed": 0.27})
-    m = np.array(jitter.WIDTHS, float)[:, None, None, None]
-    form = kinks.scatter(config.problem, config.training, jitter.WIDTHS[-1], push, 126.0) * (m / m[-1]) ** exponent
-    wide = config.replace(**{"network.m_v": jitter.WIDTHS[-1]})
-    spread = late * annealing_jitter(wide, infinite)["jitter"] * (m[..., 0] / m[-1, 0]) ** -0.5
-    networks = labelled(config, {"m_v": list(jitter.WIDTHS), "algorithm": ["L-S"]}, time=np.tile(time, (3, 1, 1, 1)),
-                        phase=np.zeros((3, 1, seeds, 100), int), annealed_at=280 + spread * rng.normal(size=(3, 1, seeds)),
-                        contrast=-0.4 + size * form * rng.normal(size=(3, 1, seeds, 100)))
-    return {"infinite": infinite, "decoupled": networks}
-
-
-def moved(exponent=-0.5, own=1.0, fixed=1.4):
-    """Full networks about a limit of their own, or about another."""
-    rng, config, seeds = np.random.default_rng(4), PHASE.replace(algorithms=("S",)), 24
-    time = np.linspace(0.5, 16, 20) * np.ones((1, seeds, 1))
-    limit = -5 * time / 16
-    m = np.array(moving.WIDTHS, float)[:, None, None, None]
-    networks = own * limit * (1 + 0.1 * (m / m[0]) ** exponent * rng.normal(size=(3, 1, seeds, 1)))
-    return {"full": labelled(config, {"m_v": list(moving.WIDTHS), "algorithm": ["S"]}, contrast=networks,
-                             time=np.tile(time, (3, 1, 1, 1))),
-            **{name: labelled(config, {"algorithm": ["S"]}, time=time, contrast=by * limit)
-               for name, by in (("moving", 1.0), ("fixed", fixed))}}
-
-
-@pytest.mark.parametrize(("claim", "planted", "expected"), [
-    (jitter, {}, ["holds"] * 3), (jitter, {"exponent": 0.0}, ["fails", "holds", "holds"]),
-    (jitter, {"size": 2.0}, ["holds", "fails", "holds"]), (jitter, {"late": 4.0}, ["holds", "holds", "fails"]),
-    (moving, {}, ["holds"] * 3), (moving, {"exponent": 0.0}, ["fails", "holds", "holds"]),
-    (moving, {"own": 0.8}, ["holds", "fails", "holds"]), (moving, {"fixed": 1.0}, ["holds", "holds", "fails"])])
-def test_each_statistic_has_a_violation_of_its_own(claim, planted, expected):
-    runs = (jittering if claim is jitter else moved)(**planted)
-    decision = decide(lambda level: claim.PREDICTION.judge(runs, level), 0.995)
-    assert [*decision.verdicts] == expected
+# Claims 14 and 15 (their opponents: test_claims.py) ----------------------------------------------------------------------
 
 
 def test_claims_about_v_of_its_own_say_where_they_do_not_apply():

@@ -12,7 +12,8 @@ from lrtheory.predictions import PREDICTIONS, limit, regime
 from lrtheory.predictions.base import over_balance
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import make_grid
-from lrtheory.theory.timescales import blur_time, q_time
+from lrtheory.theory.theorem import dimension
+from lrtheory.theory.timescales import blur_time, p_time, q_time
 
 PHASE = lt.preset("phase")
 
@@ -48,19 +49,6 @@ def test_claims_that_change_d_or_the_rate_ask_for_the_same_runs_of_the_same_nois
             assert float(one.training.tau_xi) == pytest.approx(float(other.training.tau_xi), rel=1e-5), key
 
 
-@pytest.mark.parametrize("level", [1.0, 2.0])
-@pytest.mark.parametrize("scaled", [False, True])
-def test_the_large_rates_noise_is_as_strong_as_the_large_rates(level, scaled):
-    """Variance per unit of time, eta tau_xi^2: of S with that noise before annealing that of L-S, afterwards that of S."""
-    config = vary(given(PHASE, 0.7) if scaled else PHASE, training__noise_level=level)
-    small = PREDICTIONS["noise"].needs(config)["noisy"].config
-    (noisy,) = small.algorithms
-    unit = float(small.training.noise_unit)
-    for at_level, eta in zip(noisy.injected_noise.resolved, (1.0, config.training.eta_ratio), strict=True):
-        found = float(noisy.rate.resolved[0][0]) * (float(at_level[0]) * unit) ** 2
-        assert found == pytest.approx(config.training.eta1 * eta * (level * unit) ** 2, rel=1e-5)
-
-
 def test_the_limit_is_compared_at_its_networks_times():
     """Both go as the square of time, the limit with records of its own and for longer or not as long."""
     def runs(ends, widths=None):
@@ -90,13 +78,20 @@ def test_annealing_is_judged_by_the_loss_alone():
             assert need.config.training.anneal_time == math.inf
 
 
-def test_the_regime_keeps_its_own_exponents(float64):
-    """Along d r goes as the base's does."""
+def test_the_regime_is_one_theorem_at_every_d_prime(float64):
+    """In the paper's unit P's time scales with d alone, and Q's not with d' at all."""
     base = lt.theorem(1e24, r_exponent=-0.65, rate_exponent=-1.5)
-    for config in points(regime.needs(base)["d"]):
-        d = 1e24 * config.problem.z_norm**2 / regime.at(base, 0.35, 0.35 / 4, 0.25).problem.z_norm ** 2
-        assert math.log(config.problem.r) / math.log(d) == pytest.approx(-0.65)
-        assert math.log(config.training.eta_ratio) / math.log(d) == pytest.approx(-1.5)
+    found = points(regime.needs(base)["size"])
+    assert [c.problem.d for c in found] == [32, 64, 128]
+    for config in found:
+        assert dimension(config) == pytest.approx(1e24)
+        unit = config.problem.z_norm**2
+        assert unit == pytest.approx(1e24 / config.problem.d)
+        assert config.problem.n_train == 8 * config.problem.d
+        first, first_unit = found[0], found[0].problem.z_norm ** 2
+        for scale in (p_time, q_time):
+            assert scale(config.problem) * unit == pytest.approx(scale(first.problem) * first_unit, rel=0.01)
+        assert config.training.duration * unit == pytest.approx(first.training.duration * first_unit, rel=0.01)
 
 
 def test_closed_forms_are_asked_of_the_law_they_are_of():

@@ -12,8 +12,7 @@ import xarray as xr
 import lrtheory as lt
 from lrtheory.cli.main import main
 from lrtheory.fields import to_json
-from lrtheory.intervals import decide
-from lrtheory.predictions import THEOREM, regime, series
+from lrtheory.predictions import regime, series
 from lrtheory.predictions import verify as verifying
 from lrtheory.spec import ConfigError
 from lrtheory.theory import examples, linear_readout
@@ -238,110 +237,7 @@ def test_a_study_says_what_it_cannot_do(capsys):
         assert told.count("\n") == 1
 
 
-# Claims 11 and 12 --------------------------------------------------------------------------------------------------------
-
-LEVEL, SEEDS = 0.975, 8
-
-
-def literal_runs(change=lambda key, config, name, numbers: numbers):
-    """What the claims need, as the theorems have it: along and across so that S errs by p/40, L-S by p kappa^2 of that.
-
-    `change` (key of the need, configuration, algorithm, {along, across, annealed}) plants a violation.
-    """
-    base, rng = verifying.base_config("quick", "theorem").replace(seeds=SEEDS), np.random.default_rng(4)
-    found = {}
-    with jax.enable_x64(True):
-        needs = regime.needs(base)
-    for key, need in needs.items():
-        [(fields, rows)] = need.axes
-        names, values = list(need.config.algorithms), []
-        for row in rows:
-            config = need.config.replace(**dict(zip(fields, row, strict=True)))
-            kappa, eps1 = config.problem.kappa, config.training.eps1
-            for name in names:
-                far = {"S": 1.0, "L-S": 1.6 - 0.5 * np.log2(kappa / 0.5)}[name]  # a over s: the error falls with kappa
-                numbers = {"along": {"S": 0.8, "L-S": np.log(1 / eps1)}[name], "far": far, "stopped": 1.0, "g": 3e4,
-                           "annealed": 50 / eps1 if name == "L-S" else np.inf}
-                values.append(change(key, config, name, numbers))
-        shape = (len(rows), len(names), SEEDS)
-        along, far, annealed, stopped, g = (
-            np.array([v[k] for v in values]).reshape(shape[:2])[..., None] * (1 + 0.01 * rng.normal(size=shape))
-            for k in ("along", "far", "annealed", "stopped", "g"))
-        axis = fields[0].rpartition(".")[2]
-        records = {"p_along": along, "p_across": along / far, "g_z": g, "g_plus": -g, "g_minus": -g}
-        dims = (axis, "algorithm", "seed", "record")
-        data = {k: (dims, v[..., None]) for k, v in records.items()} | {
-            "annealed_at": (dims[:3], annealed), "stopped_at": (dims[:3], stopped)}
-        coords = {f.rpartition(".")[2]: (axis, [row[k] for row in rows]) for k, f in enumerate(fields)}
-        found[key] = xr.Dataset(data, coords=coords | {"algorithm": names, "seed": np.arange(SEEDS)},
-                                attrs={"config": to_json(need.config)})
-    return found
-
-
-def verdicts(name, runs):
-    found = decide(lambda level: THEOREM[name].judge(runs, level), LEVEL)
-    return {s.name: v for s, v in zip(found.statistics, found.verdicts, strict=True)}
-
-
-def changed(where, **numbers):
-    """A violation: factors of numbers, or functions of (configuration, number), for one algorithm in some needs."""
-    keys, algorithm = where
-
-    def change(key, config, name, found):
-        if key in keys and name == algorithm:
-            found = found | {k: v(config, found[k]) for k, v in numbers.items()}
-        return found
-
-    return change
-
-
-def by_kappa(power):
-    return lambda config, value: value * (config.problem.kappa / 0.5) ** power
-
-
-@pytest.mark.parametrize("name", THEOREM)
-def test_what_the_theorems_say_holds(name):
-    found = verdicts(name, literal_runs())
-    assert set(found.values()) == {"holds"}, found
-
-
-PLANTED = [
-    ("bound", changed((("kappa",), "L-S"), far=lambda c, v: 1.2), "exponent in kappa of L-S's test error"),
-    ("bound", changed((("eps1",), "L-S"), far=lambda c, v: -1.0, along=lambda c, v: 1e3 * v), "largest test loss of L-S"),
-    ("bound", changed((("q",), "L-S"), g=lambda c, v: -v), "largest test error of L-S"),
-    ("bound", changed((("kappa",), "L-S"), along=by_kappa(4)), "exponent in kappa of L-S's test loss"),
-    ("bound", changed((("eps1",), "L-S"), annealed=lambda c, v: v / c.training.eps1), "exponent in eps1"),
-    ("bound", changed((("d",), "L-S"), annealed=lambda c, v: v * c.problem.z_norm), "exponent in d"),
-    ("floor", changed((("held",), "S"), far=by_kappa(-0.6)), "exponent in kappa of S's test error"),
-    ("floor", changed((("q",), "S"), far=lambda c, v: 1e9), "least test error of S"),
-    ("floor", changed((("held",), "S"), along=by_kappa(-1)), "exponent in kappa of S's test loss"),
-    ("floor", changed((("kappa",), "L-S"), far=lambda c, v: 1.3), "S's test error over L-S's"),
-    ("floor", changed((("kappa",), "L-S"), along=by_kappa(3)), "S's test loss over L-S's"),
-    ("floor", changed((("eps1",), "S"),
-                      along=lambda c, v: 1e4, far=lambda c, v: 60.0, g=lambda c, v: 1e290), "least test loss of S"),
-]
-
-
-@pytest.mark.thorough(but=["floor:"])
-@pytest.mark.parametrize(("name", "change", "turned"), PLANTED, ids=[f"{p[0]}: {p[-1]}" for p in PLANTED])
-def test_each_statistic_has_a_violation(name, change, turned):
-    found = verdicts(name, literal_runs(change))
-    assert [v for s, v in found.items() if s.startswith(turned)] != ["holds"], found
-
-
-@pytest.mark.parametrize("name", THEOREM)
-def test_exchanged_labels_fail(name):
-    swap = {"L-S": "S", "S": "L-S"}
-    runs = literal_runs()
-    runs |= {key: run.assign_coords(algorithm=[swap[a] for a in run["algorithm"].values]) for key, run in runs.items()
-             if run.sizes["algorithm"] > 1}
-    assert "fails" in verdicts(name, runs).values()
-
-
-def test_runs_that_were_cut_decide_nothing():
-    """S, never at the small loss that it is to reach."""
-    found = verdicts("floor", literal_runs(changed((("held", "kappa", "eps1", "q"), "S"), stopped=lambda c, v: np.inf)))
-    assert set(found.values()) == {"not resolved"}
+# Claims 11 and 12 (their opponents: test_claims.py) ----------------------------------------------------------------------
 
 
 def test_the_setting_has_two_claims_of_its_own():
