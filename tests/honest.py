@@ -271,18 +271,14 @@ def literal_numbers(config, name, unit=1.0):
 # Claim 13 ----------------------------------------------------------------------------------------------------------------
 
 
-def side(errors, p_half, q_half, sharp, rate_sharp, names, until=300.0, rises=(1.0, 1.0)):
-    """Runs of some algorithms: final errors on P, times at which losses halve, sharpness where the loss is 0.2 and at most.
+def side(errors, p_half, q_half, rate_sharp, names, until=300.0, rises=(1.0, 1.0)):
+    """Runs of some algorithms: final errors on P, times at which losses halve, eta lambda_max at most.
 
     At time 100 and at the end, `until`, errors are `rises` times what is said.
     """
     jitter_ = jittered(SEEDS, seed=3)
-    column = {k: np.array(v)[:, None] * jitter_ for k, v in (("e", errors), ("p", p_half), ("q", q_half), ("s", sharp),
-                                                             ("r", rate_sharp))}
-    losses = np.where(np.array(names) == "S", 0.1, 0.15)[:, None, None]
-    loss = np.maximum(np.array([0.7, 0.3, 0.1]), losses) + 0 * column["e"][..., None]
+    column = {k: np.array(v)[:, None] * jitter_ for k, v in (("e", errors), ("p", p_half), ("q", q_half), ("r", rate_sharp))}
     return xr.Dataset({"test_error_p": (DIMS, column["e"][..., None] * np.array([1.0, *rises])),
-                       "train_loss": (DIMS, loss), "sharpness": (DIMS, column["s"][..., None] * np.array([1.0, 2.0, 1.0])),
                        "rate_sharpness": (DIMS, column["r"][..., None] * np.array([1.0, 0.5, 0.1])),
                        "time_p_half": (DIMS[:2], column["p"]), "time_q_half": (DIMS[:2], column["q"]),
                        "time": (DIMS, np.array([0.0, 100.0, until]) + 0 * column["e"][..., None]),
@@ -294,11 +290,11 @@ def side(errors, p_half, q_half, sharp, rate_sharp, names, until=300.0, rises=(1
 def noise(**changes):
     """{part: runs}; a change replaces one argument of `side`: part__argument=values."""
     never = np.inf
-    parts = {"base": {"errors": [0.0007, 0.019], "p_half": [180, never], "q_half": [280, 6.0], "sharp": [9.2, 9.0],
+    parts = {"base": {"errors": [0.0007, 0.019], "p_half": [180, never], "q_half": [280, 6.0],
                       "rate_sharp": [1.27, 1e-4], "names": ["L-S", "S"]},
-             "quiet": {"errors": [0.026], "p_half": [never], "q_half": [6.0], "sharp": [9.0], "rate_sharp": [1.27],
+             "quiet": {"errors": [0.026], "p_half": [never], "q_half": [6.0], "rate_sharp": [1.27],
                        "names": ["L-S"]},
-             "finer": {"errors": [0.026], "p_half": [never], "q_half": [6.0], "sharp": [9.0], "rate_sharp": [0.16],
+             "finer": {"errors": [0.026], "p_half": [never], "q_half": [6.0], "rate_sharp": [0.16],
                        "names": ["S"]}}
     for name, values in changes.items():
         part, _, argument = name.partition("__")

@@ -215,8 +215,7 @@ TABLES = {
         "error on P: L-S without noise less": anew("noise", quiet__errors=[0.0005], finer__errors=[0.0005]),
         "error on P without noise": anew("noise", finer__errors=[0.052]),
         "Q halved before P": anew("noise", quiet__p_half=[5.0], quiet__q_half=[30.0]),
-        "largest eta lambda_max": anew("noise", base__rate_sharp=[2.54, 1e-4]),
-        "sharpness at matched": anew("noise", base__sharp=[18.4, 9.0])}),
+        "largest eta lambda_max": anew("noise", base__rate_sharp=[2.54, 1e-4])}),
     "jitter": Table("L-S alone is asked", NO_P, "without noise no kink moves: not judged", {
         "exponent of the contrast's scatter": anew("jitter", exponent=0.0),
         "scatter of the contrast": anew("jitter", size=2.0),

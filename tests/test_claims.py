@@ -98,8 +98,8 @@ def test_runs_that_were_cut_decide_nothing():
 def test_errors_are_read_at_the_time_that_all_reach():
     """Claim 13: L-S goes on for half as long again, and forgets P: that is not the price of order."""
     longer = honest.noise() | {"base": xr.concat(
-        [honest.side([0.0007], [180], [280], [9.2], [1.27], ["L-S"], 500.0, (1.0, 60.0)),
-         honest.side([0.019], [np.inf], [6.0], [9.0], [1e-4], ["S"])], "algorithm")}
+        [honest.side([0.0007], [180], [280], [1.27], ["L-S"], 500.0, (1.0, 60.0)),
+         honest.side([0.019], [np.inf], [6.0], [1e-4], ["S"])], "algorithm")}
     first, *_ = opponents.CLAIMS["noise"].judge(longer, 0.99)
     assert first.value == pytest.approx(0.019 - 0.0007 * (1 + 59 * 0.5), abs=0.002)
 
