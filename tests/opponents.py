@@ -170,7 +170,7 @@ TABLES = {
         "exponent of gates of V": anew("widths", powers=(-0.5, -0.5, -1.0))}, differs=False),
     "plateau": Table(exchanged, NO_P, without_noise, {
         "Q's loss before annealing": wrong("main", "L-S", loss_q=lambda q: q.where(q < 0.5, 0.45)),
-        "contrast before annealing": wrong("main", "L-S", contrast=5.0),
+        "contrast before annealing": wrong("main", "L-S", contrast=2.0),
         "Q's loss is first halved": wrong("main", "L-S", time_q_half=0.01),
         "time from annealing": wrong("main", "L-S", time_q_half=lambda t: t + 20 * T_Q),
         "length of W's path": wrong("main", "L-S", signal_moved_w=1000.0)}),

@@ -89,6 +89,13 @@ def test_a_q_that_is_never_learned_fails():
         "Q's loss is first halved after annealing", "time from annealing until Q's loss is halved, over T_Q"}
 
 
+@pytest.mark.parametrize("by", [0.5, 30.0])
+def test_a_contrast_otherwise_than_its_closed_form_fails(by):
+    """Half of it; and that without noise."""
+    found = statistics("plateau", opponents.wrong("main", "L-S", contrast=by)({"main": honest.course()}))
+    assert [v for s, v in found.items() if s.startswith("contrast")] == ["fails"]
+
+
 def test_runs_that_were_cut_decide_nothing():
     """Claim 12: S, never at the small loss that it is to reach."""
     cut = opponents.literal("held kappa eps1 q", "S", stopped=lambda c, v: np.inf)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from conftest import vary
+from honest import jittering
 
 import lrtheory as lt
 from lrtheory.predictions import jitter, moving
