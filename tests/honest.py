@@ -55,7 +55,7 @@ def course(names=("L-S", "S")):
         "loss_mixed": np.where(blurred, 0.27, 0.03) * jitter_[..., None],
         "contrast": np.where(blurred, -0.4, -12.0) * jitter_[..., None],  # -(8/3) t_blur/T_Q push = -0.41
         "noise_variance_theory": np.where(blurred, 1.0, 0.5), "signal_norm_w": 2.0 + 0 * time,
-        "signal_moved_w": np.full(time.shape, 0.01),
+        "signal_moved_w": 0.01 * jitter_[..., None] + 0 * time,
         "test_error_p": np.where(anneals[:, None], everything + 1e-4, 0.25 * few)[..., None] + 0 * time}
     for half in "wv":
         data[f"noise_variance_{half}"] = data["noise_variance_theory"] * (1 + 0.02 * rng.normal(size=time.shape))
