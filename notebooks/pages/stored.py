@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "cifar-mini": ("cifar", "--seeds", "16", "--first-seed", "100"),
     "cifar-narrow": ("cifar", "--preset", "narrow", "--algorithms", "L-S", "S", "--interleave"),
     "cifar-unpatched": ("cifar", "--preset", "narrow", "--patch.share", "0", "--algorithms", "S", "--interleave"),
-    "cifar-control": ("cifar", "--patch.share", "0", "--algorithms", "L-S", "S", "--first-seed", "100"),
+    "cifar-offset": ("cifar", "--patch.offset", "0", "--algorithms", "L-S", "S", "--first-seed", "100"),
     "cifar-constant": ("cifar", "--training.anneal-small", "1", "--algorithms", "S", "S+noise", "--first-seed", "100"),
     "sweep-linear": ("sweep", "--preset", "mini", "--algorithms", "L-S", "S", "--seeds", "3", "--first-seed", "8",
                      "--n-test", "500", "--training.epochs", "10", "--training.anneal-epochs", "--zip",
@@ -157,6 +157,7 @@ def keep(name: str, folder: Path, seconds: float) -> None:
     found = json.loads((folder / ("verify.json" if word == "verify" else "summary.json")).read_text())
     if word == "cifar":
         found["environment"]["images"] = re.sub(r"\S*/", "", found["environment"]["images"])
+        found["curves"] = curves_of(folder)
     if word == "sweep":
         found |= points_of(folder) | {"seconds": round(seconds), "environment": found["sessions"][0]}
     if name.startswith("transient-"):
@@ -190,6 +191,16 @@ def points_of(folder: Path) -> dict[str, Any]:
             row[name] = {metric: told(values.isel(at).sel(algorithm=name).values) for metric, values in found.items()}
         rows.append(row)
     return {"config": json.loads(runs.attrs["config"]), "rows": rows}
+
+
+def curves_of(folder: Path) -> dict[str, dict[str, list[str]]]:
+    """Of trainings: {algorithm: {measurement: a line a seed}}, a line a number an epoch; what has none is left out."""
+    import lrtheory as lt
+    from lrtheory.vision.results import SUMMARISED
+
+    runs = lt.load(folder)
+    return {name: {metric: [" ".join(f"{v:.5g}" for v in values) for values in runs[metric].sel(algorithm=name).values]
+                   for metric in SUMMARISED if metric in runs} for name in runs["algorithm"].values.tolist()}
 
 
 def over_time(folder: Path) -> list[dict[str, float]]:
