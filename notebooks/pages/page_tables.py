@@ -44,7 +44,7 @@ def pages() -> dict[str, str]:
         "verify": verify_table(["verify-theorem"]), "verify-made": made_by(["verify-theorem"])})
     trained = [name for name in COMMANDS if kind(name) == "trainings"]
     made["cifar.md"] = filled("cifar.md", {
-        **{name: cifar_table(f"cifar-{name}") for name in ("mini", "control", "constant", "paper", "narrow", "unpatched")},
+        **{name: cifar_table(f"cifar-{name}") for name in ("mini", "offset", "constant", "paper", "narrow", "unpatched")},
         "linear": reading_table("sweep-linear"),
         "settings": settings_table("sweep-settings", "L-S"), "small": settings_table("sweep-small", "S"),
         "made": made_by(trained)})
