@@ -75,7 +75,7 @@ class Algorithm:
 
         if self.rate is None:
             raise ConfigError(f"algorithms.{self.name}.rate = None: must be a schedule; give one")
-        return Algorithm(*map(one, PARTS.values()), name=self.name)  # type: ignore[arg-type]
+        return dataclasses.replace(self, **{field: one(field) for field in PARTS.values()})
 
     def check(self) -> None:
         """Raise `ConfigError` with the first thing that is wrong."""

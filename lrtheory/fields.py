@@ -10,7 +10,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -19,7 +19,7 @@ import numpy as np
 from jax.core import Tracer
 
 from lrtheory.schedule import Schedule
-from lrtheory.spec import ConfigError, shown
+from lrtheory.spec import ConfigError, require, shown
 from lrtheory.wording import schedule_from
 
 T = TypeVar("T")
@@ -110,12 +110,36 @@ def field_names(config: Any) -> list[str]:
     return names
 
 
-def settled(config: T) -> T:
-    """The config with every field of its own type: numbers of NumPy and JAX as Python's, lists as tuples.
+def settled(config: T, kind: type[T]) -> T:
+    """The config of type `kind` with every field of its own type: numbers of NumPy and JAX as Python's, lists as tuples.
 
-    Raises `ConfigError` for a value of another type.
+    Raises `ConfigError` for a value of another type. A subclass is one, in any part: a folder's config.json says fields, not
+    classes, so that what a class of your own does would be left out, now or when the folder is read.
     """
-    return _build(type(config), plain(config), "", "")
+    _must_be(config, (kind,), "config")
+    return _build(kind, plain(config), "", "")
+
+
+def _must_be(value: Any, kinds: Sequence[type], name: str) -> None:
+    """Raise `ConfigError` for a spec, or a part of it, whose class is none of those declared."""
+    if not dataclasses.is_dataclass(value) or not kinds:  # what is declared as no spec is judged as it is converted
+        return
+    wanted = " or ".join(kind.__name__ for kind in kinds)
+    require(type(value) in kinds, name, f"a {type(value).__name__}", f"a {wanted} itself, no class of your own",
+            "say it by its fields; lt.train takes models of your own")
+    prefix = "" if name == "config" else f"{name}."
+    for field, hint in _hints(type(value)).items():
+        part = getattr(value, field)
+        for k, one in enumerate(part if isinstance(part, tuple | list) else (part,)):
+            own = f".{getattr(one, 'name', k)}" if isinstance(part, tuple | list) else ""
+            _must_be(one, _specs(hint), f"{prefix}{field}{own}")
+
+
+def _specs(hint: Any) -> list[type]:
+    """The dataclasses that a type says: itself, or those of a union or a tuple."""
+    if dataclasses.is_dataclass(hint):
+        return [typing.cast(type, hint)]
+    return [kind for argument in get_args(hint) for kind in _specs(argument)]
 
 
 def to_json(config: Any) -> str:

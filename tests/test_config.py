@@ -6,6 +6,7 @@ import math
 import os
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from conftest import vary
 
 from lrtheory import noise
 from lrtheory.algorithm import Algorithm
+from lrtheory.custom.config import Settings
 from lrtheory.fields import field_names, from_json, read_config, to_json
 from lrtheory.schedule import constant
 from lrtheory.spec import ConfigError
@@ -23,6 +25,7 @@ from lrtheory.theory.config import Config
 from lrtheory.theory.presets import PRESETS, preset
 from lrtheory.theory.problem import Group
 from lrtheory.theory.timescales import blur_time, conditions, p_time, q_time, stability_bound
+from lrtheory.vision.config import Experiment
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -125,6 +128,33 @@ def test_values_of_other_types_are_refused_by_check(small, change):
         vary(small, **change).check()
     assert str(caught.value).isprintable()
     assert "must be" in str(caught.value)
+
+
+OWN_RATE = Algorithm(constant(0.01), name="mine")
+GROUPED = dataclasses.replace(preset("quick").problem, extra_groups=(Group(name="liars", share=0.1, q=-1.0),))
+
+
+@pytest.mark.parametrize(("config", "field", "declared"), [
+    (Config(), "config", "Config"), (Config(), "problem", "Problem"), (Config(), "network", "Network"),
+    (Config(), "training", "Training"), (Config(problem=GROUPED), "problem.extra_groups.liars", "Group"),
+    (Config(algorithms=("L-S", OWN_RATE)), "algorithms.mine", "Algorithm"),
+    (Config(algorithms=("L-S", OWN_RATE)), "algorithms.mine.rate", "Schedule"),
+    (Settings(algorithms=(OWN_RATE,)), "algorithms.mine.rate", "Schedule"),
+    (Experiment(), "model", "Model"), (Experiment(), "patch", "PatchLaw"), (Experiment(), "training", "SGD")])
+def test_a_class_of_ones_own_is_refused_and_not_taken_for_another(config, field, declared):
+    """`check` would give back a Model for a subclass with its own `build`: WideResNet would be trained, without a word."""
+    def owned(value: Any, path: list[str]) -> Any:
+        if not path:
+            return type("Mine", (type(value),), {})(**{f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
+        if isinstance(value, tuple):
+            return tuple(owned(one, path[1:]) if getattr(one, "name", None) == path[0] else one for one in value)
+        return dataclasses.replace(value, **{path[0]: owned(getattr(value, path[0]), path[1:])})
+
+    bad = owned(config, [] if field == "config" else field.split("."))
+    with pytest.raises(ConfigError, match=f"^{field} = a Mine: must be a {declared} itself, no class of your own") as error:
+        bad.check()
+    assert "\n" not in str(error.value)
+    config.check()
 
 
 @pytest.mark.parametrize(("field", "values"), [

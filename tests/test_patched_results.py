@@ -10,10 +10,12 @@ import xarray as xr
 from patched import IMAGES, TINY
 from rich.console import Console
 
+import lrtheory as lt
 from lrtheory.cli import main as cli
 from lrtheory.cli import report
 from lrtheory.fields import to_json
 from lrtheory.labelled import config_of
+from lrtheory.spec import ConfigError
 from lrtheory.sweeps import tables
 from lrtheory.sweeps.results import load
 from lrtheory.vision import cifar, runs
@@ -123,7 +125,7 @@ def fabricated(small, large, end, clean_gap, seeds=4):
 
 @pytest.mark.parametrize(("numbers", "expected"), [
     ((0.95, 0.10, 0.6, 0.05), [True, True, True, True]),
-    ((0.75, 0.10, 0.6, 0.05), [False, True, True, True]),
+    ((0.45, 0.10, 0.6, 0.05), [False, True, True, True]),
     ((0.95, 0.50, 0.6, 0.05), [True, False, True, True]),
     ((0.95, 0.10, 0.1, 0.05), [True, True, False, True]),
     ((0.95, 0.10, 0.6, 0.00), [True, True, True, False])])
@@ -134,11 +136,93 @@ def test_the_verdict_follows_the_numbers(numbers, expected):
 
 
 def test_a_claim_that_is_refuted_and_one_that_is_not_resolved_read_differently():
-    """S at 0.75 on the patch is below 0.8 beyond its errors; a clean gap of 0 is within them."""
+    """S at 0.45 on the patch is below 0.5 beyond its errors; a clean gap of 0 is within them."""
     console = Console(width=300, file=io.StringIO())
-    console.print(report.cifar_closing(outcome.summarise(fabricated(0.75, 0.1, 0.6, 0.0))))
+    console.print(report.cifar_closing(outcome.summarise(fabricated(0.45, 0.1, 0.6, 0.0))))
     said = [line for line in console.file.getvalue().splitlines() if line.startswith("NO ")]
-    assert [("above 80%" in line, "not resolved" in line) for line in said] == [(True, False), (False, True)]
+    assert [("above 50%" in line, "not resolved" in line) for line in said] == [(True, False), (False, True)]
+
+
+def curves(config, **values):
+    """Results of a config with measurements (algorithm, seed, record); the others are 0.5 throughout."""
+    shape = len(config.algorithms), config.seeds, config.training.epochs
+    dims = "algorithm", "seed", "record"
+    found = {name: (dims, np.broadcast_to(values.get(name, 0.5), shape))
+             for name in ("train_accuracy", "accuracy_clean", "accuracy_patch_only")}
+    return xr.Dataset(found | {"diverged_at": (dims[:2], np.full(shape[:2], np.inf)),
+                               "epochs_done": (dims[:2], np.full(shape[:2], shape[2]))},
+                      coords={"algorithm": list(config.algorithms), "seed": np.arange(config.seeds),
+                              "time": ("record", 1 + np.arange(shape[2]))}, attrs={"config": to_json(config)})
+
+
+@pytest.mark.parametrize(("name", "before", "end"), [
+    ("paper", [25, 29], [56, 60]), ("narrow", [25, 29], [56, 60]), ("plain", [55, 59], [196, 200]),
+    ("mini", [5, 7], [12, 14]), ("tiny", [2, 2], [4, 4])])
+def test_a_moment_is_made_of_its_last_epochs_and_of_no_other_phase(name, before, end):
+    config = preset(name)
+    assert outcome.summarise(curves(config))["epochs"] == {"before_annealing": before, "end": end}
+    never = outcome.summarise(curves(config.replace(**{"training.anneal_epochs": ()})))
+    assert set(never["epochs"]) == {"end"}
+
+
+def test_no_single_epoch_decides_a_moment(tmp_path):
+    """S's clean accuracy in preset paper fell from 0.65 to 0.516 in the last epoch before annealing, and rose again."""
+    config = preset("paper").replace(seeds=2, algorithms=("L-S", "S"))
+    clean = np.full((2, 2, 60), 0.65)
+    clean[1, :, 28] = 0.516
+    clean[1, 0, 27] = 0.70
+    runs_ = curves(config, accuracy_clean=clean)
+    found = outcome.summarise(runs_)
+    entry = found["algorithms"]["S"]["before_annealing"]["accuracy_clean"]
+    five = clean[1, :, 24:29]
+    assert entry["per_seed"] == pytest.approx(five.mean(1).tolist())
+    assert entry["sd_over_epochs"] == pytest.approx(np.sqrt(five.var(1, ddof=1).mean()))
+    assert found["algorithms"]["L-S"]["end"]["accuracy_clean"]["sd_over_epochs"] == 0
+    console = Console(width=300, file=io.StringIO())
+    console.print(report.cifar_closing(found))
+    assert f"0.628 ± 0.005 ({entry['sd_over_epochs']:.3f})" in console.file.getvalue()
+    assert ("Means over epochs, in brackets the standard deviation over them: before annealing epochs 25 to 29, at the end "
+            "epochs 56 to 60.") in console.file.getvalue()
+    drawn = vision_figures.patch_before_and_after(runs_).axes[1]
+    assert [bar.get_height() for bar in drawn.patches] == pytest.approx([0.65, 0.65, five.mean(), 0.65])
+    assert vision_figures.paired(runs_).axes[0].lines[0].get_ydata() == pytest.approx([0, 0])
+
+
+def test_of_a_patch_that_tells_nothing_nobody_is_claimed_to_read_it():
+    """`patch.offset` 0, the control of the price: the price is judged, and nothing else."""
+    config = TINY.replace(seeds=4)
+    told = [c["name"] for c in outcome.verdict(curves(config))]
+    assert told == ["small reads", "large ignores", "large learns it later", "noise ignores", "price", "mitigation"]
+    assert [c["name"] for c in outcome.verdict(curves(config.replace(**{"patch.offset": 0.0})))] == ["price", "mitigation"]
+
+
+def test_a_patch_is_read_from_one_accuracy_on_in_verdicts_and_sweeps():
+    config = TINY.replace(seeds=4, algorithms=("L-S", "S"))
+    for accuracy, read in ((outcome.READ - 0.01, False), (outcome.READ + 0.01, True)):
+        only = np.full((2, 4, 4), accuracy) + 1e-4 * np.arange(4)[:, None]
+        found = curves(config, accuracy_patch_only=only)
+        assert outcome.verdict(found)[0]["holds"] is read
+        assert bool(tables.metric(found, "patch_read").all()) is read
+
+
+OTHER = (IMAGES.train_classes.astype(int) * 11).clip(0, 99)  # 0 to 99
+
+
+@pytest.mark.parametrize(("images", "complaint"), [
+    (IMAGES._replace(train_classes=OTHER), r"images.train_classes: image \d+ has class \d\d; must be 0 to 9"),
+    (IMAGES._replace(test_classes=IMAGES.test_classes - 1.0), r"test_classes = float64 of shape \(150,\): must be 150"),
+    (IMAGES._replace(test_classes=IMAGES.test_classes[:-1]), r"test_classes = uint8 of shape \(149,\): must be 150 whole"),
+    (IMAGES._replace(train=IMAGES.train / 255), r"images.train = float64 of shape \(256, 32, 32, 3\): must be uint8"),
+    (IMAGES._replace(train=IMAGES.train.repeat(2, 1).repeat(2, 2)), r"images.train = uint8 of shape \(256, 64, 64, 3\)"),
+    (IMAGES._replace(test=np.moveaxis(IMAGES.test, -1, 1)), r"images.test = uint8 of shape \(150, 3, 32, 32\)"),
+    (IMAGES._replace(test=list(IMAGES.test)), "images.test = a list: must be uint8"),
+    (IMAGES.train, "images = a ndarray: must be lrtheory.vision.cifar.Images")])
+def test_images_are_checked_before_they_are_trained_on(images, complaint):
+    """What `cifar.load` checks of its files: classes of 0 to 99 trained to a loss that is no number, "diverged"."""
+    for train in (lambda: runs.run(TINY, images), lambda: lt.sweep(TINY, {"eta1": [0.1]}, images=images)):
+        with pytest.raises(ConfigError, match=complaint) as error:
+            train()
+        assert "\n" not in str(error.value)
 
 
 def test_one_seed_gives_no_verdict():

@@ -66,7 +66,9 @@ def examples(found: dict[str, Any]) -> str:
 
 
 def accuracy(found: dict[str, Any] | None) -> str:
-    """Mean and standard error of an accuracy."""
+    """Mean and standard error of an accuracy; in brackets its standard deviation over the epochs that were averaged."""
     if found is None or found["mean"] is None:
         return "-"
-    return f"{found['mean']:.3f}" + (f" ± {found['sem']:.3f}" if found["sem"] is not None else "")
+    spread = found.get("sd_over_epochs")
+    return (f"{found['mean']:.3f}" + (f" ± {found['sem']:.3f}" if found["sem"] is not None else "")
+            + (f" ({spread:.3f})" if spread is not None else ""))

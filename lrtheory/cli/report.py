@@ -170,7 +170,7 @@ def cifar_closing(summary: dict[str, Any]) -> Group:
             if any(c is not None for c in seen):
                 table.add_row(f"{label}, {moment.replace('_', ' ')}", *map(cells.accuracy, seen),
                               end_section=metric == CIFAR_ROWS[-1][0])
-    lines: list[Any] = [Unbroken(table)]
+    lines: list[Any] = [Unbroken(table), *epochs_read(summary)]
     for claim in summary["verdict"]:
         mark = {True: "YES", False: "NO ", None: "?  "}[claim["holds"]]
         found = claim["difference"]
@@ -185,6 +185,15 @@ def cifar_closing(summary: dict[str, Any]) -> Group:
             f"the end is epoch {until}, the last that all have." if until else "there is no epoch that all have."))
     lines += _remarks(summary, "Lower training.eta1.")
     return Group(*lines)
+
+
+def epochs_read(summary: dict[str, Any]) -> list[str]:
+    """Which epochs the moments of trainings are means of: a line, none where there is no moment."""
+    said = [f"{'at the end' if when == 'end' else 'before annealing'} epoch" + (f" {last}" if first == last else
+                                                                                  f"s {first} to {last}")
+            for when, (first, last) in summary["epochs"].items()]
+    spread = ", in brackets the standard deviation over them" if any("epochs" in words for words in said) else ""
+    return [f"Means over epochs{spread}: {', '.join(said)}."] if said else []
 
 
 def sweep_opening(grid: Grid) -> str:

@@ -61,7 +61,7 @@ class Settings:
 
     def check(self) -> "Settings":
         """Return self, its values of their fields' types, or raise `ConfigError` with the first thing wrong."""
-        found = settled(self)
+        found = settled(self, Settings)
         found.judge()
         return found
 

@@ -15,16 +15,13 @@ import xarray as xr
 from lrtheory.labelled import RUN_DIMS, mean_and_error
 from lrtheory.spec import ConfigError
 from lrtheory.vision.cifar import CLASSES
+from lrtheory.vision.results import READ
 
 
 def _ordered(runs: xr.Dataset, first: xr.DataArray) -> xr.DataArray:
     """1.0 or 0.0 a run; nan where there are no P-only or no Q-only examples, which have no loss and so no order."""
     known = [xr.apply_ufunc(np.isfinite, runs[f"loss_{g}"].isel(record=0, drop=True)) for g in "pq"]
     return first.astype(float).where(known[0] & known[1])
-
-
-READ = 0.5
-"""Patch-only accuracy at which the patch counts as read."""
 
 
 def _read_at(runs: xr.Dataset) -> xr.DataArray:

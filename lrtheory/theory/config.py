@@ -59,7 +59,7 @@ class Config:
     def settled(self) -> "Config":
         """The same with values of their fields' types, and algorithms in words or functions as schedules."""
         own = self._settled_algorithms
-        return settled(self if own is self.algorithms else dataclasses.replace(self, algorithms=own))
+        return settled(self if own is self.algorithms else dataclasses.replace(self, algorithms=own), Config)
 
     @property
     def _settled_algorithms(self) -> Any:

@@ -26,7 +26,7 @@ import platformdirs
 
 from lrtheory.fields import parse, read_text
 from lrtheory.files import write_json
-from lrtheory.spec import ConfigError
+from lrtheory.spec import ConfigError, require
 from lrtheory.vision.download import fetch
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -125,6 +125,43 @@ def remembered(folder: Path) -> Path | None:
         return path if path.exists() else None
     except (OSError, ValueError, TypeError, LookupError):  # nothing depends on it
         return None
+
+
+def must_be_usable(images: Images) -> None:
+    """Raise `ConfigError` unless images are what `load` returns: of CIFAR-10's size and type, and each of a class.
+
+    How many there are, and how many of each class, is open: a part of CIFAR-10 will do, and labels changed on purpose.
+    """
+    require(isinstance(images, Images), "images", f"a {type(images).__name__}", "lrtheory.vision.cifar.Images",
+            "cifar.load gives them")
+    for name, pixels, classes in (("images.train", images.train, images.train_classes),
+                                  ("images.test", images.test, images.test_classes)):
+        kind, shape = _kind_and_shape(pixels)
+        require(kind == "uint8" and len(shape) == 4 and shape[1:] == (32, 32, 3), name, _told(pixels),
+                "uint8 of shape (N, 32, 32, 3), channels last", "give pixel values from 0 to 255")
+        kind, labels = _kind_and_shape(classes)
+        require("int" in kind and labels == shape[:1], f"{name}_classes", _told(classes), f"{shape[0]:,} whole numbers",
+                "give one for each image")
+        if (bad := _first_without_class(classes)) is not None:
+            raise ConfigError(f"{name}_classes: image {bad} has class {classes[bad]}; must be 0 to {len(CLASSES) - 1}; "
+                              "number the classes from 0")
+
+
+def _kind_and_shape(values: Any) -> tuple[str, tuple[int, ...]]:
+    """Type of an array's entries, and its shape; of what is no array nothing."""
+    return str(getattr(values, "dtype", "")), getattr(values, "shape", ())
+
+
+def _told(values: Any) -> str:
+    """What a value is, for messages."""
+    kind, shape = _kind_and_shape(values)
+    return f"{kind} of shape {shape}" if kind else f"a {type(values).__name__}"
+
+
+def _first_without_class(classes: np.ndarray) -> int | None:
+    """Index of the first class that is none of CIFAR-10's."""
+    bad = np.flatnonzero((np.asarray(classes) < 0) | (np.asarray(classes) >= len(CLASSES)))
+    return int(bad[0]) if bad.size else None
 
 
 def fingerprint(images: Images) -> str:
@@ -275,7 +312,9 @@ def _images(members: Mapping[str, bytes], source: str, per_batch: int) -> Images
             raise ConfigError(f"{source}: {counts[worst]:,} {name} images of class {worst} ({CLASSES[worst]}); must be "
                               f"{len(each) // len(CLASSES):,} of each; the batches are mixed up or mislabelled, get them "
                               "again")
-    return Images(images[:split], classes[:split], images[split:], classes[split:], source)
+    found = Images(images[:split], classes[:split], images[split:], classes[split:], source)
+    must_be_usable(found)
+    return found
 
 
 def _binary(contents: bytes, name: str, per_batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -317,10 +356,8 @@ def _python(contents: bytes, name: str, per_batch: int) -> tuple[np.ndarray, np.
 
 def _classes(classes: np.ndarray, name: str) -> np.ndarray:
     """Classes as uint8, all in 0 to 9."""
-    bad = np.flatnonzero((classes < 0) | (classes >= len(CLASSES)))
-    if bad.size:
-        raise ConfigError(f"{name}: image {bad[0]} has class {classes[bad[0]]}; must be 0 to 9; the file is damaged, get it "
-                          "again")
+    if (bad := _first_without_class(classes)) is not None:
+        raise ConfigError(f"{name}: image {bad} has class {classes[bad]}; must be 0 to 9; the file is damaged, get it again")
     return classes.astype(np.uint8)
 
 

@@ -197,7 +197,7 @@ class Experiment:
     def settled(self) -> "Experiment":
         """The same, its values as Python's own numbers and tuples. Raises `ConfigError` for values of another type."""
         own = settled_algorithms(self.algorithms, lambda: self.training.epochs)
-        return settled(self if own is self.algorithms else dataclasses.replace(self, algorithms=own))
+        return settled(self if own is self.algorithms else dataclasses.replace(self, algorithms=own), Experiment)
 
     def judge(self) -> None:
         """Raise `ConfigError` with the first thing that is wrong, of a config whose values are of their fields' types."""

@@ -20,7 +20,7 @@ from lrtheory.style import GREY, Figure, algorithm_style, canvas, save_figures, 
 from lrtheory.vision import patches, simulate
 from lrtheory.vision.cifar import CLASSES, Images
 from lrtheory.vision.config import Experiment
-from lrtheory.vision.results import CHANCE, LEVEL, last, last_before_annealing
+from lrtheory.vision.results import CHANCE, LEVEL, averaged, moments
 
 TITLES = {"train_accuracy": "training images, as drawn", "accuracy_clean": "clean test images",
           "accuracy_mixed": "test images, drawn as in training", "accuracy_patch_only": "the patch alone"}
@@ -67,27 +67,25 @@ def _line(axis: Axes, results: xr.Dataset, runs: xr.Dataset, metric: str, name: 
 
 @styled
 def patch_before_and_after(results: xr.Dataset) -> Figure:
-    """Patch-only and clean accuracy at the last epoch before annealing and at the end: points are seeds, bars means."""
-    before = last_before_annealing(results)
+    """Patch-only and clean accuracy before annealing and at the end, as `results.moments`: points are seeds, bars means."""
+    told = list(dict.fromkeys(moments(results).values()))
     shown = [m for m in ("accuracy_patch_only", "accuracy_clean") if m in results]
-    moments = ([("before annealing", before)] if before is not None else []) + (
-        [("at the end", last(results))] if last(results) >= 0 and last(results) != before else [])
     figure = canvas(3.6 * len(shown), 3.1)
     for axis, metric in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
         names = results["algorithm"].values.tolist()
         for k, name in enumerate(names):
             colour, _ = algorithm_style(results["algorithm"].values.tolist(), name)
-            for j, (_, record) in enumerate(moments):
-                values = undiverged(results.sel(algorithm=name))[metric].isel(record=record).values
-                x, found = k + 0.36 * (j - (len(moments) - 1) / 2), estimate(values)
+            for j, records in enumerate(told):
+                values = averaged(undiverged(results.sel(algorithm=name))[metric], records).values
+                x, found = k + 0.36 * (j - (len(told) - 1) / 2), estimate(values)
                 if found["mean"] is None:
                     continue
-                axis.bar(x, found["mean"], 0.33, color=colour, alpha=0.35 if j < len(moments) - 1 else 0.85)
+                axis.bar(x, found["mean"], 0.33, color=colour, alpha=0.35 if j < len(told) - 1 else 0.85)
                 if found["sem"] is not None:
                     axis.errorbar(x, found["mean"], 2 * found["sem"], color="black", lw=1, capsize=2)
                 axis.plot(x + np.linspace(-0.08, 0.08, len(values)), values, ".", color="black", ms=3)
         axis.set_xticks(range(len(names)), names)
-        axis.set_title(TITLES[metric] + ("\npale: before annealing; full: at the end" if len(moments) > 1 else ""))
+        axis.set_title(TITLES[metric] + ("\npale: before annealing; full: at the end" if len(told) > 1 else ""))
         axis.set_ylim(0, 1)
     figure.axes[0].set_ylabel("accuracy")
     figure.axes[0].axhline(CHANCE, color=GREY, lw=0.7, ls=":")
@@ -103,7 +101,8 @@ def paired(results: xr.Dataset) -> Figure:
     every = results["algorithm"].values.tolist()
     base = "S" if "S" in every else every[-1]
     names = [name for name in every if name != base]
-    clean = results["accuracy_clean"].isel(record=last(results)).where(np.isinf(results["diverged_at"]))
+    clean = averaged(results["accuracy_clean"], moments(results).get("end", range(1)))
+    clean = clean.where(np.isinf(results["diverged_at"]))
     figure = canvas(1.5 * max(len(names), 1) + 1.8, 3.1)
     axis = figure.subplots()
     labels = []

@@ -39,6 +39,11 @@ class PatchLaw:
     negative: float = swept(default=0.5)
     """probability that b is -1: at 0.5 no linear reading of the patch tells the classes apart; at 0 one does, the control"""
 
+    @property
+    def tells(self) -> bool:
+        """Whether there is something to read: the patch is there, and zeta_c is not 0."""
+        return self.share > 0 and self.offset > 0
+
     def check(self) -> None:
         """Raise `ConfigError` for numbers that no law has."""
         for name in ("share", "alone", "negative"):

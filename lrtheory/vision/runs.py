@@ -28,7 +28,7 @@ from lrtheory.progress import Interrupted
 from lrtheory.spec import require
 from lrtheory.vision import simulate
 from lrtheory.vision.checkpoints import Checkpoints, claim
-from lrtheory.vision.cifar import Images
+from lrtheory.vision.cifar import Images, must_be_usable
 from lrtheory.vision.config import Experiment
 from lrtheory.vision.programs import MEASURED, Course, Job, require_even
 
@@ -93,8 +93,8 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
       A dataset with dimensions algorithm, seed, record; record k is taken after epoch k + 1.
 
     Raises:
-      ConfigError: a field is impossible, or `checkpoints` holds those of another experiment: other numbers, schedules of
-        your own, images or settings of random numbers.
+      ConfigError: a field is impossible, images are not as `cifar.load` gives them, or `checkpoints` holds those of another
+        experiment: other numbers, schedules of your own, images or settings of random numbers.
       Interrupted: `stop` asked for it, or `until` came.
     """
     if algorithms is not None:
@@ -116,7 +116,8 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
 
 
 def require_images(config: Experiment, images: Images) -> None:
-    """Raise `ConfigError` for an experiment that wants more images than there are."""
+    """Raise `ConfigError` for images that are none of CIFAR-10's, or fewer than an experiment wants."""
+    must_be_usable(images)
     for name, have, wanted in (("n_train", len(images.train), config.n_train), ("n_test", len(images.test), config.n_test)):
         require(wanted <= have, name, wanted, f"at most the {have:,} images there are", "lower it")
 

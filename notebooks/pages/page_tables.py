@@ -179,6 +179,9 @@ def cifar_table(name: str) -> list[str]:
         for moment in ("before_annealing", "end") if any(metric in e["end"] for e in entries.values()) else ():
             lines.append(row(f"{label}, {'at the end' if moment == 'end' else 'before annealing'}",
                              *(cells.accuracy(e[moment].get(metric)) for e in entries.values())))
+    lines += ["", *report.epochs_read(found)] if "epochs" in found else [
+        "", "**By an earlier rule**: the last epoch before annealing alone and the last of all, and read from 80% on. Its curves were "
+        "not kept."]
     lines.append("")
     for claim in found["verdict"]:
         said = {True: "holds", False: "not resolved" if claim["resolved"] is False else "fails", None: "not judged"}

@@ -120,8 +120,14 @@ def is_old(claim: dict[str, Any]) -> bool:
 
 
 def again(name: str, more: Sequence[str] = ()) -> None:
-    """Judge anew what a stored report has of claims that say something else by now, and more, at the level among all."""
+    """Judge anew what a stored report has of claims that say something else by now, and more, at the level among all.
+
+    Trainings that have their curves are told anew by today's rule, which runs nothing.
+    """
     before = stored(name)
+    if before is not None and "curves" in before:
+        write(name, retold(before))
+        return
     old = [c["name"] for c in before.get("claims", ()) if is_old(c) or c["name"] in more] if before else []
     if before is None or not old:
         print(f"{name}: nothing in it has changed", flush=True)
@@ -157,7 +163,7 @@ def keep(name: str, folder: Path, seconds: float) -> None:
     found = json.loads((folder / ("verify.json" if word == "verify" else "summary.json")).read_text())
     if word == "cifar":
         found["environment"]["images"] = re.sub(r"\S*/", "", found["environment"]["images"])
-        found["curves"] = curves_of(folder)
+        found = retold(found | {"curves": curves_of(folder)})
     if word == "sweep":
         found |= points_of(folder) | {"seconds": round(seconds), "environment": found["sessions"][0]}
     if name.startswith("transient-"):
@@ -201,6 +207,31 @@ def curves_of(folder: Path) -> dict[str, dict[str, list[str]]]:
     runs = lt.load(folder)
     return {name: {metric: [" ".join(f"{v:.5g}" for v in values) for values in runs[metric].sel(algorithm=name).values]
                    for metric in SUMMARISED if metric in runs} for name in runs["algorithm"].values.tolist()}
+
+
+def trainings(found: dict[str, Any]) -> Any:
+    """The labelled results of stored trainings, as far as their curves say: an `xarray.Dataset`."""
+    import xarray as xr
+
+    from lrtheory.labelled import names_of
+
+    curves, dims = found["curves"], ("algorithm", "seed", "record")
+    measured = {metric: np.array([[line.split() for line in one[metric]] for one in curves.values()], float)
+                for metric in next(iter(curves.values()))}
+    lost = ~np.isfinite(measured["train_loss"])
+    epochs = 1 + np.arange(lost.shape[-1])
+    diverged = np.where(lost.any(-1), epochs[lost.argmax(-1)], np.inf)
+    return xr.Dataset({name: (dims, values) for name, values in measured.items()} | {
+        "diverged_at": (dims[:2], diverged), "epochs_done": (dims[:2], np.full(diverged.shape, len(epochs)))},
+        coords={"algorithm": names_of(list(curves)), "seed": found["seeds"], "time": ("record", epochs)},
+        attrs={"config": json.dumps(found["config"])} | found["environment"])
+
+
+def retold(found: dict[str, Any]) -> dict[str, Any]:
+    """Stored trainings with what is said of their curves by today's rule."""
+    from lrtheory.vision.results import summarise
+
+    return found | summarise(trainings(found))
 
 
 def over_time(folder: Path) -> list[dict[str, float]]:
