@@ -5,7 +5,7 @@
     python benchmarks/cifar.py --preset paper --widen 4 --at-once 1 2 4 --alone         how many runs at once
 
 Claim to test: `lrtheory cifar` trains WideResNet-16-10 in bfloat16 at 35% or more of the bfloat16 matmul ceiling that the
-same device reaches in the same run, and faster than PyTorch with channels-last memory and autocast to bfloat16. Random
+same device reaches in the same run, and faster than eager PyTorch with channels-last memory and autocast to bfloat16. Random
 images; compilation is reported apart; the best of three repeats counts. FLOP are those of convolutions, forward times 3,
 from shapes. PyTorch's loop has its own code here: the same model, Nesterov SGD, images on the device, a patch of the same
 kind. `pip install -e '.[bench]'` for it.
@@ -213,7 +213,7 @@ def main():
         print("PyTorch is not installed: pip install 'lrtheory[bench]'")
         return
     other = theirs(config, images)
-    row(f"PyTorch {torch.__version__}", other)
+    row(f"PyTorch {torch.__version__}, eager", other)
     if steps:
         print(f"lrtheory over PyTorch: {other / min(steps):.2f}")
 

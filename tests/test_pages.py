@@ -82,6 +82,22 @@ def test_stored_results_are_of_what_their_commands_run_today(made):
             assert same[0] == same[1], name
 
 
+def test_stored_trainings_are_told_by_todays_rule(made):
+    """As far as their curves were kept; those of preset paper are every epoch that the H200 wrote."""
+    kept = importlib.import_module("stored")
+    curved = {name: found for name in made.COMMANDS if "curves" in (found := made.stored(name) or {})}
+    assert {"cifar-paper", "cifar-offset"} <= set(curved)
+    for name, found in curved.items():
+        assert kept.retold(found) == found, name
+        entry = found["algorithms"]["S"]["end"]["accuracy_clean"]
+        assert entry["per_seed"] == pytest.approx([np.mean([float(v) for v in line.split()[found["epochs"]["end"][0] - 1 :]])
+                                                   for line in found["curves"]["S"]["accuracy_clean"]]), name
+    rows = [json.loads(line) for line in (ROOT / "benchmarks/results/paper-h200.jsonl").read_text().splitlines()[1:]]
+    for name, curves in curved["cifar-paper"]["curves"].items():
+        for metric, (line,) in curves.items():
+            assert line.split() == [f"{row[metric]:.5g}" for row in rows if row["algorithm"] == name]
+
+
 def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, kept, monkeypatch, capsys):
     """Of two settings, one not run; what names differ in is told; an unknown name is one line."""
     def stand_in(words, **_):

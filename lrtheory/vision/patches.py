@@ -23,6 +23,9 @@ FIRST, SIZE = 12, 7
 class PatchLaw:
     """The law of the patch: z + b zeta_c for class c, b = +-1 (section 6 of the paper; constants of its published code).
 
+    So 20% of the images are clean, 64% carry it and 16% are the patch alone, as in the published code; the paper says 20, 60
+    and 20%.
+
     `negative` is derived here: with b = +1 always zeta_c is the mean of class c less z, and a linear classifier reads it.
     """
 

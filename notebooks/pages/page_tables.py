@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from stored import COMMANDS, SCRIPTS, command, is_old, kind, seeds_of, spoken, stored
 
 HERE = Path(__file__).resolve().parent
@@ -45,7 +46,7 @@ def pages() -> dict[str, str]:
     trained = [name for name in COMMANDS if kind(name) == "trainings"]
     made["cifar.md"] = filled("cifar.md", {
         **{name: cifar_table(f"cifar-{name}") for name in ("mini", "offset", "constant", "paper", "narrow", "unpatched")},
-        "linear": reading_table("sweep-linear"),
+        "price": price_table("cifar-offset", "cifar-mini"), "linear": reading_table("sweep-linear"),
         "settings": settings_table("sweep-settings", "L-S"), "small": settings_table("sweep-small", "S"),
         "made": made_by(trained)})
     return made
@@ -180,8 +181,8 @@ def cifar_table(name: str) -> list[str]:
             lines.append(row(f"{label}, {'at the end' if moment == 'end' else 'before annealing'}",
                              *(cells.accuracy(e[moment].get(metric)) for e in entries.values())))
     lines += ["", *report.epochs_read(found)] if "epochs" in found else [
-        "", "**By an earlier rule**: the last epoch before annealing alone and the last of all, and read from 80% on. Its curves were "
-        "not kept."]
+        "", "**By an earlier rule**, not run again since: the last epoch before annealing alone and the last of all; the "
+        "patch counts as read from 80% on."]
     lines.append("")
     for claim in found["verdict"]:
         said = {True: "holds", False: "not resolved" if claim["resolved"] is False else "fails", None: "not judged"}
@@ -189,6 +190,27 @@ def cifar_table(name: str) -> list[str]:
         lines.append(f"* {claim['statement'][0].upper()}{claim['statement'][1:]}: **{said[claim['holds']]}**, difference "
                      f"{cells.accuracy(claim['difference'])}{ends}, {claim['seeds']} seed{'s' * (claim['seeds'] != 1)}.")
     return lines + ([f"* Unfinished: {found['unfinished']}."] if found["unfinished"] else [])
+
+
+def price_table(without: str, name: str) -> list[str]:
+    """What a patch costs on clean images at the end: with nothing to read in it, less with the patch, seed by seed."""
+    from lrtheory.cli import cells
+    from lrtheory.intervals import student
+    from lrtheory.labelled import estimate
+    from lrtheory.vision.results import LEVEL
+
+    free, patched = stored(without), stored(name)
+    if free is None or patched is None:
+        return ["not run"]
+    seeds = [seed for seed in free["seeds"] if seed in patched["seeds"]]
+    lines = head("clean images, at the end", "nothing to read", "with the patch", f"price, {LEVEL:.0%} interval")
+    for algorithm in free["algorithms"]:
+        ends = [np.array([found["algorithms"][algorithm]["end"]["accuracy_clean"]["per_seed"][found["seeds"].index(seed)]
+                          for seed in seeds]) for found in (free, patched)]
+        price = student("price", ends[0] - ends[1], LEVEL, (0.0, np.inf), "above 0")
+        means = [cells.accuracy(estimate(values)) for values in (*ends, ends[0] - ends[1])]
+        lines.append(row(algorithm, *means[:2], f"{means[2]} [{price.low:.3f}, {price.high:.3f}]"))
+    return [*lines, "", f"Seeds {seeds[0]} to {seeds[-1]}, paired."]
 
 
 def reading_table(name: str) -> list[str]:
@@ -256,22 +278,23 @@ def ratio_table(networks: str, limit: str) -> list[str]:
 
 SPEED = (
     ("a step of the full network, d = 128, N = 512, 256 + 256 neurons", "speed-engines",
-     r"reduced +(\S+) +\S+ +(\S+) +(\S+)", "{} ms, {} of the matmul peak, {} times as fast as PyTorch's dense loop"),
+     r"reduced +(\S+) +\S+ +(\S+) +(\S+)", "{} ms, {} of the matmul peak, {} times as fast as eager PyTorch's dense loop"),
     ("the same, decoupled", "speed-engines", r"decoupled +(\d\S+) +\S+ +(\S+)", "{} ms, {} of the peak"),
     ("micro-steps, S at eta2/eta1 = 1e-4", "speed-engines", r"one seed: (\S+) literal iterations in (\S+ s)",
      "{} literal iterations in {}"),
     ("the paper's network by `lt.train`", "speed-train", r"over the dense engine: (\S+)",
      "{} of a step of the dense engine"),
     ("sweep of 256 runs, even widths", "speed-sweeps",
-     r"even: .*? 256 +\d+ +(\S+) +\S+ +\S+ +\S+ +(\S+)", "{} runs/s, {} times PyTorch's loop"),
+     r"even: .*? 256 +\d+ +(\S+) +\S+ +\S+ +\S+ +(\S+)", "{} runs/s, {} times eager PyTorch's loop"),
     ("sweep of 256 runs, V of 4,096 neurons", "speed-sweeps",
-     r"wide V .*? 256 +\d+ +(\S+) +\S+ +\S+ +\S+ +(\S+)", "{} runs/s, {} times PyTorch's loop"),
+     r"wide V .*? 256 +\d+ +(\S+) +\S+ +\S+ +\S+ +(\S+)", "{} runs/s, {} times eager PyTorch's loop"),
     ("infinite width, d = 128, N = 512, L-S and S", "speed-infinite",
      r"chosen steps +(\S+) .*, (\d+) times as fast as neurons", "{} s after compilation, {} times as fast as neurons"),
     ("CIFAR-10, small CNN, a training on each of two CPU devices", "speed-cifar",
-     r"on 2 devices +(\S+) .*over PyTorch: (\S+)", "{} images/s in all, {} of PyTorch on both cores"),
+     r"on 2 devices +(\S+) .*over PyTorch: (\S+)",
+     "{} images/s in all, {} of eager PyTorch on both cores"),
     ("CIFAR-10, WideResNet-16-1, likewise", "speed-narrow", r"on 2 devices +(\S+) .*over PyTorch: (\S+)",
-     "{} images/s in all, {} of PyTorch on both cores"),
+     "{} images/s in all, {} of eager PyTorch on both cores"),
 )
 """What is told of a benchmark: what it is, whose output, where in it, in which words."""
 
