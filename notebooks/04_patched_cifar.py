@@ -75,6 +75,8 @@ figures.patch_before_and_after(found)
 # The claims of section 6, each a paired difference over seeds; True: above 0 by Student's interval at 95%. These two seeds are
 # others than those on which the preset's rates and epochs were chosen; they are too few to resolve each of the claims. Of 16
 # further seeds three L-S read four fifths or more of the patch after annealing and then gain little or nothing over S: is there one among these two?
+# What is shown here was printed by an earlier rule: the last epoch before annealing and the last of all by themselves, and "reads" from 80% on;
+# today each is a mean over the last epochs, and "reads" from 50% on.
 
 # %%
 for claim in results.verdict(found):
