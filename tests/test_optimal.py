@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from lrtheory.cli import report
 from lrtheory.fields import to_json
 from lrtheory.optimal import design as designing
 from lrtheory.optimal import search as searching
+from lrtheory.optimal.alike import alike, reach
 from lrtheory.optimal.design import Design, Judged, family_of
 from lrtheory.optimal.families import FAMILIES, Budget, Family, mean_inverse
 from lrtheory.optimal.outcomes import Outcomes
@@ -99,6 +101,57 @@ def test_a_design_of_one_seed_or_of_equal_ones_is_written(tmp_path):
         report.design_closing(found)
 
 
+def parabola(centre, width):
+    """Outcomes of seeds that scatter alike everywhere: 1e-4 (1 + ((u - centre)/width)^2) of the first number, and a step."""
+    class Bowl:
+        objective, config, seeds = "test_error", lt.preset("phase").replace(n_test=0), np.arange(8)
+
+        def each(self, places):
+            noise = 1e-6 * np.random.default_rng(0).normal(size=(8, 500))
+            values = [1e-4 * (1 + ((u[0] - centre) / width) ** 2) + 1e-3 * (f.name == "constant") for f, u in places]
+            scatter = [noise[:, int(1e4 * u[0]) % 500] for _, u in places]
+            return np.array(values)[None] + np.stack(scatter, 1)
+
+    return Bowl()
+
+
+def of(name, place):
+    family = family_of(name, 0.05)
+    return Best(family, np.asarray(place), 0.1, 0.0, lt.constant(0.02), 10.0, 3)
+
+
+def test_what_fresh_seeds_do_not_tell_from_the_best_is_a_set(tmp_path):
+    """The range in which a parabola lies within the seeds' scatter of its bottom; a flat number has all of its bounds."""
+    best, other, worse = of("drop", [0.5, 0.3, 0.6]), of("cosine", [0.5, 0.1]), of("constant", [0.5])
+    for width in (1.0, 3.0):
+        found = alike(parabola(0.5, width), best, (other, worse), 0.95)
+        large, small, _ = (found.numbers[name] for name in ("large", "small", "rest"))
+        inside, below, above = reach(dict(large.tried), 0.5)
+        assert inside[0] < 0.5 < inside[-1]
+        edge = width * math.sqrt(1e-6 * math.sqrt(2 / 8) * 2.36 / 1e-4)  # where it rises by half an interval's width
+        assert inside[-1] - 0.5 == pytest.approx(edge, rel=0.5)
+        assert above[0] - inside[-1] <= 1 / 64 + 1e-9  # as finely as said
+        assert inside[0] - below[-1] <= 1 / 64 + 1e-9
+        assert (small.low, small.high) == (small.number.low, small.number.high)
+        assert found.standing("alike") == ["cosine"]
+        assert found.standing("worse") == ["constant"]
+    design = Design(lt.preset("phase"), Budget(0.05, time=10.0), "test_error", best, (other, worse), {}, {}, found)
+    tree = json.loads(design.save(tmp_path).read_text())["not_told_from_the_best"]
+    assert tree["families"]["constant"]["standing"] == "worse"
+    assert tree["numbers"]["small"]["low"] == tree["numbers"]["small"]["bounds"][0]
+    said = [str(line) for line in report.design_closing(design).renderables]
+    for begun in ("not told from it by 8 fresh seeds (test_error in closed form, 0.0001; paired, 95%",
+                  "worse: constant (+1.0e-03 ["):
+        assert any(line.startswith(begun) for line in said), begun
+    assert "    small: 5e-08 (bound) to 0.05 (bound)" in said
+
+
+def test_a_place_that_is_better_than_the_best_of_the_search_is_said_to_be():
+    found = alike(parabola(0.5, 0.2), of("drop", [0.2, 0.3, 0.6]), (of("cosine", [0.5, 0.1]),), 0.95)
+    assert found.standing("better") == ["cosine"]
+    assert found.numbers["large"].high > 0.9 * found.numbers["large"].number.at(0.75)  # what is better is not told worse
+
+
 @pytest.fixture(scope="module")
 def outcomes():
     """Of a small problem on one seed."""
@@ -162,6 +215,12 @@ def test_a_design_from_the_shell_writes_what_it_found(small, tmp_path, monkeypat
     drop = tree["families"]["drop"]
     assert drop["searched"] <= tree["families"]["constant"]["searched"] * 1.01  # a constant is a drop without one
     assert drop["measured"]["mean"] == pytest.approx(drop["predicted"]["mean"], rel=0.3)
+    same = tree["not_told_from_the_best"]
+    assert same["closed_form"]
+    assert set(same["numbers"]) == {"large", "small", "rest"}
+    assert same["least"] == pytest.approx(drop["predicted"]["mean"], rel=0.2)  # loss in closed form, and on test points
     assert (tmp_path / "found/figures/design.png").exists()
-    assert "best of drop" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "best of drop" in out
+    assert "not told from it by 3 fresh seeds (test_loss in closed form" in out
     assert cli.main(words) == 2  # the folder is taken

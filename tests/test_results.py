@@ -1,11 +1,13 @@
 """Summaries, verdicts, folders and figures, on results whose answer is known."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 import xarray as xr
 from conftest import same, vary
+from rich.console import Console
 
 import lrtheory as lt
 from lrtheory.cli import report
@@ -54,6 +56,26 @@ def test_every_variable_is_labelled_with_units(runs):
     for fact in ("jax", "python", "device", "precision", "git_revision", "compile_seconds", "wall_seconds"):
         assert fact in runs.attrs
     assert float(runs["time"][0, 0, 0]) == 0
+
+
+def test_an_error_of_no_test_point_says_what_it_is_below(runs):
+    """In tables, sentences, notebooks and figures; but not of Q, whose error is in closed form, nor without test points."""
+    none = planted(runs, 0.0, 0.2)
+    none["test_error_q"].values[:] = 0.0
+    summary, points = results.summarise(none), f"< 1/{9 * 256:,}"
+    text = io.StringIO()
+    Console(width=140, file=text, color_system=None).print(report.run_closing(summary))
+    rows = {line[:20].strip(): line[20:].split("  ") for line in text.getvalue().splitlines()}
+    assert points in map(str.strip, rows["test error on P"])
+    assert "<" not in "".join(rows["test error on Q"])
+    assert f"against L-S {points}, ratio undefined" in text.getvalue()
+    assert f"<td>test error on P</td><td>&lt; 1/{9 * 256:,}</td>" in summary._repr_html_()
+    axis = figures.test_error_on_p(none).axes[0]
+    assert any(text.get_text() == f"none wrong: {points}" for text in axis.texts)
+    assert axis.get_ylim()[0] < 1 / (9 * 256)
+    assert np.asarray(axis.get_lines()[0].get_ydata(), float)[-1] == pytest.approx(1 / (9 * 256))
+    summary["config"]["n_test"] = 0  # in closed form
+    assert "<td>test error on P</td><td>0</td>" in summary._repr_html_()
 
 
 def test_summary_has_mean_sem_and_every_seed(runs):

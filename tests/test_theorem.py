@@ -154,6 +154,30 @@ def test_closed_forms_are_the_errors_on_test_points(power):
     assert 0 < linear_readout.error_on_p(problem, np.array(8.0), np.array(0.5)) < 1e-30  # no n_test sees it
 
 
+def test_what_is_recorded_of_the_theorem_is_the_closed_form(monkeypatch):
+    """Not 0 of 64 test points: at every record, of both algorithms, and of a learning curve; at f = 0 all is wrong."""
+    config = theorem(1e4, size=16, seeds=2, length=0.2).replace(records=2)
+    assert config.n_test == 0
+    with jax.enable_x64(True):
+        found = lt.run(config)
+        curve = examples.learning_curve(config, [3, 20])
+    exact = linear_readout.at_end(config.problem, found)
+    for name in exact:
+        np.testing.assert_allclose(found[name].isel(record=-1), exact[name], rtol=1e-9, err_msg=str(name))
+    assert np.all(found["test_error_p"].isel(record=-1) > 0)
+    np.testing.assert_allclose(found["test_error_p"].isel(record=0), 1.0)
+    np.testing.assert_allclose(curve["test_error_p"], examples.error_on_p(config, curve, True), rtol=1e-9)
+
+
+@pytest.mark.parametrize("change", [{"engine": "decoupled"}, {"network.variant": "conv"}, {"problem.p_tail": 0.5},
+                                    {"problem.extra_groups": (lt.Group(name="lies", share=0.05, q=-1.0),)}], ids=str)
+def test_without_test_points_errors_must_have_a_closed_form(small, change):
+    config = small.replace(engine="infinite", n_test=0)
+    assert config.check().has_closed_form
+    with pytest.raises(lt.ConfigError, match="n_test = 0: must be at least 1; errors are known without test points at"):
+        config.replace(**change).check()
+
+
 def test_of_no_number_there_is_no_error():
     problem = theorem(1e9, size=24).problem
     errors = linear_readout.error_on_p(problem, np.array([np.nan, 1.0, 1.0]), np.array([1.0, np.nan, 0.0]))

@@ -7,6 +7,8 @@ documentation's pages).
 import math
 from typing import Any
 
+from lrtheory.theory.measure import below, test_points
+
 
 def value(found: dict[str, Any]) -> str:
     """Mean and standard error with digits that the error supports."""
@@ -21,9 +23,21 @@ def value(found: dict[str, Any]) -> str:
     return f"({mean:.{digits}f} ± {sem:.{digits}f})e{power}" if power else f"{mean:.{digits}f} ± {sem:.{digits}f}"
 
 
-def predicted(mean: float | None) -> str:
-    """A predicted mean: three digits, for it varies over the seeds' data alone."""
-    return "-" if mean is None else f"{mean:.3g}"
+def error(found: dict[str, Any], points: int) -> str:
+    """An error on so many test points over all seeds, as `value`; 0 of them say what it is below (`measure.below`)."""
+    return below(points) if found["mean"] == 0 and points else value(found)
+
+
+def predicted(found: dict[str, Any], points: int = 0) -> str:
+    """A predicted mean, as `error` but with three digits, for it varies over the seeds' data alone."""
+    if found["mean"] is None:
+        return "-"
+    return f"{found['mean']:.3g}" if found["mean"] else error(found, points)
+
+
+def points(name: str, found: dict[str, Any], n_test: int) -> int:
+    """Test points, over all seeds that have a value, behind a measurement of a summary; 0: none."""
+    return test_points(name, n_test) * sum(v is not None for v in found["per_seed"])
 
 
 def time(found: dict[str, Any], diverged: list[int]) -> str:
@@ -41,7 +55,7 @@ def predicted_time(found: dict[str, Any]) -> str:
     if not reached:
         return "never"
     of = len(found["per_seed"])
-    return predicted(found["mean"]) if len(reached) == of else f"{len(reached)} of {of}"
+    return predicted(found) if len(reached) == of else f"{len(reached)} of {of}"
 
 
 def fitted_first(entry: dict[str, Any]) -> str:

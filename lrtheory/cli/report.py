@@ -4,6 +4,7 @@ Lives here: words and layout, of every command. Lives elsewhere: every number (t
 predictions), how one is written (cells), what is shown meanwhile (progress).
 """
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,8 +17,9 @@ from rich.table import Table
 
 from lrtheory.algorithm import names_of
 from lrtheory.cli import cells
+from lrtheory.intervals import Statistic
 from lrtheory.labelled import finite
-from lrtheory.optimal.design import LEVEL, Design
+from lrtheory.optimal.design import LEVEL, POINTS, Design
 from lrtheory.predictions import NUMBERS, PREDICTIONS, THEOREM, words
 from lrtheory.predictions.verify import broken
 from lrtheory.progress import spoken
@@ -25,6 +27,7 @@ from lrtheory.sweeps import reading, tables
 from lrtheory.sweeps.grid import Grid, label_of
 from lrtheory.sweeps.plan import Plan, chunks, result_bytes
 from lrtheory.theory.config import Config
+from lrtheory.theory.measure import test_points
 from lrtheory.theory.results import too_few
 from lrtheory.theory.timescales import p_time, q_time
 from lrtheory.vision.config import Experiment
@@ -97,7 +100,7 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
         when = early if other == "L-S" else ""
         if verdict.get(name) is not None:
             where = "at matched training loss" if name == "matched_loss" else ""
-            lines.append(_ratio_line(other, verdict[name], where, when))
+            lines.append(_ratio_line(other, verdict[name], summary["config"]["n_test"], where, when))
         if name == "matched_loss" and verdict.get("test_loss") is not None:
             lines.append(_loss_line(verdict["test_loss"], when))
     if verdict["learning_order"] is not None:
@@ -131,7 +134,9 @@ def design_closing(found: Design) -> Group:
         row = tree[best.family.name]
         judged = ["-"] * 3
         if "agrees" in row:
-            judged = [cells.value(row[k]) for k in ("predicted", "measured")]
+            points = test_points(found.objective, max(found.config.n_test, POINTS)) * len(
+                found.judged[best.family.name].measured)
+            judged = [cells.error(row[k], points) for k in ("predicted", "measured")]
             ends = [row["difference"][k] for k in ("low", "high")]
             apart = " (apart)" if row["agrees"] is False else ""
             judged.append("none" if None in ends else f"{ends[0]:.2g} to {ends[1]:.2g}{apart}")
@@ -141,7 +146,30 @@ def design_closing(found: Design) -> Group:
     said = [f"best of {found.best.family.name}: {words_of(found.best.schedule)}"]
     if any(b.at_bounds for b in (found.best, *found.competitors)):
         said.append("*: at an end of its bounds")
-    return Group(table, *said)
+    return Group(table, *said, *_alike(found))
+
+
+def _alike(found: Design) -> list[str]:
+    """What fresh seeds do not tell from the best: its numbers' ranges and other families; and what they do tell."""
+    if (same := found.alike) is None:
+        return []
+    how = "in closed form" if same.closed_form else "on test points"
+    lines = [f"not told from it by {same.least.size} fresh seeds ({found.objective} {how}, {same.least.mean():.3g}; paired, "
+             f"{LEVEL:.0%}), one number at a time:"]
+    for name, here in same.numbers.items():
+        ends = [f"{end:.3g}" + (" (bound)" if math.isclose(end, bound, rel_tol=1e-6) else "")
+                for end, bound in ((here.low, here.number.low), (here.high, here.number.high))]
+        lines.append(f"    {name}: {' to '.join(ends)}")
+    for which, head in (("alike", "not told from it, either"), ("worse", "worse"), ("better", "better")):
+        if names := same.standing(which):
+            lines.append(f"{head}: " + ", ".join(f"{name} ({_less(same.families[name])})" for name in names))
+    return lines
+
+
+def _less(less: Statistic) -> str:
+    """How much a family ends above the best, with its interval."""
+    low, high = ("no end" if not math.isfinite(v) else f"{v:+.1e}" for v in (less.low, less.high))
+    return f"{less.value:+.1e} [{low}, {high}]"
 
 
 def cifar_opening(config: Experiment, parameters: int, source: str) -> str:
@@ -241,7 +269,7 @@ def program_devices(found: Plan) -> str:
 def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
     """What a sweep found, for up to 30 points; diverged runs by name."""
     lines: list[Any] = []
-    axes = list(summary["axes"])
+    axes, n_test = list(summary["axes"]), json.loads(runs.attrs["config"])["n_test"]
     if summary["points"] <= 30:
         found = tables.points(runs)
         table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"sweep of {summary['name']}: mean ± standard error over "
@@ -252,7 +280,8 @@ def sweep_closing(summary: dict[str, Any], runs: xr.Dataset) -> Group:
             table.add_column(name, justify="right")
         for row in found.to_dict("records"):
             labels = [f"{row[a]:.4g}" if isinstance(row[a], float) else str(row[a]) for a in shown]
-            means = [cells.value({"mean": None if np.isnan(row[m]) else row[m], "sem": finite(row[f"{m}_sem"])})
+            points = {m: test_points(m, row.get("n_test", n_test)) * (summary["seeds"] - row["diverged"]) for m in columns}
+            means = [cells.error({"mean": None if np.isnan(row[m]) else row[m], "sem": finite(row[f"{m}_sem"])}, points[m])
                      for m in columns]
             table.add_row(*labels, row["algorithm"], *means, str(row["diverged"]))
         lines.append(Unbroken(table))
@@ -368,14 +397,15 @@ def _by_a_hair(condition: dict[str, Any]) -> str:
     return " (missed by a hair)" if 0.9 * bound <= float(condition["value"]) <= 1.1 * bound else ""
 
 
-def _ratio_line(other: str, found: dict[str, Any], where: str, early: str) -> str:
+def _ratio_line(other: str, found: dict[str, Any], n_test: int, where: str, early: str) -> str:
     head = f"{_mark(found, early)} test error on P{' ' + where if where else ''}: "
     if found.get("reason"):
         return head + found["reason"] + "."
     ratio = "undefined" if found["ratio"] is None else f"{found['ratio']:.1f}"
-    return (head + f"S {cells.value(found['S'])} against {other} {cells.value(found[other])}, ratio {ratio} (asked: "
-            f"{found['required_ratio']:g}) at training losses {cells.value(found['S']['train_loss'])} and "
-            f"{cells.value(found[other]['train_loss'])}; {_interval(found)}.")
+    errors = [cells.error(found[name], n_test * found["seeds"]) for name in ("S", other)]
+    losses = [cells.value(found[name]["train_loss"]) for name in ("S", other)]
+    return (head + f"S {errors[0]} against {other} {errors[1]}, ratio {ratio} (asked: {found['required_ratio']:g}) at "
+            f"training losses {losses[0]} and {losses[1]}; {_interval(found)}.")
 
 
 def _loss_line(found: dict[str, Any], early: str) -> str:
@@ -400,7 +430,7 @@ def _table(summary: dict[str, Any]) -> Table:
                   pad_edge=False, collapse_padding=True)
     table.add_column("", no_wrap=True)
     names = list(summary["algorithms"])
-    entries = [summary["algorithms"][name] for name in names]
+    entries, n_test = [summary["algorithms"][name] for name in names], summary["config"]["n_test"]
     for name, entry in zip(names, entries, strict=True):
         table.add_column(name, justify="right")
         if "theory" in entry:
@@ -426,7 +456,8 @@ def _table(summary: dict[str, Any]) -> Table:
                           ("test loss on P", "test_loss_p"), ("test loss, all", "test_loss"),
                           ("training loss", "train_loss"), ("contrast", "contrast")):
         if all(metric in e for e in entries):
-            row(label, lambda e, m=metric: cells.value(e[m]), lambda e, m=metric: cells.predicted(e[m]["mean"]))
+            row(label, lambda e, m=metric: cells.error(e[m], cells.points(m, e[m], n_test)),
+                lambda e, m=metric: cells.predicted(e[m], cells.points(m, e[m], n_test)))
         if metric == "test_error_p" and all("examples" in e for e in entries):
             row("P learned from n examples", lambda e: cells.examples(e["examples"]), lambda e: "")
     return table

@@ -1,4 +1,4 @@
-"""The best schedule within a budget, its competitors at their own best numbers, and what networks say of them.
+"""The best schedule within a budget, its competitors at their own best numbers, what is not told from it, and networks.
 
 Lives here: `design`, its result and its file. Lives elsewhere: the search (search), drawing (figures), printing (cli).
 """
@@ -17,6 +17,7 @@ from lrtheory.algorithm import Algorithm
 from lrtheory.devices import require_working
 from lrtheory.intervals import student
 from lrtheory.labelled import estimate, finite
+from lrtheory.optimal.alike import Alike, alike
 from lrtheory.optimal.families import FAMILIES, Budget, Family, mean_inverse
 from lrtheory.optimal.outcomes import OBJECTIVES, Outcomes
 from lrtheory.optimal.search import Best, around, search
@@ -34,6 +35,8 @@ SEARCHED, FRESH = 2, 10_000
 """Seeds whose data are searched, and how far beyond them the first fresh one lies."""
 LEVEL = 0.95
 """Confidence level of the intervals over fresh seeds."""
+POINTS = 8192
+"""Test points a seed at least by which schedules are judged, where there must be some."""
 STABLE = 0.9
 """The peak rate, unless it is said, over the stability bound."""
 
@@ -77,6 +80,8 @@ class Design:
     """the neighbourhood of the optimum: {number: (values, outcomes)}"""
     judged: dict[str, Judged]
     """{family: on fresh seeds}; empty if that was not asked for"""
+    alike: Alike | None = None
+    """what fresh seeds do not tell from the best; None if that was not asked for"""
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -95,6 +100,7 @@ class Design:
                 "families": {b.family.name: told(b) for b in (self.best, *self.competitors)},
                 "neighbourhood": {name: {"values": x.tolist(), self.objective: y.tolist()} for name, (x, y) in
                                   self.curves.items()},
+                "not_told_from_the_best": None if self.alike is None else self.alike.tree,
                 "time_scales": {"T_Q": q_time(self.config.problem), "T_P": p_time(self.config.problem)},
                 "level": LEVEL, "environment": environment()}
 
@@ -118,8 +124,9 @@ def design(config: Config, family: str | Family = "drop", *, time: float | None 
     """The schedule of a family that ends with the least error or loss within a budget. Derived here.
 
     The infinite-width limit is a deterministic function of a schedule's numbers; it is searched on the data of two seeds,
-    by places spread over the bounds and by derivatives through the leaps. Then each family's best is run on fresh seeds, at
-    infinite width and with neurons.
+    by places spread over the bounds and by derivatives through the leaps. What is searched is a blurred error on few data.
+    Fresh seeds then say, by the error itself, what they do not tell from the best: a range of each of its numbers, and which
+    other families (`optimal.alike`). Last, each family's best is run on them, at infinite width and with neurons.
 
     Args:
       config: the problem, the network and the noise; its seeds but the first, and its algorithms, do not matter.
@@ -156,15 +163,20 @@ sum of rates
     chosen = family_of(family, peak, iterations is not None)
     others = [family_of(name, peak, iterations is not None) for name in competitors if name != chosen.name]
     require_working()
-    wide = config.replace(algorithms=("S",), **{
+    wide = config.replace(algorithms=("S",), n_test=config.n_test or POINTS, **{
         "training.batch_size": None, "training.activation_noise_form": None, "training.stop_loss": 0.0})
     wide = wide.at_infinite_width()
     outcomes = Outcomes(wide.check(), budget, objective, [config.first_seed + k for k in range(SEARCHED)])
     best = search(outcomes, chosen, tell)
     curves = around(outcomes, best)
     rest = tuple(search(outcomes, other, tell) for other in others)
-    judged = judge(config, (best, *rest), objective, seeds, tell) if seeds else {}
-    return Design(config, budget, objective, best, rest, curves, judged)
+    if not seeds:
+        return Design(config, budget, objective, best, rest, curves, {})
+    points = 0 if wide.has_closed_form else max(wide.n_test, POINTS)
+    fresh = Outcomes(wide.replace(n_test=points).check(), budget, objective,
+                     [config.first_seed + FRESH + k for k in range(seeds)], blur=0.0)
+    same = alike(fresh, best, rest, LEVEL, tell)
+    return Design(config, budget, objective, best, rest, curves, judge(config, (best, *rest), objective, seeds, tell), same)
 
 
 def iterations_of(best: Best) -> float:
@@ -184,7 +196,7 @@ def judge(config: Config, found: Sequence[Best], objective: str, seeds: int,
             "at a rate of 0 an iteration takes no time; set it to training.eta1")
     algorithms = tuple(Algorithm(best.schedule.then(constant(0.0)), name=best.family.name) for best in found)
     trained = config.replace(algorithms=algorithms, seeds=seeds, first_seed=config.first_seed + FRESH, records=8,
-                             n_test=max(config.n_test, 8192), **{"training.steps": math.ceil(steps) + 10,
+                             n_test=max(config.n_test, POINTS), **{"training.steps": math.ceil(steps) + 10,
                                                                  "training.stop_loss": 0.0})
     tell(f"the same on {seeds} fresh seeds, at infinite width ...")
     batches = literal and config.training.batch_size is not None  # the limit of those takes the same steps

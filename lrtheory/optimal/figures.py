@@ -1,11 +1,13 @@
-"""The figure of a design: its schedules, the neighbourhood of the optimum, and every family's error.
+"""The figure of a design: its schedules, the neighbourhood of the optimum and what is alike, and every family's error.
 
 Lives here: drawing. Lives elsewhere: the numbers (design), how figures look (style).
 """
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from lrtheory.labelled import estimate
+from lrtheory.optimal.alike import Range, reach
 from lrtheory.optimal.design import Design
 from lrtheory.optimal.search import AROUND
 from lrtheory.style import Figure, styled
@@ -13,7 +15,10 @@ from lrtheory.style import Figure, styled
 
 @styled
 def figure(found: Design) -> Figure:
-    """Rates over time, the objective around the optimum, and predicted and measured errors with standard errors."""
+    """Rates over time, the objective around the optimum, and predicted and measured errors with standard errors.
+
+    Bars under the middle panel: the ranges that fresh seeds do not tell from the best.
+    """
     drawn = Figure(figsize=(12, 3.6), layout="constrained")
     left, middle, right = drawn.subplots(1, 3)
     families = (found.best, *found.competitors)
@@ -27,8 +32,12 @@ def figure(found: Design) -> Figure:
         units = np.unique(np.append(np.linspace(0, 1, AROUND - 1), found.best.units[k]))
         middle.plot(units, values, marker=".", label=name)
         middle.plot(found.best.units[k], found.best.value, "k*")
+        if found.alike is not None:
+            _bar(middle, k, found.alike.numbers[name], float(found.best.units[k]))
     middle.set(xlabel="place between the bounds", ylabel=f"{found.objective} (blurred)", yscale="log",
                title=f"around the optimum of {found.best.family.name}")
+    if found.alike is not None:
+        middle.plot([], [], color="0.4", lw=3, label=f"not told apart by {found.alike.least.size} fresh seeds")
     middle.legend(fontsize="x-small")
     for place, best in enumerate(families):
         judged = found.judged.get(best.family.name)
@@ -45,3 +54,10 @@ def figure(found: Design) -> Figure:
     if found.judged:
         right.legend(fontsize="x-small")
     return drawn
+
+
+def _bar(axis: Axes, row: int, here: Range, best: float) -> None:
+    """A bar under the curves, where a number is not told from its best one."""
+    inside, _, _ = reach(dict(here.tried), best)
+    height = 0.03 * (row + 1)
+    axis.plot([inside[0], inside[-1]], [height] * 2, color=f"C{row}", lw=3, transform=axis.get_xaxis_transform())

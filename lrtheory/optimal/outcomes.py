@@ -23,7 +23,7 @@ from lrtheory.stages import Stages, stack
 from lrtheory.theory import simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines import ENGINES
-from lrtheory.theory.measure import errors, losses
+from lrtheory.theory.measure import errors, losses, test_errors
 from lrtheory.theory.programs import QUICKLY, numbers
 
 OBJECTIVES = ("test_error", "test_error_p", "test_loss", "test_loss_p", "train_loss")
@@ -59,8 +59,11 @@ _FULL = jax.tree.map(lambda leaf: leaf[0], _FULL)
 """Stages of every kind, beside which all others are filled up."""
 
 
-def outcome(config: Config, objective: str, setting: simulate.Setting, run: simulate.Run, laid: Laid) -> Array:
-    """The objective () at the end of a run under a laid schedule, errors blurred; `LOST` if it diverged."""
+def outcome(config: Config, objective: str, blur: float, setting: simulate.Setting, run: simulate.Run, laid: Laid) -> Array:
+    """The objective () at the end of a run under a laid schedule, errors blurred; `LOST` if it diverged.
+
+    At a blur of 0 they are those that a run records.
+    """
     stages = laid.fixed._replace(**{name: laid.moving[name] for name in ("values", "headed", "durations")})
     own: Any = stages
     algorithm = Algorithm(own, constant(0.0), constant(config.training.noise_level))
@@ -73,32 +76,37 @@ def outcome(config: Config, objective: str, setting: simulate.Setting, run: simu
         value = losses(config.problem, setting.data, f).total
     else:
         readout = engine.read(config, setting.inputs, end.network, setting.test)
-        value = errors(config, setting.test, readout, BLUR)[objective]
+        found = errors(config, setting.test, readout, blur) if blur else test_errors(config, setting.test, readout)
+        value = found[objective]
     return jnp.where(jnp.isinf(end.diverged_at) & jnp.isfinite(value), value, LOST)
 
 
 class Outcomes:
     """Outcomes of schedules on the data of some seeds: one program for values, one for derivatives, whatever the family."""
 
-    def __init__(self, config: Config, budget: Budget, objective: str, seeds: Sequence[int]) -> None:
+    def __init__(self, config: Config, budget: Budget, objective: str, seeds: Sequence[int], blur: float = BLUR) -> None:
         """`config` is one at infinite width; raises `ConfigError` for an unknown objective."""
         require_choice("objective", objective, OBJECTIVES)
-        self.budget, self.seeds, self.calls = budget, np.asarray(seeds), 0
+        self.budget, self.objective, self.seeds, self.calls = budget, objective, np.asarray(seeds), 0
         mesh = run_mesh(jax.local_devices(), max(d for d in range(1, len(seeds) + 1) if len(seeds) % d == 0
                                                  and d <= len(jax.local_devices())))
         self.config = numbers(config)
-        self._values, self._slopes = _programs(jax.tree.structure(self.config), objective, mesh)
+        self._values, self._slopes = _programs(jax.tree.structure(self.config), objective, blur, mesh)
 
     def values(self, places: Sequence[tuple[Family, np.ndarray]]) -> np.ndarray:
         """Mean over seeds of the objective at some places of families: (places,)."""
+        return self.each(places).mean(0)
+
+    def each(self, places: Sequence[tuple[Family, np.ndarray]]) -> np.ndarray:
+        """The objective at some places of families: (seeds, places)."""
         found: list[np.ndarray] = []
         for start in range(0, len(places), TOGETHER):
             part = [laid(family, self.budget, list(map(float, units))) for family, units in places[start : start + TOGETHER]]
             filled = part + [part[-1]] * (TOGETHER - len(part))
             together = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *filled)
-            found.append(np.asarray(self._values(self.config, self.seeds, together)).mean(0)[: len(part)])
+            found.append(np.asarray(self._values(self.config, self.seeds, together))[:, : len(part)])
             self.calls += len(part)
-        return np.concatenate(found)
+        return np.concatenate(found, axis=1)
 
     def slope(self, family: Family, units: np.ndarray) -> tuple[float, np.ndarray]:
         """The mean of the objective at a place, and its derivative (numbers,) in it: forward mode through the leaps."""
@@ -116,7 +124,7 @@ class Outcomes:
 
 
 @functools.lru_cache(maxsize=16)
-def _programs(structure: Any, objective: str, mesh: Any) -> tuple[Callable, Callable]:
+def _programs(structure: Any, objective: str, blur: float, mesh: Any) -> tuple[Callable, Callable]:
     """Compiled functions of (config, seeds, ...): values (seeds, schedules), and one value with directional derivatives."""
     everywhere, spread = PartitionSpec(), PartitionSpec(RUNS)
     options = compiler_options(mesh, QUICKLY)
@@ -127,7 +135,7 @@ def _programs(structure: Any, objective: str, mesh: Any) -> tuple[Callable, Call
     def values(config: Config, seeds: Array, together: Laid) -> Array:
         def of(seed: Array) -> Array:
             setting, run = begun(config, seed)
-            return jax.lax.map(lambda one: outcome(config, objective, setting, run, one), together)
+            return jax.lax.map(lambda one: outcome(config, objective, blur, setting, run, one), together)
 
         return jax.lax.map(of, seeds)
 
@@ -136,7 +144,7 @@ def _programs(structure: Any, objective: str, mesh: Any) -> tuple[Callable, Call
             setting, run = begun(config, seed)
 
             def value(moving: Any) -> Array:
-                return outcome(config, objective, setting, run, here._replace(moving=moving))
+                return outcome(config, objective, blur, setting, run, here._replace(moving=moving))
 
             found, slope = jax.vmap(lambda along: jax.jvp(value, (here.moving,), (along,)))(directions)
             return found[0], slope

@@ -46,7 +46,7 @@ class Config:
     records: int = static(default=200)
     """number of records after the initial one; record k lies at step steps (k/records)^2, close together early"""
     n_test: int = static(default=4096)
-    """number of test points"""
+    """number of test points; 0: none, errors are in closed form (engine infinite, block: `lrtheory.linear_readout`)"""
     required_ratio: float = static(default=2.0)
     """the verdict asks for a test error on P of S at least this many times that of L-S"""
 
@@ -77,7 +77,9 @@ class Config:
         self._check_own()
         require(1 <= self.records <= self.training.steps, "records", self.records,
                 f"between 1 and training.steps = {self.training.steps}", "record less often or train longer")
-        require_count("n_test", self.n_test, 1, "4096 resolve an error of 0.5%")
+        require_count("n_test", self.n_test, 0 if self.has_closed_form else 1,
+                      "errors are known without test points at infinite width alone (block, problem.p_tail 0, no further "
+                      "groups); 4096 resolve one of 0.5%")
         require(1 <= self.required_ratio <= MOST, "required_ratio", self.required_ratio, f"between 1 and {MOST:g}",
                 "2 asks for twice")
         bound = stability_bound(self.problem)
@@ -222,6 +224,15 @@ class Config:
     def conditions(self) -> list[Condition]:
         """`lrtheory.conditions` of this configuration: what a clear gap between L-S and S needs, with the values it has."""
         return conditions(self.problem, self.training, self.network, full=self.engine in ("dense", "reduced"))
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether its errors have a closed form, which takes no test points: that of outputs linear in x1.
+
+        Source: `lrtheory.linear_readout`, which says how far infinite width is from it.
+        """
+        own = self.engine == "infinite" and self.network.variant == "block"
+        return own and self.problem.p_tail == 0 and not self.problem.extra_groups
 
     @property
     def adaptive(self) -> bool:

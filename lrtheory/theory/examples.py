@@ -25,6 +25,7 @@ from lrtheory.theory import kernel, linear_readout, programs, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines import infinite
 from lrtheory.theory.engines.gram import own_rates
+from lrtheory.theory.measure import linear_part
 from lrtheory.theory.problem import MIXED, P_ONLY
 from lrtheory.theory.results import apart, at_time, by_algorithm, common_time, shared_time
 
@@ -120,12 +121,10 @@ def _curve(config: Config, seeds: Array, counts: Array, time: Array) -> dict[str
         def measured(p: Array) -> dict[str, Array]:
             state = infinite.State(p, nothing, jnp.zeros(n), jnp.zeros(3), variance, jnp.zeros(2))
             found = infinite.read(config, inputs, state, test)
-            assert found.linear is not None
-            along = jnp.sum(found.linear * data.basis[0])
-            across = jnp.linalg.norm(found.linear - along * data.basis[0])
-            size = jnp.sqrt(config.problem.d)
-            return {"test_error_p": jnp.mean((~(test.y * found.f1 > 0)).astype(p.dtype)), "p_along": along / size,
-                    "p_across": across / size}
+            along, across = linear_part(config, data.basis, found)
+            wrong = (jnp.mean((~(test.y * found.f1 > 0)).astype(p.dtype)) if config.n_test else
+                     linear_readout.error_on_p(config.problem, along, across))
+            return {"test_error_p": wrong, "p_along": along, "p_across": across}
 
         return jax.lax.map(measured, p)
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from lrtheory.theory.measure import below, test_points
+
 ROWS = (("loss on P halved at", "time_p_half"), ("loss on Q halved at", "time_q_half"), ("annealed at", "annealed_at"),
         ("test error on P", "test_error_p"), ("test error on Q", "test_error_q"), ("training loss", "train_loss"))
 """(label, measurement) of each row of the table."""
@@ -19,9 +21,12 @@ CLAIMS = {"error_ratio": "S errs more on P", "matched_loss": "the same at matche
 def short(summary: Mapping[str, Any]) -> str:
     """A summary (`lrtheory.summarise`) as HTML: mean and standard error over seeds of `ROWS`, and each claim's verdict."""
     algorithms: Mapping[str, Any] = summary["algorithms"]
-    head = "".join(f"<th>{escape(name)}</th>" for name in algorithms)
-    rows = "".join(f"<tr><td>{label}</td>" + "".join(f"<td>{_cell(entry[metric])}</td>" for entry in algorithms.values())
-                   + "</tr>" for label, metric in ROWS if all(metric in entry for entry in algorithms.values()))
+    head, n_test = "".join(f"<th>{escape(name)}</th>" for name in algorithms), summary["config"]["n_test"]
+    rows = ""
+    for label, metric in ROWS:
+        if all(metric in entry for entry in algorithms.values()):
+            cells = "".join(f"<td>{_cell(metric, entry[metric], n_test)}</td>" for entry in algorithms.values())
+            rows += f"<tr><td>{label}</td>{cells}</tr>"
     verdict = summary["verdict"]
     late = verdict["unannealed"]
     early = "" if late is None else f" (before annealing in {late['seeds']} of {late['of']} seeds)"
@@ -36,9 +41,11 @@ def short(summary: Mapping[str, Any]) -> str:
             f"sum of rates</p><table><tr><th></th>{head}</tr>{rows}</table><p>{expected}</p><ul>{claims}{lost}</ul>")
 
 
-def _cell(found: Mapping[str, Any]) -> str:
-    """Mean and standard error, or how many seeds got there."""
+def _cell(name: str, found: Mapping[str, Any], n_test: int) -> str:
+    """Mean and standard error, how many seeds got there, or of an error of 0 below what it is."""
     reached = sum(value is not None for value in found["per_seed"])
+    if found["mean"] == 0 and (points := test_points(name, n_test) * reached):
+        return escape(below(points))
     if found["mean"] is None:
         return f"{reached} of {len(found['per_seed'])} seeds" if reached else "never"
     return f"{found['mean']:.3g}" + (f" ± {found['sem']:.1g}" if found["sem"] else "")

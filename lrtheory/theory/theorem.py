@@ -76,7 +76,7 @@ def theorem(d: float, kappa: float = 0.5, *, size: int = 64, q0: float = 0.25, e
         problem=problem, network=Network(kernel="features", shortest_lag=min(1e-12, problem.r**2 / 1000)),
         training=Training(eta1=0.5 / b, eta_ratio=d**rate_exponent, weight_decay=d**-1.25 * b, eps1=eps1,
                           step_time=time / steps, steps=steps),
-        engine="infinite", seeds=seeds, records=40, n_test=64)
+        engine="infinite", seeds=seeds, records=40, n_test=0)
     return config.replace(**changes)
 
 

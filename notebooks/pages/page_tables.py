@@ -112,17 +112,17 @@ def run_table(chosen: Sequence[str]) -> list[str]:
         if found is None:
             lines.append(row(preset, "not run", *[""] * 6))
             continue
-        entries = {a: found["algorithms"].get(a) for a in shown}
+        entries, n_test = {a: found["algorithms"].get(a) for a in shown}, found["config"]["n_test"]
 
         def both(said: str, predicted: str | None) -> str:
             return said if predicted is None else f"{said} ({predicted})"
 
-        def error(entry: dict[str, Any] | None) -> str:
+        def error(entry: dict[str, Any] | None, n_test: int = n_test) -> str:
             if entry is None:
                 return ""
-            theory = entry.get("theory")
-            return both(cells.value(entry["test_error_p"]),
-                        None if theory is None else cells.predicted(theory["test_error_p"]["mean"]))
+            theory, points = entry.get("theory"), cells.points("test_error_p", entry["test_error_p"], n_test)
+            return both(cells.error(entry["test_error_p"], points),
+                        None if theory is None else cells.predicted(theory["test_error_p"], points))
 
         def halved(entry: dict[str, Any] | None) -> str:
             if entry is None:
@@ -267,12 +267,14 @@ def ratio_table(networks: str, limit: str) -> list[str]:
         return ["not run"]
     level = found[0]["config"]["training"]["noise_level"]
     rows = [at for at in found[0]["rows"] if at["noise_level"] == level]
+    points = [run["config"]["n_test"] * run["config"]["seeds"] for run in found if run]
     lines = head("η₂/η₁", "t_blur(η₂)/T_Q", *(f"{what}, {whose}" for what in ("Q before P", "error on P", "contrast")
                                               for whose in ("networks", "infinite width")))
     for one, other in zip(rows, found[1]["rows"], strict=True):
         lines.append(row(f"{one['eta_ratio']:.2g}", f"{one['blur_ratio_small']:.3g}", *(
             f"{at['S']['q_first']['mean']:.0%}" for at in (one, other)), *(
-            cells.value(at["S"][metric]) for metric in ("test_error_p", "contrast") for at in (one, other))))
+            cells.error(at["S"][metric], of * seen) for metric, of in (("test_error_p", 1), ("contrast", 0))
+            for at, seen in ((one, points[0]), (other, points[1])))))
     return lines
 
 

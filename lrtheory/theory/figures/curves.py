@@ -30,6 +30,7 @@ from lrtheory.style import (
     wrapped,
 )
 from lrtheory.theory.config import Config
+from lrtheory.theory.measure import below, test_points
 
 GROUP_STYLE = {"p": (BLUE, "P only"), "mixed": (GREY, "both halves"), "q": (ORANGE, "Q only")}
 """{group: (colour, label)} of the paper's groups."""
@@ -58,7 +59,10 @@ def learning_order(results: xr.Dataset, theory: xr.Dataset | None = None) -> Fig
 
 @styled
 def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None = None) -> Figure:  # noqa: PT028
-    """Test error on P against time for every algorithm, from the first step on; bands of 2 standard errors over seeds."""
+    """Test error on P against time for every algorithm, from the first step on; bands of 2 standard errors over seeds.
+
+    A mean of 0 of n test points is drawn at the line 1/n, below which no test point tells.
+    """
     results = results.isel(record=slice(1, None))  # at the start f = 0, an error everywhere by convention
     theory = None if theory is None else theory.isel(record=slice(1, None))
     figure, (axis,) = _panels(1)
@@ -69,12 +73,27 @@ def test_error_on_p(results: xr.Dataset, theory: xr.Dataset | None = None) -> Fi
         mark_annealing(axis, runs, colour)
     axis.set_ylabel("test error on P")
     error = results["test_error_p"].where(np.isinf(results["diverged_at"])).mean("seed").values
+    points = test_points("test_error_p", config_of(results, Config).n_test) * results.sizes["seed"]
+    if points and np.any(error == 0):
+        _none_wrong(axis, points)
     if np.any(error > 0):  # else there is nothing to show on a logarithmic scale
         least, late = error[error > 0].min(), np.nanmax(error[:, error.shape[1] // 20 :])  # nan: every seed diverged
+        least = min(least, 1 / points) if points and np.any(error == 0) else least
         axis.set_yscale("log")
         axis.set_ylim(0.3 * least, min(2.0, 2.5 * max(least, late)))
     _legend_above(figure, axis, theory)
     return figure
+
+
+def _none_wrong(axis: Axes, points: int) -> None:
+    """The least error that so many test points tell, as a dotted line, and lines at 0 of them raised to it."""
+    for line in axis.get_lines():
+        values = np.asarray(line.get_ydata(), float)
+        if values.size > 2:  # a curve
+            line.set_ydata(np.where(values == 0, 1 / points, values))
+    axis.axhline(1 / points, color=GREY, lw=0.8, ls=":")
+    axis.annotate(f"none wrong: {below(points)}", (0.02, 1 / points), xycoords=("axes fraction", "data"), xytext=(0, -2),
+                  textcoords="offset points", va="top", color=GREY, fontsize="small")
 
 
 @styled
