@@ -1,6 +1,10 @@
 """Intervals over seeds: what they cover, what few seeds say, and the rule by which they decide."""
 
+import importlib
+import json
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ from lrtheory import intervals
 from lrtheory.intervals import Statistic, bootstrap, crossing, decide, mean, share, verdict
 
 LEVEL = 0.995
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize(("low", "high", "expected"), [
@@ -49,6 +54,37 @@ def test_what_fails_is_corrected_over_a_claim_s_statistics_and_what_holds_is_not
     assert found.verdict == "not resolved"
     assert decide(lambda level: list(judge(level))[:1], 0.95).verdict == "fails"
     assert decide(lambda level: list(judge(level))[1:], 0.95).verdict == "holds"
+
+
+def test_how_often_intervals_miss_is_what_was_simulated():
+    """The table that is printed beside verdicts has the stored simulation's numbers, to two digits."""
+    stored = json.loads((ROOT / "notebooks/pages/stored/intervals-means.json").read_text())["rows"]
+    columns = ("normal", "S less 2 L-S", "lognormal 2")
+    rows = {(row["seeds"], row["level"]): tuple(float(f"{100 * row[c]:.2g}") for c in columns) for row in stored}
+    for seeds, by_level in intervals.MISSED.items():
+        assert by_level == tuple(rows[seeds, level] for level in intervals.LEVELS), seeds
+        for level, cases in zip(intervals.LEVELS, by_level, strict=True):
+            assert intervals.missed(seeds, level) == pytest.approx(cases)
+    for k in range(3):
+        between = [intervals.missed(n, level)[k] for n, level in ((9, 0.97), (11, 0.98), (14, 0.99), (20, 0.9967))]
+        assert sorted(between, reverse=True) == between
+    assert intervals.missed(5, 0.95) is None
+    assert intervals.told_misses(5, 0.95) == ""
+    assert intervals.missed(1000, 0.99999) == intervals.missed(256, 0.999)
+
+
+@pytest.mark.parametrize("law", ["normal", "exponential"])
+def test_the_simulation_is_of_these_intervals(law):
+    """Whether an interval misses, of its samples one by one, and of all at once."""
+    sys.path.insert(0, str(ROOT / "notebooks/pages"))
+    misses = importlib.import_module("coverage").misses
+    samples = getattr(np.random.default_rng(3), law)(1.0, size=(6, 8))
+    each = [intervals.mean("", one, 0.95, (0.0, np.inf), "") for one in samples]
+    for truth in (each[0].low, 1.0, each[1].high):
+        for shift in (0.999, 1.001):
+            below, above = misses(samples, truth * shift, (0.95,))
+            assert below[0].tolist() == [s.high < truth * shift for s in each]
+            assert above[0].tolist() == [s.low > truth * shift for s in each]
 
 
 def test_wrong_verdicts_are_as_rare_as_said():
@@ -134,13 +170,12 @@ def test_an_end_that_no_number_can_say_is_infinite():
 
 
 def test_a_crossing_of_straight_lines_has_the_interval_of_a_mean():
-    """D(x) = a - x is told from 0 where x is outside the studentised bootstrap's interval of the mean of a."""
+    """D(x) = a - x is told from 0 where x is outside Student's interval of the mean of a."""
     a = np.random.default_rng(3).exponential(size=12)
     at = np.unique([*np.linspace(0.0, 4.0, 1001), a.mean()])
     found = crossing("", float(a.mean()), at, a[:, None] - at, 0.95, (0, np.inf), "")
-    asked = mean("", a, 0.95, (0, np.inf), "")
-    assert found.low == pytest.approx(asked.low, abs=0.03)
-    assert found.high == pytest.approx(asked.high, abs=0.03 * (asked.high - asked.low))
+    asked = intervals.student("", a, 0.95, (0, np.inf), "")
+    assert (found.low, found.high) == pytest.approx((asked.low, asked.high), abs=0.004)  # as finely as the places lie
     few = crossing("", 0.0, np.array([0.0]), np.zeros((1, 1)), 0.95, (0, np.inf), "")
     assert math.isnan(few.low)
 

@@ -12,6 +12,7 @@ import xarray as xr
 import lrtheory as lt
 from lrtheory.cli.main import main
 from lrtheory.fields import to_json
+from lrtheory.labelled import config_of
 from lrtheory.predictions import regime, series
 from lrtheory.predictions import verify as verifying
 from lrtheory.spec import ConfigError
@@ -154,16 +155,15 @@ def test_closed_forms_are_the_errors_on_test_points(power):
     assert 0 < linear_readout.error_on_p(problem, np.array(8.0), np.array(0.5)) < 1e-30  # no n_test sees it
 
 
-def test_what_is_recorded_of_the_theorem_is_the_closed_form(monkeypatch):
-    """Not 0 of 64 test points: at every record, of both algorithms, and of a learning curve; at f = 0 all is wrong."""
-    config = theorem(1e4, size=16, seeds=2, length=0.2).replace(records=2)
+def test_what_is_recorded_of_the_theorem_is_the_closed_form(far):
+    """Not 0 of 64 test points: of both algorithms, and of a learning curve; at f = 0 all is wrong."""
+    found, curve = far
+    config = config_of(found, lt.Config)
     assert config.n_test == 0
-    with jax.enable_x64(True):
-        found = lt.run(config)
-        curve = examples.learning_curve(config, [3, 20])
     exact = linear_readout.at_end(config.problem, found)
     for name in exact:
-        np.testing.assert_allclose(found[name].isel(record=-1), exact[name], rtol=1e-9, err_msg=str(name))
+        finely = 1e-9 if str(name).startswith("test_error") else 1e-5  # traced losses have fixed nodes
+        np.testing.assert_allclose(found[name].isel(record=-1), exact[name], rtol=finely, err_msg=str(name))
     assert np.all(found["test_error_p"].isel(record=-1) > 0)
     np.testing.assert_allclose(found["test_error_p"].isel(record=0), 1.0)
     np.testing.assert_allclose(curve["test_error_p"], examples.error_on_p(config, curve, True), rtol=1e-9)

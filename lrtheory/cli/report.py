@@ -17,9 +17,11 @@ from rich.table import Table
 
 from lrtheory.algorithm import names_of
 from lrtheory.cli import cells
-from lrtheory.intervals import Statistic
+from lrtheory.intervals import Statistic, told_misses
 from lrtheory.labelled import finite
+from lrtheory.optimal.alike import NEAR, Span
 from lrtheory.optimal.design import LEVEL, POINTS, Design
+from lrtheory.optimal.families import Number
 from lrtheory.predictions import NUMBERS, PREDICTIONS, THEOREM, words
 from lrtheory.predictions.verify import broken
 from lrtheory.progress import spoken
@@ -109,8 +111,9 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
             f"S fits Q before P in {order['S']['seeds']} of {order['S']['of']} seeds, L-S fits P before Q in "
             f"{order['L-S']['seeds']} of {order['L-S']['of']}")) + ".")
     if any(verdict.get(c) is not None for c in ("error_ratio", "mitigation")):
-        lines.append(f"Paired over seeds, intervals at {100 * verdict['level']:.4g}%: any of these verdicts is wrong in at "
-                     "most 5%, as far as the intervals cover.")
+        seeds = min(verdict[c]["seeds"] for c in ("error_ratio", "mitigation") if verdict.get(c) is not None)
+        lines.append((f"Paired over seeds, intervals at {100 * verdict['level']:.4g}%: any of these verdicts is wrong in at "
+                      "most 5%, as far as the intervals cover. " + told_misses(seeds, verdict["level"])).rstrip())
     lines += _remarks(summary, "Lower training.eta1 or training.step_time.")
     return lines
 
@@ -154,22 +157,27 @@ def _alike(found: Design) -> list[str]:
     if (same := found.alike) is None:
         return []
     how = "in closed form" if same.closed_form else "on test points"
-    lines = [f"not told from it by {same.least.size} fresh seeds ({found.objective} {how}, {same.least.mean():.3g}; paired, "
-             f"{LEVEL:.0%}), one number at a time:"]
+    lines = [f"around it, one number at a time, by {same.least.size} fresh seeds ({found.objective} {how}, "
+             f"{same.least.mean():.3g}; paired, {LEVEL:.0%}):"]
     for name, here in same.numbers.items():
-        ends = [f"{end:.3g}" + (" (bound)" if math.isclose(end, bound, rel_tol=1e-6) else "")
-                for end, bound in ((here.low, here.number.low), (here.high, here.number.high))]
-        lines.append(f"    {name}: {' to '.join(ends)}")
+        lines.append(f"    {name}: not told from the best {_span(here.told, here.number)}, within {NEAR - 1:.0%} of it "
+                     + _span(here.near, here.number))
     for which, head in (("alike", "not told from it, either"), ("worse", "worse"), ("better", "better")):
         if names := same.standing(which):
-            lines.append(f"{head}: " + ", ".join(f"{name} ({_less(same.families[name])})" for name in names))
-    return lines
+            lines.append(f"{head}: " + ", ".join(f"{name} ({_over(same.families[name])})" for name in names))
+    return [*lines, *filter(None, [told_misses(same.least.size, LEVEL)])]
 
 
-def _less(less: Statistic) -> str:
-    """How much a family ends above the best, with its interval."""
-    low, high = ("no end" if not math.isfinite(v) else f"{v:+.1e}" for v in (less.low, less.high))
-    return f"{less.value:+.1e} [{low}, {high}]"
+def _span(here: Span, number: Number) -> str:
+    """Values of a number from and to, with which are its bounds."""
+    return " to ".join(f"{end:.3g}" + (" (bound)" if math.isclose(end, bound, rel_tol=1e-6) else "")
+                       for end, bound in zip(here, (number.low, number.high), strict=True))
+
+
+def _over(over: Statistic) -> str:
+    """How far a family ends from the best, with its interval."""
+    low, high = ("no end" if not math.isfinite(v) else f"{100 * (v - 1):+.2g}" for v in (over.low, over.high))
+    return f"{100 * (over.value - 1):+.2g}% [{low}, {high}]"
 
 
 def cifar_opening(config: Experiment, parameters: int, source: str) -> str:

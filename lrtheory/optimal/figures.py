@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lrtheory.labelled import estimate
-from lrtheory.optimal.alike import Range, reach
+from lrtheory.optimal.alike import Range, reach, worse
 from lrtheory.optimal.design import Design
 from lrtheory.optimal.search import AROUND
 from lrtheory.style import Figure, styled
@@ -58,6 +58,6 @@ def figure(found: Design) -> Figure:
 
 def _bar(axis: Axes, row: int, here: Range, best: float) -> None:
     """A bar under the curves, where a number is not told from its best one."""
-    inside, _, _ = reach(dict(here.tried), best)
+    inside, _, _ = reach(here.tried, best, worse)
     height = 0.03 * (row + 1)
     axis.plot([inside[0], inside[-1]], [height] * 2, color=f"C{row}", lw=3, transform=axis.get_xaxis_transform())

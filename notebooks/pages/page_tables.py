@@ -24,7 +24,7 @@ def pages() -> dict[str, str]:
     """{page: text} of every page that is made, or has made tables in it."""
     made = {"names.md": names(), "fields.md": fields(), "measurements.md": measurements()}
     runs = [name for name in COMMANDS if name.startswith("run-")]
-    finite, speed = ([name for name in SCRIPTS if kind(name) == part] for part in ("finite", "speed"))
+    finite, intervals, speed = ([n for n in SCRIPTS if kind(n) == part] for part in ("finite", "intervals", "speed"))
     made["results.md"] = filled("results.md", {
         "runs": run_table(runs), "runs-made": made_by(runs),
         "verify": verify_table(["verify-block", "verify-conv", "verify-minibatch"]),
@@ -35,7 +35,8 @@ def pages() -> dict[str, str]:
         "limit-ways": plain_table("limit-ratios", "ways"),
         "curves-made": made_by(["transient-quick", "transient-phase", "limit-clocks", "sweep-phase", "sweep-limit",
                                 "limit-ratios"]),
-        **{name: plain_table(name) for name in finite}, "finite-made": made_by(finite),
+        **{name: plain_table(name) for name in (*finite, *intervals)}, "finite-made": made_by(finite),
+        "intervals-made": made_by(intervals),
         "speed": speed_table(), "speed-made": made_by(speed)})
     made["../../benchmarks/README.md"] = filled("../../benchmarks/README.md", {name: block(name) for name in speed})
     made["../../README.md"] = filled("../../README.md", {"run": ["```text", *printed("run-quick"), "```"]})

@@ -53,12 +53,13 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     **{f"finite-{table}": ("notebooks/pages/finite.py", table)
        for table in ("kinks", "batches", "batch_noise", "jitter", "annealing")},
     **{f"limit-{table}": ("notebooks/pages/limit.py", table) for table in ("ratios", "clocks")},
+    **{f"intervals-{table}": ("notebooks/pages/coverage.py", table) for table in ("means", "examples")},
     "speed-engines": ("benchmarks/engines.py",), "speed-train": ("benchmarks/train.py",),
     "speed-sweeps": ("benchmarks/sweeps.py",), "speed-infinite": ("benchmarks/infinite.py",),
     "speed-cifar": ("benchmarks/cifar.py", "--steps", "60", "--at-once", "1", "2"),
     "speed-narrow": ("benchmarks/cifar.py", "--preset", "narrow", "--steps", "6", "--at-once", "1"),
     "speed-operations": ("benchmarks/operations.py", "--preset", "narrow")}
-"""{name: the script that prints what stored/NAME.json keeps}: finite.py, limit.py their rows, a benchmark lines of text."""
+"""{name: the script that prints what stored/NAME.json keeps}: a benchmark lines of text, another its rows."""
 ON_A_GPU = ("cifar-paper",)
 """Commands that take weeks on two cores: run only when named."""
 IMAGES = "LRTHEORY_CIFAR10"
@@ -95,7 +96,7 @@ def measure(chosen: Sequence[str]) -> None:
             done = subprocess.run([sys.executable, *SCRIPTS[name]], cwd=ROOT, stdout=subprocess.PIPE, text=True)
             if done.returncode:
                 raise SystemExit(f"{name}: ended with code {done.returncode}; nothing was stored of it")
-            found = json.loads(done.stdout) if kind(name) in ("finite", "limit") else {"printed": done.stdout.splitlines()}
+            found = json.loads(done.stdout) if kind(name) != "speed" else {"printed": done.stdout.splitlines()}
             write(name, found | {"seconds": round(time.time() - started), "environment": environment()})
             continue
         images: tuple[str, ...] = ()
@@ -150,7 +151,7 @@ def again(name: str, more: Sequence[str] = ()) -> None:
 
 
 def kind(name: str) -> str:
-    """Of what a stored result is: theory, trainings, speed, finite (networks) or limit (infinite width)."""
+    """Of what a stored result is: theory, trainings, speed, finite (networks), limit (infinite width) or intervals."""
     if name in SCRIPTS:
         return name.partition("-")[0]
     words = COMMANDS[name]
