@@ -100,7 +100,7 @@ def _losses(problem: Problem, along: Any, across: Any, more: Any) -> Any:
 
 
 def _traced_losses(problem: Problem, along: Any, across: Any, more: Any) -> Any:
-    """`_losses` of traced numbers, whose scales choose no nodes: to six digits at a up to 20, to 1e-3 at 100."""
+    """`_losses` of traced numbers, whose scales choose no nodes: to six digits at a and s up to 10, to 2% at 100."""
     g, w = _half_normal(24)
     xi, v = _nodes(64, -REACH, REACH)
     v = v * np.exp(-(xi**2) / 2) / np.sqrt(2 * np.pi)
