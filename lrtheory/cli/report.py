@@ -93,7 +93,7 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
     if (short := verdict["too_short"]) is not None:
         lines.append(f"Too short: L-S has halved neither loss by time {short['end']:.4g}; P's halves near "
                      f"{short['p_half_expected']:.3g} at this size. Raise training.steps to {short['steps']:,.0f}.")
-    late = verdict["unannealed"]
+    late = verdict.get("unannealed")  # summaries that were stored before have none
     if late is not None:
         more = "its loss falls no more" if late["steps"] is None else f"it takes about {late['steps']:,.0f} more steps"
         lines.append(f"Not annealed: in {late['seeds']} of {late['of']} seeds L-S ends in its large phase; {more}.")
