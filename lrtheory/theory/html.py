@@ -28,7 +28,7 @@ def short(summary: Mapping[str, Any]) -> str:
             cells = "".join(f"<td>{_cell(metric, entry[metric], n_test)}</td>" for entry in algorithms.values())
             rows += f"<tr><td>{label}</td>{cells}</tr>"
     verdict = summary["verdict"]
-    late = verdict["unannealed"]
+    late = verdict.get("unannealed")  # summaries that were stored before have none
     early = "" if late is None else f" (before annealing in {late['seeds']} of {late['of']} seeds)"
     claims = "".join(f"<li>{words}: <b>{escape(verdict[name]['verdict'])}</b>{early}</li>" for name, words in CLAIMS.items()
                      if verdict.get(name) is not None)
