@@ -147,6 +147,26 @@ def test_what_fresh_seeds_do_not_tell_from_the_best_is_a_set(tmp_path):
         assert any(line.startswith(begun) for line in said), begun
 
 
+def test_where_no_test_point_is_wrong_nothing_is_told():
+    """Errors of 0 have no ratio: that is said, and the whole of each number's bounds is left."""
+    class None_:
+        objective, config, seeds = "test_error", lt.preset("phase").replace(n_test=64), np.arange(8)
+
+        def each(self, places):
+            return np.zeros((8, len(places)))
+
+    best, other = of("drop", [0.5, 0.3, 0.6]), of("cosine", [0.5, 0.1])
+    found = alike(None_(), best, (other,), 0.95)
+    assert not found.closed_form
+    assert found.standing("alike") == ["cosine"]
+    large = found.numbers["large"]
+    assert tuple(large.told) == pytest.approx((large.number.low, large.number.high))
+    design = Design(lt.preset("phase"), Budget(0.05, time=10.0), "test_error", best, (other,), {}, {}, found)
+    said = [str(line) for line in report.design_closing(design).renderables]
+    assert "not told from it, either: cosine (no ratio)" in said
+    assert json.loads(json.dumps(design.tree))["not_told_from_the_best"]["families"]["cosine"]["low"] is None
+
+
 def test_a_place_that_is_better_than_the_best_of_the_search_is_said_to_be():
     found = alike(parabola(0.5, 0.2), of("drop", [0.2, 0.3, 0.6]), (of("cosine", [0.5, 0.1]),), 0.95)
     assert found.standing("better") == ["cosine"]

@@ -175,7 +175,9 @@ def _span(here: Span, number: Number) -> str:
 
 
 def _over(over: Statistic) -> str:
-    """How far a family ends from the best, with its interval."""
+    """How far a family ends from the best, with its interval; both may have no test point wrong."""
+    if not math.isfinite(over.value):
+        return "no ratio"
     low, high = ("no end" if not math.isfinite(v) else f"{100 * (v - 1):+.2g}" for v in (over.low, over.high))
     return f"{100 * (over.value - 1):+.2g}% [{low}, {high}]"
 
