@@ -17,6 +17,7 @@ from lrtheory.optimal import search as searching
 from lrtheory.optimal.alike import alike, far, reach, worse
 from lrtheory.optimal.design import Design, Judged, family_of
 from lrtheory.optimal.families import FAMILIES, Budget, Family, mean_inverse
+from lrtheory.optimal.figures import figure
 from lrtheory.optimal.outcomes import Outcomes
 from lrtheory.optimal.search import Best
 from lrtheory.schedule import Schedule, Stage
@@ -137,7 +138,10 @@ def test_what_fresh_seeds_do_not_tell_from_the_best_is_a_set(tmp_path):
         assert tuple(small.told) == tuple(small.near) == pytest.approx((small.number.low, small.number.high))
         assert found.standing("alike") == ["cosine"]
         assert found.standing("worse") == ["constant"]
-    design = Design(lt.preset("phase"), Budget(0.05, time=10.0), "test_error", best, (other, bad), {}, {}, found)
+    curves = {"large": (np.geomspace(5e-4, 0.05, 9), np.linspace(2.0, 1.0, 9))}
+    design = Design(lt.preset("phase"), Budget(0.05, time=10.0), "test_error", best, (other, bad), curves, {}, found)
+    bar = figure(design).axes[1].get_lines()[2]  # after the curve and the star
+    assert tuple(bar.get_xdata()) == (inside[0], inside[-1])
     tree = json.loads(design.save(tmp_path).read_text())["not_told_from_the_best"]
     assert tree["families"]["constant"]["standing"] == "worse"
     assert tree["numbers"]["small"]["not_told"] == pytest.approx(tree["numbers"]["small"]["bounds"])
