@@ -145,7 +145,7 @@ def test_every_printed_command_is_one_that_is_tested():
             assert set(re.findall(r"\w+", words[3][1:])) <= extras, words
         elif program.startswith("python"):
             assert words[1:] in (["-m", "venv", ".venv"], ["-m", "lrtheory.cli.reference", "build/reference"],
-                                 ["tests/mutations.py"],
+                                 ["tests/mutations.py"], ["tests/opponents.py"],
                                  *(["notebooks/pages/build.py", *more] for more in ([], ["--site"], ["--measure"]))), words
         else:
             assert program in ("lrtheory", *TOOLS), words
