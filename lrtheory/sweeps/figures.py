@@ -104,8 +104,9 @@ def phase_diagram(runs: xr.Dataset) -> Figure:
     """Test error on P and learning order of S and L-S against eta2/eta1 and t_blur(eta1)/T_Q, and S along both at once.
 
     The theory's line (derived here) is t_blur(eta2) = T_Q: to its right the small rate's noise blurs Q before Q is learned,
-    and S should do what L-S does. The last panels put every point of S at its t_blur(eta2)/T_Q: points of one error then lie
-    on one line if this ratio is what decides. Raises `ConfigError` for a sweep over other axes.
+    and S should do what L-S does. The last panels put every point of S at its t_blur(eta2)/T_Q. Rows that differ by noise
+    level must lie on one line there, for S knows nu and eta2/eta1 only as nu^2 eta2/eta1: where it falls is the finding.
+    Raises `ConfigError` for a sweep over other axes.
     """
     x, y = "eta_ratio", "blur_ratio"
     up, runs = _along(runs, y), _in_order(runs, x, y)

@@ -100,8 +100,12 @@ def conditions(problem: Problem, training: Training, network: Network, full: boo
     A: Q is much faster than P, so that order matters. B: the large rate blurs Q's angle before Q is learned. C: weight
     decay leaves P alone. D: the small rate does not blur. F: V's neurons do not leave their kinks before
     g(z) - (g(z + zeta) + g(z - zeta))/2 reaches 5, a contrast of -10; conv: those of U, of which there are m_w + m_v, with
-    tau_w. G: the run is not so long that the algorithms forget each other: what told them apart decays as
-    exp(-lambda t), and after 1/lambda Q is blurred under eta2, too (`blur_time`), and in the end unlearned by both.
+    tau_w. G: the run ends before two clocks undo the gap. Weights forget at lambda: what mixed examples have taught P
+    under the large rate fades under the small one, and L-S's error rises to S's. Noise renews itself at 2 lambda: from
+    t_blur(eta2) on (1.6/lambda in phase, 0.8/lambda in quick) the small rate's noise turns gates, too, and Q is unlearned,
+    first by S, whose old noise has decayed from the start, then by L-S, whose has from annealing on. Once fresh noise
+    dominates, from lambda t = log(eta1/eta2)/2 on, both are held at one plateau (`kinks.plateau`), and the difference dies
+    as exp(-2 lambda t).
 
     The bounds lie where the effect was seen to be clear, not at its edge, at infinite width. A: at T_P/T_Q = 99.8
     (`lrtheory run --problem.gamma0 0.125 --problem.p0 0.05`) S's error on P was 0.0141 and L-S's 0.00006. D: along eta2/eta1
@@ -126,6 +130,6 @@ def conditions(problem: Problem, training: Training, network: Network, full: boo
                    "conv": "sqrt(m_w + m_v) tau_w |z| r^2/(10 pi), U keeps its kinks"}[network.variant]
         found.append(Condition("F", meaning, kinks, ">= 1", kinks >= 1))
     forgotten = decay * training.duration
-    found.append(Condition("G", "lambda times the run's length, L-S and S do not forget each other", forgotten, "<= 1",
-                           forgotten <= 1))
+    found.append(Condition("G", "lambda times the run's length, decay and fresh noise do not undo the gap", forgotten,
+                           "<= 1", forgotten <= 1))
     return found
