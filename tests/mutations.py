@@ -361,6 +361,8 @@ MUTATIONS = [
              "test_results.py::test_an_error_of_no_test_point_says_what_it_is_below", "0 of n test points is an error of 0"),
     Mutation("optimal/alike.py", "[values, least], lambda", "[values, np.full_like(least, least.mean())], lambda",
              "test_optimal.py::test_what_fresh_seeds_do_not_tell_from_the_best_is_a_set", "the best is not paired with the others"),
+    Mutation("theory/linear_readout.py", "if along else []", "if False else []",
+             "test_theorem.py::test_the_loss_of_a_readout_is_exact_however_large_it_is", "one rule over all of g"),
     Mutation("theory/examples.py", "/ config.problem.n_train", "/ jnp.sum(known, -1, keepdims=True)",
              "test_theorem.py::test_at_any_d_nothing_diverges_and_s_is_at_its_limit", "P alone on a clock of its own"),
     Mutation("theory/examples.py", "(first + guess) / 2", "guess", "test_examples.py::test_a_learning_curve_ends_where_the_engine_does",

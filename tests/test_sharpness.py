@@ -51,6 +51,20 @@ def test_it_is_the_largest_eigenvalue_of_the_hessian(small, variant, float64):
     assert measured(config, setting, run) == pytest.approx(vector @ hessian @ vector, rel=1e-4)
 
 
+def test_it_is_exact_where_it_stands_apart_and_a_little_low_on_a_flat_spectrum():
+    """By as much as its docstring says: the largest eigenvalue of S^(1/2) K S^(1/2)/N at f = 0 is that of K over 4 N."""
+    n, rng = 128, np.random.default_rng(0)
+    turned = np.linalg.qr(rng.normal(size=(n, n)))[0]
+    rows = rng.normal(size=(n, n // 4))
+    of = jax.jit(lambda k: sharpness(jnp.ones(n), jnp.zeros(n), lambda v: k @ v))
+    for name, k, low in (("apart", (turned * np.r_[np.linspace(0, 1, n - 1), 3.0]) @ turned.T, 1e-4),
+                         ("uniform", (turned * np.linspace(0, 1, n)) @ turned.T, 0.05),
+                         ("semicircle", (turned * (1 + np.cos(np.linspace(0, np.pi, n)))) @ turned.T, 0.05),
+                         ("Marchenko-Pastur", rows @ rows.T, 0.05)):
+        largest = np.linalg.eigvalsh(k)[-1] / 4 / n
+        assert 1 - low < float(of(jnp.asarray(k))) / largest < 1 + 1e-5, name
+
+
 @pytest.mark.thorough(but=["conv"])
 @pytest.mark.parametrize("variant", ["block", "conv"])
 def test_the_reduced_network_has_the_sharpness_of_the_dense_one(small, variant):

@@ -178,6 +178,25 @@ def test_without_test_points_errors_must_have_a_closed_form(small, change):
         config.replace(**change).check()
 
 
+@pytest.mark.parametrize("a", [0.5, 20.0, 300.0, -30.0, 0.0])
+def test_the_loss_of_a_readout_is_exact_however_large_it_is(a):
+    """Against a fine rule around each kink; where a is large one rule over all of g errs."""
+    problem, x = dataclasses.replace(theorem(1e9, size=24).problem), np.polynomial.legendre.leggauss(10)
+    c = problem.gamma0 * np.sqrt(problem.d)
+    for s in (0.3, 2.0, 40.0):
+        for more in (0.0, -35.0, 60.0):
+            kink = -more / a - c if a else 0.0
+            near = kink + (s + 3) / max(abs(a), 1e-9) * np.linspace(-12, 12, 97)
+            edges = np.unique(np.clip([*np.linspace(0, 9, 60), *near], 0, 9))
+            half, middle = np.diff(edges)[:, None] / 2, (edges[1:] + edges[:-1])[:, None] / 2
+            g, w = (middle + half * x[0]).ravel(), (half * x[1]).ravel()
+            xi = np.linspace(-9, 9, 1201)
+            inner = np.logaddexp(0, -((c + g) * a + more)[:, None] - s * xi) @ np.exp(-(xi**2) / 2)
+            loss = inner @ (w * np.exp(-(g**2) / 2)) * (xi[1] - xi[0]) / np.pi
+            found = linear_readout._losses(problem, a, s, np.array([more]))[0]
+            assert found == pytest.approx(loss, rel=1e-6, abs=1e-12), (s, more)
+
+
 def test_of_no_number_there_is_no_error():
     problem = theorem(1e9, size=24).problem
     errors = linear_readout.error_on_p(problem, np.array([np.nan, 1.0, 1.0]), np.array([1.0, np.nan, 0.0]))

@@ -20,7 +20,12 @@ def sharpness(data_y: Array, f: Array, tangent: Callable[[Array], Array]) -> Arr
 
     Given the gates f is linear in U, so almost everywhere the Hessian is (1/N) sum_i s_i phi_i phi_i^T, phi_i = df(x_i)/dU,
     s_i = sigma(m_i) sigma(-m_i), m_i = y_i f(x_i): its eigenvalues other than 0 are those of S^(1/2) K S^(1/2)/N,
-    K_ij = <phi_i, phi_j>, the tangent kernel. `tangent` is v (N,) -> K v. Found from below, by Lanczos. Derived here.
+    K_ij = <phi_i, phi_j>, the tangent kernel. `tangent` is v (N,) -> K v. Derived here.
+
+    Found from below, by `KRYLOV` steps of Lanczos: to rounding where the largest eigenvalue stands apart, as that of Q's
+    common mode does. On a flat spectrum, as P's alone, it is too low: by 0.2% to 3% on uniform, semicircle and
+    Marchenko-Pastur spectra of 128 to 2,048 examples. Kuczynski and Wozniakowski (1992) bound the mean over random starts by
+    0.103 (log(N (k - 1)^2)/(k - 1))^2, k = 16: 5% at N = 128, 8% at 2,048.
     """
     margin = data_y * f
     root = jnp.sqrt(jax.nn.sigmoid(margin) * jax.nn.sigmoid(-margin) / f.shape[0])
