@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import itertools
 import json
+import math
 import subprocess
 from pathlib import Path
 
@@ -203,6 +204,27 @@ def test_tables_of_finite_networks_are_measured(made, table, options):
     rows = importlib.import_module("finite").TABLES[table](**options)
     assert len({tuple(row) for row in rows}) == 1
     json.dumps(rows, allow_nan=False)
+
+
+def test_every_way_reaches_the_two_ratios_that_its_row_has(made):
+    """T_P/T_Q and t_blur(eta2)/T_Q to the digit, lambda T_P as it says, one length in T_P, a run that is admitted."""
+    limit = importlib.import_module("limit")
+    for way in limit.WAYS:
+        config = limit.reached(way, 90.0, 100.0).check()
+        values = {c.name: c.value for c in config.conditions}
+        assert (values["A"], values["D"], values["C"]) == pytest.approx((90, 100, way.decay)), way.name
+        assert values["G"] == pytest.approx(limit.END * way.decay), way.name
+    assert len({limit.reached(way, 90.0, 100.0) for way in limit.WAYS}) == len(limit.WAYS)
+
+
+def test_ways_are_compared_point_by_point(made):
+    """The geometric mean of ratios of means, and its jackknife error: that of seeds, not of points."""
+    limit = importlib.import_module("limit")
+    seeds = np.random.default_rng(0).normal(1, 0.1, size=(3, 3, 400))
+    middle, error = (float(part) for part in limit.spread(2 * seeds, np.ones_like(seeds)).split(" (")[0].split(" ± "))
+    assert middle == pytest.approx(2, abs=0.02)
+    assert error == pytest.approx(2 * 0.1 / math.sqrt(9 * 400), rel=0.3)
+    assert limit.spread(2 * seeds, seeds) == "2.000 ± 0.000 (2.000 to 2.000)"
 
 
 def test_a_gradient_on_v_is_that_of_the_loss(made):
