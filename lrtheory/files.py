@@ -205,12 +205,17 @@ def prepare_folder(folder: Path, config: Any) -> None:
 
     Raises `ConfigError` if it exists and is not empty, or cannot be written; nothing is overwritten.
     """
-    require_free(folder)
     text = to_json(config)
     assert from_json(text, type(config)) == config, "a config that cannot be read back would lose the run"
+    own(folder, "config.json", text)
+
+
+def own(folder: Path, name: str, text: str) -> None:
+    """Create a folder with its first file, by which it is this process's; raises as `prepare_folder` does."""
+    require_free(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "config.json").open("x") as file:  # of two processes at once, one has the folder
+        with (folder / name).open("x") as file:  # of two processes at once, one has the folder
             file.write(text)
     except FileExistsError:
         raise ConfigError(f"--out {folder}: another process has it; must be a new or empty folder; choose another") from None

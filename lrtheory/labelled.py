@@ -21,6 +21,8 @@ from lrtheory.provenance import environment
 from lrtheory.spec import require
 
 T = TypeVar("T")
+UNFINISHED = "unfinished"
+"""The attribute of results that end before their configuration says: how far they go, in words."""
 RUN_DIMS = ("algorithm", "seed", "record")
 """Dimensions of every result; all others are the axes of a sweep."""
 OWN = (*RUN_DIMS, "step", "time", "done", "epochs_done", "diverged_at")

@@ -1,7 +1,7 @@
-"""Progress of what takes long: a bar on a terminal or in a notebook, else lines now and then, or nothing; its early end.
+"""Progress of what takes long: a bar on a terminal or in a notebook, else lines now and then, or nothing.
 
-Lives here: the display, where it appears, times in words, `Interrupted`. Lives elsewhere: what it says of each kind of work
-(cli.progress, and whoever computes).
+Lives here: the display, where it appears, times in words. Lives elsewhere: what it says of each kind of work
+(cli.progress, and whoever computes), an early end (stopping).
 """
 
 import sys
@@ -12,10 +12,6 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-
-class Interrupted(Exception):
-    """What takes long was asked to stop, or its time was up; what is finished is kept."""
 
 
 class Display:

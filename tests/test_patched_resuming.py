@@ -18,9 +18,9 @@ from patched import IMAGES, TINY
 from lrtheory import files
 from lrtheory.algorithm import Algorithm, named
 from lrtheory.cli import main as cli
-from lrtheory.progress import Interrupted
 from lrtheory.schedule import anneal_at_loss, constant
 from lrtheory.spec import ConfigError
+from lrtheory.stopping import Interrupted
 from lrtheory.vision import checkpoints, cifar, programs, runs
 
 pytestmark = [pytest.mark.xdist_group("vision"),  # they share programs, so one process takes them all

@@ -216,7 +216,7 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(finished, tmp
     process.send_signal(signal.SIGINT)
     said, complaint = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "stopping after the chunk" in said
+    assert "stopping after the chunks" in said
     assert f"lrtheory sweep --resume {folder}" in complaint
     assert complaint.count("\n") == 1
     there = int(lt.load(folder)["done"].sum())
@@ -339,7 +339,9 @@ def test_a_sweep_of_an_earlier_version_is_read_and_made_larger(finished, tmp_pat
 def test_a_full_folder_has_tables_and_figures(finished, tmp_path):
     _, folder, _ = finished
     shutil.copytree(folder, tmp_path / "copy")
-    summary = results.save(tmp_path / "copy")
+    runs = results.load(tmp_path / "copy")
+    summary = results.summarise(tmp_path / "copy", runs)
+    results.save(tmp_path / "copy", runs, summary)
     assert summary["runs"] == 48
     assert summary["points"] == 6
     assert summary["diverged"] == []

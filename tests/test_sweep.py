@@ -12,8 +12,8 @@ from conftest import AXES, command, environment, same, vary
 
 import lrtheory as lt
 from lrtheory.fields import to_json
-from lrtheory.progress import Interrupted
 from lrtheory.spec import ConfigError
+from lrtheory.stopping import Interrupted
 from lrtheory.sweeps import course as sweeping
 from lrtheory.sweeps import plan
 from lrtheory.sweeps.folder import Watch

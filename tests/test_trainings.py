@@ -17,8 +17,8 @@ from lrtheory import files
 from lrtheory.cli import main as cli
 from lrtheory.cli import report
 from lrtheory.fields import to_json
-from lrtheory.progress import Interrupted
 from lrtheory.spec import ConfigError
+from lrtheory.stopping import Interrupted
 from lrtheory.sweeps import folder as folders
 from lrtheory.sweeps import manifest, reading, tables
 from lrtheory.sweeps.grid import make_grid, read_axes

@@ -1,19 +1,21 @@
 """The commands: `lrtheory run`, `sweep`, `verify`, `theorem`, `design`, `cifar`, `plot`, `export` and `completion`.
 
-Lives here: what each calls in turn, prints and writes; an end by signals. Imports wait until a command needs them, so that
-help is immediate. Lives elsewhere: what the words mean (arguments), what is printed (report), exit codes (main).
+Lives here: what each calls in turn, prints and writes; what an early end keeps and says. Imports wait until a command needs
+them, so that help is immediate. Lives elsewhere: what the words mean (arguments), what is printed (report), exit codes
+(main).
 """
 
 import contextlib
+import json
 import math
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrtheory import stopping
 from lrtheory.cli import terminal
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ def run(argv: list[str]) -> int:
     runs.require_room(config)
     folder = out or arguments.dated_folder(config.name)
     files.prepare_folder(folder, config)
+    again = f"lrtheory run --config {folder}/config.json"
+    stopping.stands(f"interrupted; nothing was measured; again: {again}")
     console = terminal.console()
     console.print(report.run_opening(config))
     for caution in report.run_cautions(config):
@@ -43,14 +47,24 @@ def run(argv: list[str]) -> int:
     theory = predict(config, console) if wanted and config.engine != "infinite" else None
     if theory is not None and (jitter := results.annealing_jitter(config, theory)) is not None:
         console.print(report.jitter_line(jitter, config), soft_wrap=True)
-    with progress.RunDisplay(console, config) as show:
-        show.tell("compiling ...")
-        found = runs.run(config, progress=show.progress)
-    summary = results.summarise(found, theory)
-    if wanted:
-        add_examples(summary, config, found, console.print)
-    _saved(lambda: files.write_results(folder, found, summary, theory=theory),
-           lambda: console.print(report.run_closing(summary)))
+    with contextlib.ExitStack() as gentle:
+        with progress.RunDisplay(console, config) as show:
+            show.tell("compiling ...")
+            told = _from_first(show.progress, gentle, "steps", show.tell,
+                               f"ended at once; what was measured is lost; again: {again}")
+            try:
+                found = runs.run(config, progress=told)
+            except stopping.Interrupted as early:
+                if early.found is None:
+                    raise
+                found = early.found
+        summary = results.summarise(found, theory)
+        if wanted and not stopping.asked():
+            add_examples(summary, config, found, console.print)
+        _saved(lambda: files.write_results(folder, found, summary, theory=theory),
+               lambda: console.print(report.run_closing(summary)))
+    stopping.stands(f"stopped early; what was measured is in {folder}; the whole of it: {again}")
+    stopping.heed()
     drawn = _drawn(lambda: import_module("lrtheory.theory.figures").save_all(found, folder / "figures", theory),
                    console.print)
     facts = summary["environment"]
@@ -59,6 +73,25 @@ def run(argv: list[str]) -> int:
                   "results.zarr" + (", theory.zarr" if theory is not None else "") + (", figures/" if drawn else ""),
                   soft_wrap=True)
     return 0
+
+
+def _from_first(progress: Callable[..., Any], gentle: contextlib.ExitStack, after: str, tell: Callable[[str], Any],
+                stands: str | None = None) -> Callable[..., None]:
+    """`progress`; from its first call on there is something to keep, and an end is a gentle one, until `gentle` is left.
+
+    It waits for what is being computed (`after`), which `tell` is told; at once it is another matter (`stands`).
+    """
+    begun = False
+
+    def told(*what: Any) -> None:
+        nonlocal begun
+        if not begun:
+            stopping.stands(stands or stopping.how_it_stands())
+            gentle.enter_context(stopping.gently(f"the {after} that are being computed", tell))
+        begun = True
+        progress(*what)
+
+    return told
 
 
 def _saved(save: Callable[[], Any], tell: Callable[[], Any]) -> None:
@@ -116,7 +149,6 @@ def sweep(argv: list[str]) -> int:
     """`lrtheory sweep`: print the plan, compute what is missing, write tables and figures."""
     from lrtheory import devices
     from lrtheory.cli import arguments, options, progress, report
-    from lrtheory.progress import Interrupted
     from lrtheory.sweeps import plan, results, trainings
     from lrtheory.sweeps.course import Watch, carry_out
     from lrtheory.vision import cifar
@@ -127,6 +159,7 @@ def sweep(argv: list[str]) -> int:
     first = True
     if asked.distributed:
         devices.join_processes()
+        stopping.renew()
         first = devices.is_first()
     grid.check()
     devices.require_working()
@@ -150,21 +183,18 @@ def sweep(argv: list[str]) -> int:
         plan.require_room_for(grid)
     folder = out or _common_folder(f"{grid.config.name}-sweep")
     how = {"resume": asked.resume is not None, "extend": asked.extend is not None}
-    try:
-        with progress.SweepDisplay(console) as show, stop_on_signals(show.tell, "epoch" if trained else "chunk") as stop:
-            watch = Watch(show.tell, show.planned, show.progress, stop)
-            if images is None:
-                carry_out(grid, folder, chunk=asked.chunk, watch=watch, **how)
-            else:
-                trainings.carry_out(grid, folder, images, watch=watch, **how)
-    except (Interrupted, KeyboardInterrupt):
-        print(f"lrtheory sweep: stopped early; what is finished is kept, go on with: lrtheory sweep --resume {folder}",
-              file=sys.stderr)
-        return 130
+    stopping.stands(f"stopped early; what is finished is kept, go on with: lrtheory sweep --resume {folder}")
+    with contextlib.ExitStack() as gentle, progress.SweepDisplay(console) as show:
+        planned = _from_first(show.planned, gentle, "epochs" if trained else "chunks", console.print)
+        watch = Watch(show.tell, planned, show.progress)
+        if images is None:
+            carry_out(grid, folder, chunk=asked.chunk, watch=watch, **how)
+        else:
+            trainings.carry_out(grid, folder, images, watch=watch, **how)
     if first:
-        summary = results.save(folder)
         runs = results.load(folder)
-        console.print(report.sweep_closing(summary, runs))
+        summary = results.summarise(folder, runs)
+        _saved(lambda: results.save(folder, runs, summary), lambda: console.print(report.sweep_closing(summary, runs)))
         drawn = _drawn(lambda: import_module("lrtheory.sweeps.figures").save_all(runs, folder / "figures"), console.print)
         console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: sweep.json, seals/, summary.json, "
                       "points.csv, results.zarr" + (", figures/" if drawn else ""), soft_wrap=True)
@@ -225,16 +255,22 @@ def design(argv: list[str]) -> int:
     asked = arguments.design_arguments(argv)
     config = asked.options.check()
     devices.require_working()
-    if asked.out is not None:
-        files.require_free(asked.out)
-    console = terminal.console(120)
-    started = time.perf_counter()
-    found = designing.design(config, asked.family, time=asked.time, iterations=asked.iterations, peak=asked.peak,
-                             objective=asked.objective, competitors=asked.competitors, seeds=asked.judges,
-                             tell=lambda text: console.print(text, soft_wrap=True))
     folder = asked.out or arguments.dated_folder(f"{config.name}-design")
     files.prepare_folder(folder, config)
-    _saved(lambda: found.save(folder), lambda: console.print(report.design_closing(found)))
+    console = terminal.console(120)
+    started = time.perf_counter()
+    with stopping.gently("the runs that are being computed", console.print):
+        try:
+            found = designing.design(config, asked.family, time=asked.time, iterations=asked.iterations, peak=asked.peak,
+                                     objective=asked.objective, competitors=asked.competitors, seeds=asked.judges,
+                                     tell=lambda text: console.print(text, soft_wrap=True))
+        except stopping.Interrupted as early:
+            if early.found is None:
+                raise
+            found = early.found
+        _saved(lambda: found.save(folder), lambda: console.print(report.design_closing(found)))
+    stopping.stands(f"stopped early; what was found is in {folder}")
+    stopping.heed()
     drawn = _drawn(lambda: import_module("lrtheory.style").save_figures(
         {"design": lambda: import_module("lrtheory.optimal.figures").figure(found)}, folder / "figures"), console.print)
     console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: config.json, design.json"
@@ -256,10 +292,17 @@ def theorem(argv: list[str]) -> int:
     settings = asked.settings()
     series.plan(asked.study, **settings)
     folder = asked.out or arguments.dated_folder(f"theorem-{asked.study}")
-    files.require_free(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    runs, summary = series.study(asked.study, tell=lambda text: console.print(text + " ..."), **settings)
-    _saved(lambda: files.write_results(folder, runs, summary), lambda: console.print(report.theorem_closing(summary)))
+    files.own(folder, "study.json", json.dumps({"study": asked.study} | settings, indent=1) + "\n")
+    with stopping.gently("the runs that are being computed", console.print):
+        try:
+            runs, summary = series.study(asked.study, tell=lambda text: console.print(text + " ..."), **settings)
+        except stopping.Interrupted as early:
+            if early.found is None:
+                raise
+            runs, summary = early.found
+        _saved(lambda: files.write_results(folder, runs, summary), lambda: console.print(report.theorem_closing(summary)))
+    stopping.stands(f"stopped early; the rows that were finished are in {folder}")
+    stopping.heed()
     drawn = _drawn(lambda: import_module("lrtheory.predictions.series_figures").save(runs, summary, folder / "figures"),
                    console.print)
     console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: summary.json, results.zarr"
@@ -271,7 +314,6 @@ def cifar(argv: list[str]) -> int:
     """`lrtheory cifar`: train on patched CIFAR-10, print the table and the verdict, write the folder."""
     from lrtheory import devices, files
     from lrtheory.cli import arguments, progress, report
-    from lrtheory.progress import Interrupted
     from lrtheory.spec import ConfigError
     from lrtheory.vision import cifar, results, runs, simulate
     from lrtheory.vision.checkpoints import claim
@@ -305,26 +347,27 @@ def cifar(argv: list[str]) -> int:
         return _drawn(lambda: import_module("lrtheory.vision.figures").save_all(found, config, images, folder / "figures"),
                       console.print)
 
+    stopping.stands(f"stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}")
     with files.locked(folder):
         claim(folder / "checkpoints", config, images)
         cifar.remember(folder, images)
         console.print(report.cifar_opening(config, simulate.parameter_count(config), images.source), soft_wrap=True)
-        try:
-            with progress.CifarDisplay(console) as show, stop_on_signals(show.tell, "epoch") as stop:
-                found = runs.run(config, images, checkpoints=folder / "checkpoints", progress=show.progress,
-                                 keep=lambda so_far: results.save(whole(so_far), folder), stop=stop, until=until)
-        except (Interrupted, KeyboardInterrupt):
-            if (folder / files.SUMMARY).exists():
-                so_far = files.read_dataset(folder)
-                console.print(report.cifar_closing(results.summarise(so_far)))
-                draw(so_far)
-            print(f"lrtheory cifar: stopped early; go on from the checkpoints with: lrtheory cifar --resume {folder}",
-                  file=sys.stderr)
-            return 130
+        early = None
+        with contextlib.ExitStack() as gentle, progress.CifarDisplay(console) as show:
+            told = _from_first(show.progress, gentle, "epochs", console.print)
+            try:
+                found = runs.run(config, images, checkpoints=folder / "checkpoints", progress=told,
+                                 keep=lambda so_far: results.save(whole(so_far), folder), until=until)
+            except Exception as error:  # asked to stop; a disk that is full: what was measured is told all the same
+                if getattr(error, "found", None) is None:
+                    raise
+                found, early = vars(error)["found"], error
         found = whole(found)
         summary = results.summarise(found)
         _saved(lambda: files.write_results(folder, found, summary), lambda: console.print(report.cifar_closing(summary)))
         drawn = draw(found)
+        if early is not None:
+            raise early
     facts = summary["environment"]
     console.print(f"{facts['wall_seconds']:.0f} s on {facts['devices_used']} x {facts['device']}. Written to {folder}: "
                   "config.json, summary.json, results.zarr, checkpoints/" + (", figures/" if drawn else ""), soft_wrap=True)
@@ -383,26 +426,6 @@ def version(argv: list[str]) -> int:
     print(f"lrtheory {facts['lrtheory']}{revision}\n{packages}\n"
           f"devices: {jax.local_device_count()} x {facts['device']}\nprecision: {facts['precision']}")
     return 0
-
-
-@contextlib.contextmanager
-def stop_on_signals(tell: Callable[[str], None], unit: str = "chunk") -> Iterator[Callable[[], bool]]:
-    """A function that says whether an end was asked for, by Ctrl-C or SIGTERM; a second time ends at once."""
-    asked = [0]
-
-    def handle(number: int, frame: object) -> None:
-        del number, frame
-        asked[0] += 1
-        if asked[0] > 1:
-            raise KeyboardInterrupt
-        tell(f"stopping after the {unit} that is being computed; again to stop at once")
-
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked[0] > 0
-    finally:
-        for which, old in before.items():
-            signal.signal(which, old)
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

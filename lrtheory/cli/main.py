@@ -1,14 +1,14 @@
 """The command line's entry: which command a line names, and exit codes.
 
 Lives here: the overview that help shows, complaints as one line. Lives elsewhere: what the commands do (commands), what
-their words mean (arguments).
+their words mean (arguments), how a signal ends one (lrtheory.stopping), for which it listens before all else is imported.
 """
 
 import io
 import os
 import sys
 
-from lrtheory.cli import commands
+from lrtheory import stopping
 from lrtheory.cli.terminal import surviving
 
 USAGE = """\
@@ -55,7 +55,17 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 a claim, disk or process failed, 2 bad input, 130 interrupted."""
+    alone = argv is None  # nothing comes after it in this process
     argv = sys.argv[1:] if argv is None else argv
+    with stopping.listening(" ".join(["lrtheory", *argv[:1]]), for_good=alone):
+        code = _surviving(argv)
+        if alone and code == stopping.STOPPED:
+            stopping.end(code)  # whatever threads still do
+        return code
+
+
+def _surviving(argv: list[str]) -> int:
+    """`main`, while signals are heard."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # "±" must not end a run on a terminal that cannot show it
     os.environ["MPLBACKEND"] = "agg"  # figures are files here; the user's choice is for his windows, and may not be there
@@ -68,6 +78,8 @@ def _called(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
+    from lrtheory.cli import commands
+
     command, name = commands.COMMANDS.get(argv[0]), argv[0]
     if command is None:
         known = ", ".join(list(commands.COMMANDS)[:-1])
@@ -98,8 +110,8 @@ def _called(argv: list[str]) -> int:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return complain(f"no memory is left on the device ({reason(error)}); choose smaller sizes or fewer seeds", 1)
-    except KeyboardInterrupt:
-        return complain("interrupted; what was being computed is lost, what had been written is kept", 130)
+    except (stopping.Interrupted, KeyboardInterrupt):
+        return complain(stopping.how_it_stands(), stopping.STOPPED)
 
 
 if __name__ == "__main__":

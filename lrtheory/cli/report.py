@@ -18,7 +18,7 @@ from rich.table import Table
 from lrtheory.algorithm import names_of
 from lrtheory.cli import cells
 from lrtheory.intervals import Statistic, told_misses
-from lrtheory.labelled import finite
+from lrtheory.labelled import UNFINISHED, finite
 from lrtheory.optimal.alike import NEAR, Span
 from lrtheory.optimal.design import LEVEL, POINTS, Design
 from lrtheory.optimal.families import Number
@@ -90,6 +90,8 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
         lines.append("Theory: the conditions for a clear gap do not all hold at this size: "
                      + "; ".join(f"({c['name']}) {c['meaning']} = {float(c['value']):.3g}, needs {c['bound']}{_by_a_hair(c)}"
                                  for c in missing) + ".")
+    if verdict.get(UNFINISHED):
+        lines.append(f"NO  unfinished: {verdict[UNFINISHED]}; the numbers are of that time, and nothing is compared.")
     if (short := verdict["too_short"]) is not None:
         lines.append(f"Too short: L-S has halved neither loss by time {short['end']:.4g}; P's halves near "
                      f"{short['p_half_expected']:.3g} at this size. Raise training.steps to {short['steps']:,.0f}.")
@@ -147,6 +149,8 @@ def design_closing(found: Design) -> Group:
                             for name, value in best.numbers.items())
         table.add_row(best.family.name, numbers, f"{best.value:.3g}", *judged)
     said = [f"best of {found.best.family.name}: {words_of(found.best.schedule)}"]
+    if found.unfinished:
+        said.append("NO  unfinished: families that are not in the table were not searched, not all was run on fresh seeds")
     if any(b.at_bounds for b in (found.best, *found.competitors)):
         said.append("*: at an end of its bounds")
     return Group(table, *said, *_alike(found))
@@ -353,6 +357,8 @@ def theorem_closing(summary: dict[str, Any]) -> Group:
                           cells.examples(one["examples"]))
         tables_.append(Unbroken(table))
     lines = [f"{f['name']}: {words.interval(f)} (expected: {f['theory']})" for f in summary["findings"]]
+    if "unfinished" in summary:
+        lines.append(f"NO  unfinished: {summary['unfinished']}")
     return Group(*tables_, "P alone: the same network trained on (1-q)N (L-S) or pN (S) of its examples of P and nothing "
                  "else, the limit d = infinity. P from n: from how many such examples P was learned.", *lines)
 

@@ -24,6 +24,7 @@ from lrtheory.optimal.search import Best, around, search
 from lrtheory.provenance import environment
 from lrtheory.schedule import constant
 from lrtheory.spec import ConfigError, choose, require, require_choice, require_count
+from lrtheory.stopping import Interrupted
 from lrtheory.theory.config import Config
 from lrtheory.theory.runs import predict, run
 from lrtheory.theory.timescales import p_time, q_time, stability_bound
@@ -82,6 +83,8 @@ class Design:
     """{family: on fresh seeds}; empty if that was not asked for"""
     alike: Alike | None = None
     """what fresh seeds do not tell from the best; None if that was not asked for"""
+    unfinished: bool = False
+    """whether an end was asked for before all families were searched and judged"""
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -102,7 +105,7 @@ class Design:
                                   self.curves.items()},
                 "not_told_from_the_best": None if self.alike is None else self.alike.tree,
                 "time_scales": {"T_Q": q_time(self.config.problem), "T_P": p_time(self.config.problem)},
-                "level": LEVEL, "environment": environment()}
+                "unfinished": self.unfinished, "level": LEVEL, "environment": environment()}
 
     def save(self, folder: str | Path) -> Path:
         """Write design.json into a folder that `files.prepare_folder` made."""
@@ -141,6 +144,7 @@ def design(config: Config, family: str | Family = "drop", *, time: float | None 
 
     Raises:
       ConfigError: a budget, bounds or a family that are impossible.
+      Interrupted: on the command line, an end was asked for; with what was found so far, or None before the first optimum.
 
     >>> import lrtheory as lt
     >>> lt.design(lt.preset("phase"), "drop", time=10.0, iterations=100.0)
@@ -168,15 +172,21 @@ sum of rates
     wide = wide.at_infinite_width()
     outcomes = Outcomes(wide.check(), budget, objective, [config.first_seed + k for k in range(SEARCHED)])
     best = search(outcomes, chosen, tell)
-    curves = around(outcomes, best)
-    rest = tuple(search(outcomes, other, tell) for other in others)
-    if not seeds:
-        return Design(config, budget, objective, best, rest, curves, {})
-    points = 0 if wide.has_closed_form else max(wide.n_test, POINTS)
-    fresh = Outcomes(wide.replace(n_test=points).check(), budget, objective,
-                     [config.first_seed + FRESH + k for k in range(seeds)], blur=0.0)
-    same = alike(fresh, best, rest, LEVEL, tell)
-    return Design(config, budget, objective, best, rest, curves, judge(config, (best, *rest), objective, seeds, tell), same)
+    curves, rest, judged, same = {}, [], {}, None
+    try:
+        curves = around(outcomes, best)
+        for other in others:
+            rest.append(search(outcomes, other, tell))
+        if seeds:
+            points = 0 if wide.has_closed_form else max(wide.n_test, POINTS)
+            fresh = Outcomes(wide.replace(n_test=points).check(), budget, objective,
+                             [config.first_seed + FRESH + k for k in range(seeds)], blur=0.0)
+            same = alike(fresh, best, tuple(rest), LEVEL, tell)
+            judged = judge(config, (best, *rest), objective, seeds, tell)
+    except Interrupted:
+        part = Design(config, budget, objective, best, tuple(rest), curves, judged, same, unfinished=True)
+        raise Interrupted(part) from None
+    return Design(config, budget, objective, best, tuple(rest), curves, judged, same)
 
 
 def iterations_of(best: Best) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import PartitionSpec
 
+from lrtheory import stopping
 from lrtheory.algorithm import Algorithm
 from lrtheory.devices import RUNS, compiler_options, run_mesh
 from lrtheory.optimal.families import MOST_NUMBERS, Budget, Family
@@ -101,6 +102,7 @@ class Outcomes:
         """The objective at some places of families: (seeds, places)."""
         found: list[np.ndarray] = []
         for start in range(0, len(places), TOGETHER):
+            stopping.heed()
             part = [laid(family, self.budget, list(map(float, units))) for family, units in places[start : start + TOGETHER]]
             filled = part + [part[-1]] * (TOGETHER - len(part))
             together = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *filled)
@@ -110,6 +112,7 @@ class Outcomes:
 
     def slope(self, family: Family, units: np.ndarray) -> tuple[float, np.ndarray]:
         """The mean of the objective at a place, and its derivative (numbers,) in it: forward mode through the leaps."""
+        stopping.heed()
         here = laid(family, self.budget, jnp.asarray(units))
         turned = jax.jacfwd(lambda u: laid(family, self.budget, u).moving)(jnp.asarray(units))
         count = len(units)

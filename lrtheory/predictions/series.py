@@ -21,6 +21,7 @@ from lrtheory.intervals import Level, Statistic, bootstrap, slope
 from lrtheory.labelled import estimate, finite, names_of
 from lrtheory.provenance import environment
 from lrtheory.spec import ConfigError, choose, require
+from lrtheory.stopping import Interrupted
 from lrtheory.theory import linear_readout
 from lrtheory.theory.config import Config
 from lrtheory.theory.examples import effective_examples, error_on_p, learning_curve
@@ -147,24 +148,36 @@ def study(name: str, *, tell: Callable[[str], None] = lambda text: None,
 
     Raises:
       ConfigError: an unknown study, or numbers that no run can have.
+      Interrupted: on the command line, an end was asked for; with the same of the rows that were finished, or None.
     """
     started, chosen, rows = time.perf_counter(), STUDIES[name], plan(name, **settings)
     found = []
     for k, (at, config) in enumerate(rows.items()):
         tell(f"{k + 1} of {len(rows)}: " + ", ".join(f"{n} = {v:g}" for n, v in zip(chosen.over, at, strict=True)))
-        here, _ = follow(config)
+        try:
+            here, _ = follow(config)
+        except Interrupted:
+            if not found:
+                raise Interrupted from None
+            raise Interrupted(_told(name, found, started, unfinished=f"{k} of {len(rows)} rows")) from None
         t_q, t_p = q_time(config.problem), p_time(config.problem)
         coords = dict(zip(chosen.over, at, strict=True)) | {
             "T_P": t_p, "T_Q": t_q, "P_only": config.problem.group_sizes[0], "with_x1": sum(config.problem.group_sizes[:2]),
             "t_blur_small": blur_time(config.problem, config.training, config.training.eta1 * config.training.eta_ratio)}
         found.append(here.assign_coords(coords))
+    return _told(name, found, started)
+
+
+def _told(name: str, found: Sequence[xr.Dataset], started: float, **more: Any) -> tuple[xr.Dataset, dict[str, Any]]:
+    """The rows of a study together, and what is said of them."""
+    chosen = STUDIES[name]
     runs: Any = xr.concat(found, "row", join="outer", combine_attrs="override")
     runs = runs.assign_coords(algorithm=names_of(runs["algorithm"].values.tolist()))
     numbers = [{"name": s.name, "theory": s.theory} | {k: finite(getattr(s, k)) for k in ("value", "low", "high")}
-               for s in findings(name, runs, LEVEL)]
+               for s in ([] if more else findings(name, runs, LEVEL))]
     return runs, {"study": name, "about": chosen.about, "findings": numbers,
-                  "rows": [row(runs.isel(row=k), chosen.over) for k in range(len(rows))],
-                  "seconds": time.perf_counter() - started, "environment": environment()}
+                  "rows": [row(runs.isel(row=k), chosen.over) for k in range(len(found))],
+                  "seconds": time.perf_counter() - started, "environment": environment()} | more
 
 
 def row(here: xr.Dataset, over: Sequence[str]) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from zarr.storage import MemoryStore
 from lrtheory.algorithm import Algorithm, named, names_of
 from lrtheory.devices import free_memory, require_working
 from lrtheory.files import STORE
-from lrtheory.progress import Interrupted, watching
+from lrtheory.progress import watching
 from lrtheory.spec import ConfigError
+from lrtheory.stopping import Interrupted
 from lrtheory.sweeps import plan as planning
 from lrtheory.sweeps import store as storing
 from lrtheory.sweeps import trainings
@@ -177,8 +178,9 @@ def _work(store: Store, plan: Plan, chunks: Sequence[Chunk], watch: Watch) -> No
                 watch.progress(done + size * steps / of, label)
 
         program, kept = plan.programs[chunk.group], store.kept(chunk) if isinstance(store.place, Path) else None
-        if kept is None:
-            found = planning.compute(plan.grid, program, chunk, partly)
+        if kept is None:  # on disk a chunk is kept as a whole, so it is worth ending
+            at_once = {} if isinstance(store.place, Path) else {"stop": watch.stop}
+            found = planning.compute(plan.grid, program, chunk, partly, **at_once)
         else:
             found = planning.compute_rest(plan.grid, program, chunk, kept, store.read(kept), partly)
         try:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from lrtheory import stopping
 from lrtheory.algorithm import names_of
 from lrtheory.fields import parse, read_text
 from lrtheory.files import STORE, locked, require_free, write_whole
@@ -36,7 +37,7 @@ class Watch(NamedTuple):
     tell: Callable[[str], None] = lambda text: None  # what is being done, in words
     planned: Callable[[Plan | None, int], None] = lambda plan, runs: None  # the plan, if any, and runs still missing
     progress: Callable[[float, str], None] = lambda runs, group: None  # runs done here, parts included
-    stop: Callable[[], bool] = lambda: False  # asked between chunks, or epochs
+    stop: Callable[[], bool] = stopping.asked  # asked between chunks, or epochs
 
 
 def take_up(grid: Grid, folder: Path, cut_for: Callable[[], Cut], watch: Watch, held: contextlib.ExitStack, *,

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from lrtheory.devices import free_memory
-from lrtheory.progress import Interrupted
+from lrtheory.stopping import Interrupted
 from lrtheory.sweeps.grid import Grid
 from lrtheory.theory import simulate
 from lrtheory.theory.programs import (
@@ -118,10 +118,14 @@ def chunks(grid: Grid, cut: Cut, group: Group) -> Iterator[Chunk]:
                                          for k, reach, n in zip(number, reaches, lengths, strict=True)))
 
 
-def compute(grid: Grid, program: Program, chunk: Chunk, progress: Progress | None = None) -> Measured:
-    """All measurements of a chunk: {name: (its extent along each axis, algorithms, seeds[, records])}."""
+def compute(grid: Grid, program: Program, chunk: Chunk, progress: Progress | None = None,
+            stop: Callable[[], bool] = lambda: False) -> Measured:
+    """All measurements of a chunk: {name: (its extent along each axis, algorithms, seeds[, records])}.
+
+    Raises `Interrupted` once `stop`, asked between pieces, says yes.
+    """
     seeds = grid.config.first_seed + np.array(chunk.box[-1])
-    found = run_block(program, grid.point_values(chunk.points), seeds, progress)
+    found = run_block(program, grid.point_values(chunk.points), seeds, progress, stop=stop)
     return {name: values.reshape(*map(len, chunk.box[:-1]), *values.shape[1:]) for name, values in found.items()}
 
 

@@ -23,18 +23,19 @@ from lrtheory.sweeps.manifest import MANIFEST, is_sealed, read_manifest
 from lrtheory.sweeps.store import Store, missing_files, open_results
 
 
-def save(folder: Path) -> dict[str, Any]:
-    """Write points.csv and summary.json beside a finished sweep; return the summary."""
-    runs = load(folder)
-    config = config_of(runs, kind_in(runs.attrs["config"]).config)
+def save(folder: Path, runs: xr.Dataset, summary: dict[str, Any]) -> None:
+    """Write points.csv and summary.json beside a sweep."""
     write_whole(folder / "points.csv", tables.points(runs).to_csv(index=False))
-    axes = {a: [plain(v) for v in runs[a].values.tolist()] for a in tables.axes_of(runs)}
-    summary = {"name": config.name, "note": config.note, "axes": axes, "points": math.prod(map(len, axes.values())),
-               "algorithms": runs["algorithm"].values.tolist(), "seeds": runs.sizes["seed"],
-               "runs": runs["diverged_at"].size, "diverged": tables.diverged(runs),
-               "sessions": sessions(folder)}
     write_json(folder / SUMMARY, summary)
-    return summary
+
+
+def summarise(folder: Path, runs: xr.Dataset) -> dict[str, Any]:
+    """The summary of a folder's sweep."""
+    config = config_of(runs, kind_in(runs.attrs["config"]).config)
+    axes = {a: [plain(v) for v in runs[a].values.tolist()] for a in tables.axes_of(runs)}
+    return {"name": config.name, "note": config.note, "axes": axes, "points": math.prod(map(len, axes.values())),
+            "algorithms": runs["algorithm"].values.tolist(), "seeds": runs.sizes["seed"],
+            "runs": runs["diverged_at"].size, "diverged": tables.diverged(runs), "sessions": sessions(folder)}
 
 
 def load(folder: str | Path) -> xr.Dataset:

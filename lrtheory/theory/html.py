@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from lrtheory.labelled import UNFINISHED
 from lrtheory.theory.measure import below, test_points
 
 ROWS = (("loss on P halved at", "time_p_half"), ("loss on Q halved at", "time_q_half"), ("annealed at", "annealed_at"),
@@ -37,6 +38,8 @@ def short(summary: Mapping[str, Any]) -> str:
     diverged = {name: entry["diverged_seeds"] for name, entry in algorithms.items() if entry["diverged_seeds"]}
     lost = "".join(f"<li>diverged, in no mean: {escape(name)}, seeds {', '.join(map(str, seeds))}</li>"
                    for name, seeds in diverged.items())
+    if verdict.get(UNFINISHED):
+        lost += f"<li>unfinished: {escape(verdict[UNFINISHED])}; nothing is compared</li>"
     return (f"<p><b>{escape(summary['name'])}</b>: mean ± standard error over {len(summary['seeds'])} seeds, time is the "
             f"sum of rates</p><table><tr><th></th>{head}</tr>{rows}</table><p>{expected}</p><ul>{claims}{lost}</ul>")
 

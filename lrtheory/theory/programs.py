@@ -20,7 +20,7 @@ import numpy as np
 from jax.extend.core import Literal
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lrtheory import stacking
+from lrtheory import stacking, stopping
 from lrtheory.algorithm import Algorithm, names_of, packed, stacked
 from lrtheory.devices import ONCE, RUNS, compiler_options, require_working, run_mesh
 from lrtheory.schedule import constant
@@ -296,10 +296,11 @@ def advance(program: Program, running: Running, steps: np.ndarray) -> tuple[Runn
 
 
 def run_block(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarray, progress: Progress | None = None,
-              keep: Callable[[int, Any], None] | None = None) -> Measured:
+              keep: Callable[[int, Any], None] | None = None, stop: Callable[[], bool] = stopping.asked) -> Measured:
     """Every measurement of a block of runs, which may have fewer points and seeds than the program has room for.
 
     `keep` is called with (step, the engine's state), on the host, at the start and at the end of each piece of `pieces`.
+    `stop` is asked before each piece; once it says yes, `Interrupted` is raised, with the records so far if there are any.
     """
     points = len(next(iter(point.values()))) if point else 1
     running, taken, total = start(program, point, seeds), [], simulate.record_steps(program.config)
@@ -308,16 +309,21 @@ def run_block(program: Program, point: Mapping[str, np.ndarray], seeds: np.ndarr
         if keep is not None:
             keep(step, jax.tree.map(lambda x: x[:points, :, : len(seeds)], jax.device_get(running.run.network)))
 
+    def measured() -> Measured:
+        over_time = {name: np.concatenate([t[name] for t in taken], axis=3)[..., : len(total)] for name in taken[0]}
+        once = jax.device_get(simulate.events(program.config, running.run))
+        return over_time | {name: values[:points, :, : len(seeds)] for name, values in once.items()}
+
     hand_over(0)
     for steps in pieces(program.config):
+        if stop():
+            raise stopping.Interrupted(measured() if taken else None)
         running, records = advance(program, running, steps)
         hand_over(int(steps[-1]))
         taken.append({name: values[:points, :, : len(seeds)] for name, values in records.items()})
         if progress is not None:
             progress(int(steps[-1]), int(total[-1]), {n: v[..., -1] for n, v in taken[-1].items()})
-    over_time = {name: np.concatenate([t[name] for t in taken], axis=3)[..., : len(total)] for name in taken[0]}
-    once = jax.device_get(simulate.events(program.config, running.run))
-    return over_time | {name: values[:points, :, : len(seeds)] for name, values in once.items()}
+    return measured()
 
 
 def pieces(config: Config) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ import xarray as xr
 from lrtheory import files
 from lrtheory.fields import read_config
 from lrtheory.intervals import Level, Statistic, decide, fewest, mean, share
-from lrtheory.labelled import at_times, config_of, each_seed, estimate, finite, summary, undiverged
+from lrtheory.labelled import UNFINISHED, at_times, config_of, each_seed, estimate, finite, summary, undiverged
 from lrtheory.theory import kinks
 from lrtheory.theory.config import Config
 from lrtheory.theory.html import short
@@ -91,6 +91,7 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     the seeds of which neither run diverged, paired; "holds", "fails" or "not resolved", wrong in at most 5% over all of them
     together, as far as the intervals cover. Two seeds resolve nothing. Algorithms are compared at the latest time that they
     reach; where one is followed more than twice as long as the other, they are "not comparable", with the reason.
+    Of runs that were ended early (`unfinished`) nothing is compared.
     too_short: that nothing has been learned by the end, and how many steps it takes. unannealed: in how many seeds L-S has
     not annealed by the end, so that what is compared is its large phase, and about how many more steps it takes.
     expected: whether conditions A to D and G of `lrtheory.theory.timescales`, and F for the full network, hold, so that the
@@ -101,6 +102,8 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     found = config.conditions
     judged: dict[str, Callable[[Level], dict[str, Any]]] = {}
     required = config.required_ratio
+    if UNFINISHED in results.attrs:
+        names = []
     if "S" in names and "L-S" in names:
         judged = {"error_ratio": lambda level: compare_errors(results, "L-S", required, level),
                   "matched_loss": lambda level: compare_errors(results, "L-S", required, level, matched=True),
@@ -112,7 +115,9 @@ def verdict(results: xr.Dataset) -> dict[str, Any]:
     level = 1 - ERROR_RATE / max(len(judged), 1)
     tree: dict[str, Any] = {
         "expected": all(c.holds for c in found), "conditions": [c._asdict() for c in found], "level": level,
-        "too_short": too_short(results), "unannealed": unannealed(results),
+        "too_short": None if UNFINISHED in results.attrs else too_short(results),
+        "unannealed": None if UNFINISHED in results.attrs else unannealed(results),
+        UNFINISHED: results.attrs.get(UNFINISHED),
         "error_ratio": None, "matched_loss": None, "test_loss": None, "learning_order": None}
     return tree | {name: judge(level) for name, judge in judged.items()}
 

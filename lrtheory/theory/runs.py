@@ -15,10 +15,11 @@ from lrtheory import labelled
 from lrtheory.algorithm import Algorithm, named
 from lrtheory.devices import require_working
 from lrtheory.progress import watching
+from lrtheory.stopping import Interrupted
 from lrtheory.theory import room, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
-from lrtheory.theory.programs import Block, Progress, compile_block, run_block
+from lrtheory.theory.programs import Block, Measured, Program, Progress, compile_block, run_block
 from lrtheory.theory.weights import Keeper
 
 FEWER = "lower --seeds, --records, --n-test or sizes (network.m_v, problem.d, problem.N)"
@@ -45,6 +46,8 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
 
     Raises:
       ConfigError: a field is impossible; the message names it, its bound and a remedy.
+      Interrupted: on the command line, an end was asked for; with the dataset of the records so far, whose attribute
+        `unfinished` says where it ends, or None before the first.
 
     All algorithms of a seed share its data, initial weights and noise. For more than one configuration: `sweep`.
     """
@@ -56,16 +59,27 @@ def run(config: Config, *, algorithms: Mapping[str, Algorithm] | None = None,
     program = compile_block(config, (), Block(1, config.seeds))
     room.must_fit(program, FEWER)
     with watching(progress, "steps", lambda last: said(program.names, last)) as told:
-        found = run_block(program, {}, config.first_seed + np.arange(config.seeds), told, keeper)
-    results = labelled.dataset(
-        {name: values[0] for name, values in found.items()}, described(config.problem), config, program.names,
-        {"step": ("record", simulate.record_steps(config), STEP)},
-        {"compile_seconds": round(program.compile_seconds, 3), "wall_seconds": round(time.perf_counter() - started, 3),
-         "devices_used": program.mesh.size}).set_coords("time")
+        try:
+            found = run_block(program, {}, config.first_seed + np.arange(config.seeds), told, keeper)
+        except Interrupted as early:
+            raise Interrupted(early.found and _labelled(config, program, early.found, started)) from None
+    results = _labelled(config, program, found, started)
     if keeper is None:
         return results
     weights, kept = keeper.variables()
     return results.assign(weights).assign_coords(kept)
+
+
+def _labelled(config: Config, program: Program, found: Measured, started: float) -> xr.Dataset:
+    """What was measured, with its labels; one that was asked to end early says where."""
+    steps, records = simulate.record_steps(config), found["time"].shape[-1]
+    facts = {"compile_seconds": round(program.compile_seconds, 3), "wall_seconds": round(time.perf_counter() - started, 3),
+             "devices_used": program.mesh.size}
+    if records < len(steps):
+        facts[labelled.UNFINISHED] = f"followed to step {steps[records - 1]:,} of {steps[-1]:,}"
+    return labelled.dataset(
+        {name: values[0] for name, values in found.items()}, described(config.problem), config, program.names,
+        {"step": ("record", steps[:records], STEP)}, facts).set_coords("time")
 
 
 def said(algorithms: Sequence[str], last: Mapping[str, np.ndarray]) -> str:

@@ -21,11 +21,11 @@ import jax
 import numpy as np
 import xarray as xr
 
-from lrtheory import labelled
+from lrtheory import labelled, stopping
 from lrtheory.algorithm import Algorithm, named, names_of
 from lrtheory.devices import free_memory, require_working
-from lrtheory.progress import Interrupted
 from lrtheory.spec import require
+from lrtheory.stopping import Interrupted
 from lrtheory.vision import simulate
 from lrtheory.vision.checkpoints import Checkpoints, claim
 from lrtheory.vision.cifar import Images, must_be_usable
@@ -75,7 +75,7 @@ def require_room(config: Experiment) -> None:
 
 def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorithm] | None = None,
         checkpoints: Path | None = None, progress: Progress | None = None, keep: Callable[[xr.Dataset], Any] | None = None,
-        stop: Callable[[], bool] = lambda: False, until: float = math.inf) -> xr.Dataset:
+        stop: Callable[[], bool] = stopping.asked, until: float = math.inf) -> xr.Dataset:
     """Train every algorithm from every seed and return what each epoch measured. For many experiments: `lrtheory.sweep`.
 
     Args:
@@ -95,7 +95,8 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
     Raises:
       ConfigError: a field is impossible, images are not as `cifar.load` gives them, or `checkpoints` holds those of another
         experiment: other numbers, schedules of your own, images or settings of random numbers.
-      Interrupted: `stop` asked for it, or `until` came.
+      Interrupted: `stop` asked for it, or `until` came. This, and any other fault of a training or of the disk, has the
+        results so far as its attribute `found`, None before the first epoch ends.
     """
     if algorithms is not None:
         config = config.replace(algorithms=named(algorithms))
@@ -108,9 +109,13 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
     record = Record(config, names, images.source, progress, keep)
     work = [[Work(config, job, record, checkpoints, whose) for job in group] for group in jobs(config, names)]
     try:
-        train_all(work, images, stop, until)
-    except Interrupted:
-        record.keep_now()
+        try:
+            train_all(work, images, stop, until)
+        except Interrupted:
+            record.keep_now()
+            raise
+    except Exception as error:  # of a disk that is full, too
+        vars(error)["found"] = record.dataset() if record.epochs_done.any() else None
         raise
     return record.dataset()
 
@@ -192,7 +197,7 @@ class Work(NamedTuple):
     whose: str
 
 
-def train_all(groups: Sequence[Sequence[Work]], images: Images, stop: Callable[[], bool] = lambda: False,
+def train_all(groups: Sequence[Sequence[Work]], images: Images, stop: Callable[[], bool] = stopping.asked,
               until: float = math.inf) -> None:
     """Do all work, group after group, each on a device of its own; the runs of a group advance together, epoch by epoch.
 
