@@ -4,8 +4,8 @@ A signal raises nothing. An exception that comes from outside lands anywhere, in
 example, where it is lost, or beside a program that still computes, which then ends in a crash. So a thread hears the
 signals, also while the main one is inside a compiled program. Before there is anything to lose the first one ends the
 process. Later it only sets a flag: loops read it between two pieces of work, what was measured is told and kept, and a
-second signal ends the process at once. Only the command line listens; elsewhere, in a notebook, Ctrl-C is Python's own `KeyboardInterrupt`, and
-nothing is ever asked for here.
+second signal ends the process at once. Only the command line listens; elsewhere, in a notebook, Ctrl-C is Python's own
+`KeyboardInterrupt`, and nothing is ever asked for here.
 
 Lives here: the flag, the thread, `Interrupted`. Lives elsewhere: which work ends where (whoever computes), what is kept and
 said then (cli.commands). Imports nothing that takes time, for it must listen while the rest is imported.
