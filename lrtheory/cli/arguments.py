@@ -32,7 +32,7 @@ from lrtheory.cli.options import (
 )
 from lrtheory.fields import read_config, read_text
 from lrtheory.files import new_folder, plain_name
-from lrtheory.predictions.verify import base_config
+from lrtheory.predictions import verify as verifying
 from lrtheory.spec import ConfigError
 from lrtheory.spec import shown as short
 from lrtheory.sweeps.grid import Grid, read_axes
@@ -61,16 +61,33 @@ def run_arguments(argv: list[str]) -> tuple[Config, Path | None, bool]:
 def verify_arguments(argv: list[str]) -> tuple[VerifyArguments, Path | None]:
     """Arguments with the resolved config, and the folder if one is named. Raises `ConfigError`."""
     first = _first_words(argv)
+    if first.resume is not None:
+        return _resumed_verification(argv, first)
     if first.budget is not None and (first.preset or first.config) is not None:
         raise ConfigError(f"--budget {first.budget}: give it or --preset or --config; a budget is a configuration, too")
     if first.setting is not None and (first.preset or first.config) is not None:
         raise ConfigError(f"--setting {first.setting}: give it with a budget; with --preset or --config say "
                           "--network.variant conv or --training.batch-size 32")
     budgeted = first.preset is None and first.config is None
-    base = base_config(first.budget or "quick", first.setting or "block") if budgeted else _base(argv)
+    base = verifying.base_config(first.budget or "quick", first.setting or "block") if budgeted else _base(argv)
     found = parse(VerifyArguments, "verify", argv, VerifyArguments(options=base))
     found = dataclasses.replace(found, options=_renamed(found.options, base))
     return found, found.out
+
+
+def _resumed_verification(argv: list[str], first: argparse.Namespace) -> tuple[VerifyArguments, Path]:
+    """The arguments that a folder was begun with. Raises `ConfigError` where others are given."""
+    others = [f"--{n} {v}" for n in ("budget", "setting", "preset", "config") if (v := getattr(first, n)) is not None]
+    if others:
+        raise ConfigError(" and ".join([*others, f"--resume {first.resume}"]) + ": give one of them")
+    base, names = verifying.resumed(Path(first.resume))
+    found = parse(VerifyArguments, "verify", argv, VerifyArguments(options=base))
+    if found.out is not None:
+        raise ConfigError(f"--resume {found.resume} and --out {found.out}: give one of them")
+    if found.options != base or (found.only and set(found.only) != set(names)):
+        raise ConfigError(f"--resume {found.resume}: its configuration or its claims were others; must be the same; give no "
+                          "options, or start anew in another folder")
+    return dataclasses.replace(found, only=tuple(names)), Path(first.resume)
 
 
 def design_arguments(argv: list[str]) -> DesignArguments:

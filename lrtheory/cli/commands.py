@@ -52,19 +52,14 @@ def run(argv: list[str]) -> int:
             show.tell("compiling ...")
             told = _from_first(show.progress, gentle, "steps", show.tell,
                                f"ended at once; what was measured is lost; again: {again}")
-            try:
-                found = runs.run(config, progress=told)
-            except stopping.Interrupted as early:
-                if early.found is None:
-                    raise
-                found = early.found
+            found, early = _whole_or_part(lambda: runs.run(config, progress=told))
         summary = results.summarise(found, theory)
-        if wanted and not stopping.asked():
+        if wanted and early is None:
             add_examples(summary, config, found, console.print)
         _saved(lambda: files.write_results(folder, found, summary, theory=theory),
                lambda: console.print(report.run_closing(summary)))
     stopping.stands(f"stopped early; what was measured is in {folder}; the whole of it: {again}")
-    stopping.heed()
+    _raised(early)
     drawn = _drawn(lambda: import_module("lrtheory.theory.figures").save_all(found, folder / "figures", theory),
                    console.print)
     facts = summary["environment"]
@@ -92,6 +87,26 @@ def _from_first(progress: Callable[..., Any], gentle: contextlib.ExitStack, afte
         progress(*what)
 
     return told
+
+
+def _whole_or_part(compute: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """What was computed, and None; or as much as there was when an end was asked for, or a disk was full, and that cause.
+
+    Raises the cause where there is nothing.
+    """
+    try:
+        return compute(), None
+    except Exception as error:
+        found = vars(error).get("found")
+        if found is None:
+            raise
+        return found, error
+
+
+def _raised(early: Exception | None) -> None:
+    """Raise why something ended early, if it did, once all is told and kept."""
+    if early is not None:
+        raise early
 
 
 def _saved(save: Callable[[], Any], tell: Callable[[], Any]) -> None:
@@ -239,8 +254,16 @@ def verify(argv: list[str]) -> int:
         devices.require_working()
         runs.require_room(config)
     folder = out or arguments.dated_folder(config.name)
-    found = judging.verify(config, names, folder=folder, tell=lambda name: console.print(f"checking {name} ..."))
-    console.print(report.verify_closing(found))
+    stopping.stands(f"stopped early; the claims that were judged are kept, go on with: lrtheory verify --resume {folder}")
+
+    def tell(text: str) -> None:
+        console.print(text if text.startswith("note") else f"checking {text} ...", soft_wrap=True)
+
+    with stopping.gently("the runs that are being computed", console.print):
+        found, early = _whole_or_part(lambda: judging.verify(config, names, folder=folder, resume=asked.resume is not None,
+                                                             tell=tell))
+        console.print(report.verify_closing(found))
+    _raised(early)
     console.print(f"{found['seconds']:.0f} s. Written to {folder}: verify.json, report.md, figures/", soft_wrap=True)
     return 1 if judging.broken(found) else 0
 
@@ -260,17 +283,12 @@ def design(argv: list[str]) -> int:
     console = terminal.console(120)
     started = time.perf_counter()
     with stopping.gently("the runs that are being computed", console.print):
-        try:
-            found = designing.design(config, asked.family, time=asked.time, iterations=asked.iterations, peak=asked.peak,
-                                     objective=asked.objective, competitors=asked.competitors, seeds=asked.judges,
-                                     tell=lambda text: console.print(text, soft_wrap=True))
-        except stopping.Interrupted as early:
-            if early.found is None:
-                raise
-            found = early.found
+        found, early = _whole_or_part(lambda: designing.design(
+            config, asked.family, time=asked.time, iterations=asked.iterations, peak=asked.peak, objective=asked.objective,
+            competitors=asked.competitors, seeds=asked.judges, tell=lambda text: console.print(text, soft_wrap=True)))
         _saved(lambda: found.save(folder), lambda: console.print(report.design_closing(found)))
     stopping.stands(f"stopped early; what was found is in {folder}")
-    stopping.heed()
+    _raised(early)
     drawn = _drawn(lambda: import_module("lrtheory.style").save_figures(
         {"design": lambda: import_module("lrtheory.optimal.figures").figure(found)}, folder / "figures"), console.print)
     console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: config.json, design.json"
@@ -294,15 +312,11 @@ def theorem(argv: list[str]) -> int:
     folder = asked.out or arguments.dated_folder(f"theorem-{asked.study}")
     files.own(folder, "study.json", json.dumps({"study": asked.study} | settings, indent=1) + "\n")
     with stopping.gently("the runs that are being computed", console.print):
-        try:
-            runs, summary = series.study(asked.study, tell=lambda text: console.print(text + " ..."), **settings)
-        except stopping.Interrupted as early:
-            if early.found is None:
-                raise
-            runs, summary = early.found
+        (runs, summary), early = _whole_or_part(lambda: series.study(
+            asked.study, tell=lambda text: console.print(text + " ..."), **settings))
         _saved(lambda: files.write_results(folder, runs, summary), lambda: console.print(report.theorem_closing(summary)))
     stopping.stands(f"stopped early; the rows that were finished are in {folder}")
-    stopping.heed()
+    _raised(early)
     drawn = _drawn(lambda: import_module("lrtheory.predictions.series_figures").save(runs, summary, folder / "figures"),
                    console.print)
     console.print(f"{time.perf_counter() - started:.0f} s. Written to {folder}: summary.json, results.zarr"
@@ -352,22 +366,16 @@ def cifar(argv: list[str]) -> int:
         claim(folder / "checkpoints", config, images)
         cifar.remember(folder, images)
         console.print(report.cifar_opening(config, simulate.parameter_count(config), images.source), soft_wrap=True)
-        early = None
         with contextlib.ExitStack() as gentle, progress.CifarDisplay(console) as show:
             told = _from_first(show.progress, gentle, "epochs", console.print)
-            try:
-                found = runs.run(config, images, checkpoints=folder / "checkpoints", progress=told,
-                                 keep=lambda so_far: results.save(whole(so_far), folder), until=until)
-            except Exception as error:  # asked to stop; a disk that is full: what was measured is told all the same
-                if getattr(error, "found", None) is None:
-                    raise
-                found, early = vars(error)["found"], error
+            found, early = _whole_or_part(lambda: runs.run(
+                config, images, checkpoints=folder / "checkpoints", progress=told,
+                keep=lambda so_far: results.save(whole(so_far), folder), until=until))
         found = whole(found)
         summary = results.summarise(found)
         _saved(lambda: files.write_results(folder, found, summary), lambda: console.print(report.cifar_closing(summary)))
         drawn = draw(found)
-        if early is not None:
-            raise early
+        _raised(early)
     facts = summary["environment"]
     console.print(f"{facts['wall_seconds']:.0f} s on {facts['devices_used']} x {facts['device']}. Written to {folder}: "
                   "config.json, summary.json, results.zarr, checkpoints/" + (", figures/" if drawn else ""), soft_wrap=True)

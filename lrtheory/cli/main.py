@@ -29,6 +29,7 @@ lrtheory: why a large initial learning rate generalises better, simulated (Li, W
   lrtheory verify                     thirteen predictions of the theory, each with a verdict; a folder with a report
   lrtheory verify --list              what each says and how it is judged
   lrtheory verify --only order error
+  lrtheory verify --resume FOLDER     go on with the claims that an interrupt or a kill left unjudged
   lrtheory verify --setting conv      the same outside the theorems' setting: conv, minibatch
   lrtheory verify --setting theorem   bound and floor: both theorems' bounds, in their own regime
 

@@ -152,6 +152,8 @@ class VerifyArguments:
     """a config.json to start from instead of a budget"""
     out: Folder = None
     """folder to write, new or empty"""
+    resume: Unfinished = None
+    """folder of a verification to finish; nothing else is needed, and what else is given must agree with it"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -385,6 +385,8 @@ def verify_closing(found: dict[str, Any]) -> Group:
         lines.append(words.at_which_size(found))
     if found["note"]:
         lines.append("Note: " + found["note"])
+    if found["unfinished"]:
+        lines.append(f"NO  unfinished: {', '.join(found['unfinished'])} not judged yet")
     if bad := broken(found):
         lines.append(f"NO  {', '.join(bad)}: should hold here and fails.")
     return Group(*lines)

@@ -1,9 +1,10 @@
-"""Verifying the theory: run what the predictions need, judge them together, write what was found.
+"""Verifying the theory: run what the predictions need, judge them together, write each as it is judged.
 
-Lives here: budgets and settings, the correction for many claims, verify.json. Lives elsewhere: the claims (one file each)
-and the rule that decides one (base), what is told of them (words, figures).
+Lives here: budgets and settings, the correction for many claims, verify.json, from which one goes on. Lives elsewhere: the
+claims (one file each) and the rule that decides one (base), what is told of them (words, figures).
 """
 
+import contextlib
 import functools
 import json
 import math
@@ -15,14 +16,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from lrtheory.fields import plain, to_json
-from lrtheory.files import require_free, write_json, write_whole
+from lrtheory.fields import from_json, plain, to_json
+from lrtheory.files import Damaged, locked, read_sealed, reason, require_free, write_sealed, write_whole
 from lrtheory.intervals import decide
 from lrtheory.predictions import NUMBERS, PREDICTIONS, THEOREM, Need, Prediction, words
 from lrtheory.predictions.base import lasting
 from lrtheory.predictions.figures import figure
 from lrtheory.provenance import environment
 from lrtheory.spec import ConfigError, choose
+from lrtheory.stopping import Interrupted
 from lrtheory.sweeps.course import sweep
 from lrtheory.sweeps.grid import make_grid
 from lrtheory.theory.config import Config
@@ -60,6 +62,8 @@ LITERAL = "theorem"
 """The setting of claims 11 and 12: the theorems' own exponents at infinite width, in double precision."""
 LITERAL_SEEDS = 8
 """Of its budget quick."""
+REPORT = "verify.json"
+"""The report as a tree, with a digest; of one that is not finished, too."""
 LITERAL_AT = 1e36
 """Its d: at 1e30 and below, what small alpha leaves of Q's loss would outweigh p kappa log(1/eps1) at the least kappa."""
 
@@ -97,7 +101,7 @@ def expected(config: Config) -> bool:
     return all(low <= values[name] <= high for name, (low, high) in EFFECT.items())
 
 
-def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str | Path | None = None,
+def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str | Path | None = None, resume: bool = False,
            tell: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """Judge predictions at and around a configuration.
 
@@ -105,7 +109,8 @@ def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str
       base: the configuration; predictions change of it what they need.
       claims: names of the theory's predictions, and predictions of your own; none: all of the theory's that are about the
         base (`family`).
-      folder: where verify.json, report.md and figures/NAME.png go, new or empty; None: nothing is written.
+      folder: where verify.json, report.md and figures/NAME.png go, claim by claim, new or empty; None: nothing is written.
+      resume: go on in a folder that has some of the same claims at the same configuration.
       tell: told what is being done.
 
     Returns:
@@ -116,14 +121,17 @@ def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str
       whose runs cannot be made of this configuration, or which cannot be judged, is "not judged", with the reason.
 
     Raises:
-      ConfigError: an unknown name, two claims of one name, a configuration that cannot run, or a folder that is not free.
+      ConfigError: an unknown name, two claims of one name, a configuration that cannot run, or a folder that is not free or,
+        resumed, holds other claims.
+      OSError: the disk took not all of it; its attribute `found` is the tree.
+      Interrupted: on the command line, an end was asked for; with the tree of the claims so far.
     """
-    with precision(base):
-        return _verified(base.check(), claims, folder, tell)
+    with precision(base), contextlib.ExitStack() as held:
+        return _verified(base.check(), claims, None if folder is None else Path(folder), resume, tell, held)
 
 
-def _verified(base: Config, claims: Sequence[str | Prediction], folder: str | Path | None,
-              tell: Callable[[str], None]) -> dict[str, Any]:
+def _verified(base: Config, claims: Sequence[str | Prediction], folder: Path | None, resume: bool,
+              tell: Callable[[str], None], held: contextlib.ExitStack) -> dict[str, Any]:
     """`verify`, of a checked configuration and in its precision."""
     names, own = [c for c in claims if isinstance(c, str)], [c for c in claims if isinstance(c, Prediction)]
     theirs = PREDICTIONS | THEOREM
@@ -133,29 +141,9 @@ def _verified(base: Config, claims: Sequence[str | Prediction], folder: str | Pa
     judged = [*(chosen(names, base) if names or not own else ()), *(p.name for p in own)]
     known = dict(family(base)) | {name: theirs[name] for name in judged if name in theirs} | {p.name: p for p in own}
     numbers = NUMBERS | {p.name: max(NUMBERS.values()) + k for k, p in enumerate(own, 1)}
-    level, done, found = 1 - ERROR_RATE / len(known), {}, []
+    level, done = 1 - ERROR_RATE / len(known), {}
     started, gap = time.perf_counter(), expected(base)
-    if folder is not None:
-        folder = Path(folder)
-        require_free(folder)
-        (folder / "figures").mkdir(parents=True)
     planned = [_planned(known[name], numbers[name], base, gap) for name in judged]
-    for claim, needs in planned:
-        prediction, since = known[claim["name"]], time.perf_counter()
-        tell(claim["name"])
-        if claim["reason"] is None:
-            try:
-                runs = usable(claim, {key: _found(need, done) for key, need in needs.items()})
-                decision = decide(functools.partial(prediction.judge, runs), level)
-                claim |= {"verdict": decision.verdict, "level_to_fail": decision.level_to_fail, "statistics": [
-                    plain(s._asdict() | {"verdict": v}, nan=None)
-                    for s, v in zip(decision.statistics, decision.verdicts, strict=True)]}
-            except Exception as error:  # what is wrong with one claim costs that claim, not the others
-                claim["reason"] = _in_one_line(error)
-            else:
-                if folder is not None:
-                    claim["undrawn"] = _drawn(prediction, claim, runs, folder / "figures" / f"{prediction.name}.png")
-        found.append(claim | {"seconds": time.perf_counter() - since})
     needed = base.conditions
     far = not needed[0].holds and not gap and any(known[name].needs_gap for name in judged)
     apart = p_time(base.problem) / q_time(base.problem)  # 0 where nothing carries Q
@@ -163,12 +151,109 @@ def _verified(base: Config, claims: Sequence[str | Prediction], folder: str | Pa
               "seeds": base.seeds, "gap_expected": gap, "conditions": [c._asdict() for c in needed],
               "separation": {f"T_P/T_Q = {k}": base.problem.d * (k / apart) ** 4 for k in (1, 200)}
               if far and 0 < apart < math.inf else None,
-              "claims": found,
-              "seconds": time.perf_counter() - started, "environment": environment()}
+              "claims": [], "unfinished": judged, "seconds": 0.0, "environment": environment()}
     if folder is not None:
-        write_json(folder / "verify.json", report)
-        write_whole(folder / "report.md", words.markdown(report))
+        kept = _taken(folder, report, [claim for claim, _ in planned], resume, tell, held)
+        report |= {name: kept[name] for name in ("claims", "seconds")}
+    before, there, trouble = report["seconds"], {claim["name"]: claim for claim in report["claims"]}, None
+    report["claims"] = []
+    for claim, needs in planned:
+        if claim["name"] not in there:
+            tell(claim["name"])
+            try:
+                there[claim["name"]] = _judged(known[claim["name"]], claim, needs, level, done, folder)
+            except Interrupted:
+                raise Interrupted(report) from None
+        report["claims"].append(there[claim["name"]])
+        report |= {"unfinished": judged[len(report["claims"]) :], "seconds": before + time.perf_counter() - started}
+        trouble = None if folder is None else _kept(folder, report, tell)
+    if trouble is not None:
+        vars(trouble)["found"] = report
+        raise trouble
     return report
+
+
+def _taken(folder: Path, report: dict[str, Any], planned: Sequence[dict[str, Any]], resume: bool,
+           tell: Callable[[str], None], held: contextlib.ExitStack) -> dict[str, Any]:
+    """What a folder has of a report, this process's for as long as `held`. Raises `ConfigError` for one of another."""
+    known = begun(folder) if resume else None
+    try:
+        held.enter_context(locked(folder))
+        if known is None:
+            require_free(folder)
+            write_sealed(folder / REPORT, plain(report, nan=None))
+        (folder / "figures").mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({reason(error)}); choose another folder") from None
+    if known is None:
+        return report
+    known = begun(folder)  # as it is now that it is ours
+    said = ("name", "number", "statement", "source", "about", "fails", "expected")
+    asked = {claim["name"]: plain({k: claim[k] for k in said}) for claim in planned}
+    same = [*known["unfinished"], *(c["name"] for c in known["claims"])]
+    if known["config"] != report["config"] or known["level"] != report["level"] or sorted(same) != sorted(asked) or any(
+            asked[c["name"]] != {k: c[k] for k in said} for c in known["claims"]):
+        raise ConfigError(f"--resume {folder}: holds claims of another configuration, or others; must be the same; give no "
+                          "options, or start anew in another folder")
+    now, then = report["environment"], known["environment"]
+    for name in ("lrtheory", "jax", "jaxlib", "device", "precision", "git_revision"):
+        if then.get(name) != now[name]:
+            tell(f"note: {name} was {then.get(name)} for the claims that are there and is {now[name]} now")
+    return known
+
+
+def begun(folder: Path) -> dict[str, Any]:
+    """The report that a folder holds, finished or not. Raises `ConfigError`."""
+    try:
+        found = read_sealed(folder / REPORT)
+        if lost := {"config", "level", "claims", "unfinished", "seconds", "environment"} - found.keys():
+            raise Damaged(f"no {', '.join(sorted(lost))} in it")
+        return found
+    except FileNotFoundError:
+        raise ConfigError(f"--resume {folder}: no {REPORT} in it; must be a folder that lrtheory verify has begun; correct "
+                          "it") from None
+    except (OSError, Damaged) as error:
+        raise ConfigError(f"--resume {folder}: {REPORT} cannot be gone on from ({reason(error)}); must be as it was "
+                          "written; start anew in another folder") from None
+
+
+def resumed(folder: Path) -> tuple[Config, list[str]]:
+    """The configuration and the names of the claims of a folder that is to be finished. Raises `ConfigError`."""
+    known = begun(folder)
+    names = [*(claim["name"] for claim in known["claims"]), *known["unfinished"]]
+    return from_json(json.dumps(known["config"]), Config, f"{folder}/{REPORT}"), names
+
+
+def _kept(folder: Path, report: dict[str, Any], tell: Callable[[str], None]) -> OSError | None:
+    """Write what there is of a report; why it could not be written, which costs no verdict."""
+    try:
+        write_sealed(folder / REPORT, plain(report, nan=None))
+        write_whole(folder / "report.md", words.markdown(report))
+    except OSError as error:
+        tell(f"note: {folder} cannot be written ({reason(error)}); what is judged will be printed")
+        return error
+    return None
+
+
+def _judged(prediction: Prediction, claim: dict[str, Any], needs: Mapping[str, Need], level: float,
+            done: dict[Any, xr.Dataset], folder: Path | None) -> dict[str, Any]:
+    """A claim with its verdict, drawn into a folder if there is one. Raises `Interrupted`."""
+    since = time.perf_counter()
+    if claim["reason"] is None:
+        try:
+            runs = usable(claim, {key: _found(need, done) for key, need in needs.items()})
+            decision = decide(functools.partial(prediction.judge, runs), level)
+            claim |= {"verdict": decision.verdict, "level_to_fail": decision.level_to_fail, "statistics": [
+                plain(s._asdict() | {"verdict": v}, nan=None)
+                for s, v in zip(decision.statistics, decision.verdicts, strict=True)]}
+        except Interrupted:
+            raise
+        except Exception as error:  # what is wrong with one claim costs that claim, not the others
+            claim["reason"] = _in_one_line(error)
+        else:
+            if folder is not None:
+                claim["undrawn"] = _drawn(prediction, claim, runs, folder / "figures" / f"{prediction.name}.png")
+    return claim | {"seconds": time.perf_counter() - since}
 
 
 def broken(report: dict[str, Any]) -> list[str]:

@@ -45,6 +45,8 @@ def markdown(report: dict[str, Any]) -> str:
              "| # | claim | source | verdict |", "|---|---|---|---|"]
     for c in report["claims"]:
         lines.append(row(c["number"], c["statement"], c["source"], said(c)))
+    if report["unfinished"]:
+        lines += ["", f"Unfinished: {', '.join(report['unfinished'])} not judged yet."]
     if report["note"]:
         lines += ["", "Note: " + report["note"]]
     if not report["gap_expected"]:
