@@ -1,7 +1,7 @@
 """The devices that runs are spread over, and the memory they have.
 
-Lives here: turning CPU cores into devices, joining processes, the mesh over local devices, free memory. Lives
-elsewhere: what runs.
+Lives here: turning CPU cores into devices, the mesh over local devices, free memory. Lives elsewhere: several processes
+(processes), what runs.
 """
 
 import functools
@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import numpy as np
 import psutil
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from lrtheory.spec import ConfigError, one_line, require
@@ -64,41 +63,6 @@ def require_working() -> None:
             "JAX_PLATFORMS") else ""
         raise ConfigError(f"{named}JAX finds no device ({one_line(said, 300)}); correct or unset JAX_PLATFORMS, "
                           "JAX_NUM_CPU_DEVICES and the like in the environment") from None
-
-
-def first_says(text: str) -> str:
-    """What the first process says, in every process of a distributed one; up to 4,000 bytes."""
-    if jax.process_count() == 1:
-        return text
-    sent = np.zeros(4000, np.uint8)
-    said = np.frombuffer(text.encode()[: len(sent)], np.uint8)
-    sent[: len(said)] = said
-    return bytes(np.asarray(multihost_utils.broadcast_one_to_all(sent))).rstrip(b"\0").decode()
-
-
-def join_processes() -> None:
-    """Make this process one of several that work together, by `jax.distributed`; call before any other JAX work.
-
-    A cluster manager that JAX knows (Slurm, Open MPI, Kubernetes, TPU pods) says how many there are. Elsewhere set
-    JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID. Raises `ConfigError`
-    where these are no numbers or the processes do not find each other.
-    """
-    def number(name: str) -> int | None:
-        text = os.environ.get(name)
-        require(text is None or text.isdecimal(), name, text, "a whole number", "correct this environment variable")
-        return None if text is None else int(text)
-
-    try:
-        jax.distributed.initialize(num_processes=number("JAX_NUM_PROCESSES"), process_id=number("JAX_PROCESS_ID"))
-    except (ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"--distributed: the processes do not find each other ({reason}); set JAX_COORDINATOR_ADDRESS, "
-                          "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or start them by a cluster manager") from None
-
-
-def is_first() -> bool:
-    """Whether this is the first, or the only, process."""
-    return jax.process_index() == 0
 
 
 def run_mesh(devices: Sequence[Any], runs: int) -> Mesh:

@@ -26,7 +26,7 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 """What is heard: Ctrl-C, `kill` and managers of jobs, a terminal that closes. One that is ignored (nohup) stays ignored."""
 PAIR = 1.0
 """Seconds within which a further SIGTERM or SIGHUP is the same request: shells, terminals and managers send them twice."""
-LAST_WORDS = 2.0
+LAST_WORDS = 4.0
 """Seconds that an end at once may take to say what is to be said: whoever reads it may have stopped reading."""
 
 
@@ -47,18 +47,25 @@ class _Ear:
         self.name, self.stands = "lrtheory", "interrupted; nothing was computed"
         self.after: str | None = None  # what a gentle end waits for; None: nothing would be lost
         self.tell: Callable[[str], Any] = lambda text: None
-        self.farewells: list[Callable[[], Any]] = []
+        self.farewells: list[Callable[[int], Any]] = []
 
     def heard(self, number: int) -> None:
         """A signal has come."""
         again = self.asked.is_set()
         if again and number != signal.SIGINT and time.monotonic() - self.first < PAIR:
             return
-        if again or self.after is None:
+        if again:
             end(STOPPED, f"{self.name}: {self.stands}")
+        self.ask()
+
+    def ask(self, why: str = "") -> None:
+        """An end is asked for, by a signal or because of what is said."""
+        if self.after is None:
+            end(STOPPED, f"{self.name}: {why + '; ' if why else ''}{self.stands}")
         self.first = time.monotonic()
         self.asked.set()
-        _aside(lambda: self.tell(f"stopping after {self.after}; press Ctrl-C again to end at once"))
+        why = why or "press Ctrl-C again to end at once"
+        _aside(lambda: self.tell(f"stopping after {self.after}; {why}"))
 
 
 _ear = _Ear()
@@ -67,6 +74,12 @@ _ear = _Ear()
 def asked() -> bool:
     """Whether an end was asked for."""
     return _ear.asked.is_set()
+
+
+def ask(why: str) -> None:
+    """Ask for an end, once, as a signal does."""
+    if not asked():
+        _ear.ask(why)
 
 
 def heed(found: Any = None) -> None:
@@ -85,9 +98,23 @@ def how_it_stands() -> str:
     return _ear.stands
 
 
-def farewell(act: Callable[[], Any]) -> None:
-    """Something to do before any end at once, within `LAST_WORDS`."""
+def farewell(act: Callable[[int], Any]) -> None:
+    """Something to do with the exit code before any end at once, within `LAST_WORDS`, and at any other of a command."""
     _ear.farewells.append(act)
+
+
+def in_company() -> bool:
+    """Whether other processes want to hear how this one ends."""
+    return bool(_ear.farewells)
+
+
+def leave(code: int) -> None:
+    """The end of a command that has the process for itself: one that failed waits for no thread and no other process."""
+    if code == STOPPED or (code and _ear.farewells):
+        end(code)
+    for act in _ear.farewells:
+        with contextlib.suppress(Exception):
+            act(code)
 
 
 @contextlib.contextmanager
@@ -106,7 +133,7 @@ def end(code: int, text: str = "") -> None:
     def last_words() -> None:
         for act in _ear.farewells:
             with contextlib.suppress(Exception):
-                act()
+                act(code)
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 if stream.isatty():

@@ -162,7 +162,7 @@ def add_examples(summary: dict[str, Any], config: "Config", found: "xr.Dataset",
 
 def sweep(argv: list[str]) -> int:
     """`lrtheory sweep`: print the plan, compute what is missing, write tables and figures."""
-    from lrtheory import devices
+    from lrtheory import devices, processes
     from lrtheory.cli import arguments, options, progress, report
     from lrtheory.sweeps import plan, results, trainings
     from lrtheory.sweeps.course import Watch, carry_out
@@ -173,9 +173,8 @@ def sweep(argv: list[str]) -> int:
     trained = isinstance(asked, options.TrainingsArguments)
     first = True
     if asked.distributed:
-        devices.join_processes()
-        stopping.renew()
-        first = devices.is_first()
+        processes.join_processes()
+        first = processes.is_first()
     grid.check()
     devices.require_working()
     console = terminal.console(quiet=not first)
@@ -218,17 +217,17 @@ def sweep(argv: list[str]) -> int:
 
 def _common_folder(name: str) -> Path:
     """A new folder, the first process's for all. Raises `ConfigError` in every process where it cannot be made."""
-    from lrtheory import devices
+    from lrtheory import processes
     from lrtheory.cli import arguments
     from lrtheory.spec import ConfigError
 
     path, complaint = "", None
-    if devices.is_first():
+    if processes.is_first():
         try:
             path = str(arguments.dated_folder(name))
         except ConfigError as error:
             complaint = error
-    path = devices.first_says(path)
+    path = processes.first_says(path)
     if not path:
         raise complaint or ConfigError("the first process could not make a folder; its own message says why")
     return Path(path)

@@ -7,6 +7,7 @@ their words mean (arguments), how a signal ends one (lrtheory.stopping), for whi
 import io
 import os
 import sys
+import traceback
 
 from lrtheory import stopping
 from lrtheory.cli.terminal import surviving
@@ -59,9 +60,15 @@ def main(argv: list[str] | None = None) -> int:
     alone = argv is None  # nothing comes after it in this process
     argv = sys.argv[1:] if argv is None else argv
     with stopping.listening(" ".join(["lrtheory", *argv[:1]]), for_good=alone):
-        code = _surviving(argv)
-        if alone and code == stopping.STOPPED:
-            stopping.end(code)  # whatever threads still do
+        try:
+            code = _surviving(argv)
+        except Exception:  # others may wait for this process: it must not wait for them
+            if not (alone and stopping.in_company()):
+                raise
+            traceback.print_exc()
+            code = 1
+        if alone:
+            stopping.leave(code)
         return code
 
 

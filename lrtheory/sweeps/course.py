@@ -112,13 +112,12 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
     `Interrupted` when `watch.stop` asked for it.
     """
     watch = watch or Watch()
-    stop = watch.stop if jax.process_count() == 1 else lambda: False  # before they have agreed none may leave
     with contextlib.ExitStack() as held:
         plan, store, missing, complaint = None, None, [], None
 
         def cut_for() -> Cut:
             nonlocal plan
-            plan = planning.make_plan(grid, runs=chunk, tell=watch.tell, stop=stop)
+            plan = planning.make_plan(grid, runs=chunk, tell=watch.tell, stop=watch.stop)
             return plan.cut
 
         if jax.process_index() == 0:
@@ -128,7 +127,7 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
                     raise ConfigError(f"--chunk {chunk}: the folder is cut into chunks of {store.cut.block.runs} runs; "
                                       "leave --chunk out")
                 if plan is None:
-                    plan = planning.make_plan(grid, cut=store.cut, groups=_groups(missing), tell=watch.tell, stop=stop)
+                    plan = planning.make_plan(grid, cut=store.cut, groups=_groups(missing), tell=watch.tell, stop=watch.stop)
             except ConfigError as error:
                 complaint = error
         cut, missing = _agree(grid, None if complaint is not None or store is None else store.cut, missing)
@@ -138,7 +137,7 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
             raise ConfigError("the first process could not start this sweep; its own message says why")
         mine = missing[jax.process_index() :: jax.process_count()]
         if plan is None:
-            plan = planning.make_plan(grid, cut=cut, groups=_groups(mine), tell=watch.tell, stop=stop)
+            plan = planning.make_plan(grid, cut=cut, groups=_groups(mine), tell=watch.tell, stop=watch.stop)
         store = Store(folder / STORE, grid, cut, names_of(grid.config.algorithms))
         watch.planned(plan, sum(_runs(grid, c) for c in missing))
         try:
