@@ -71,10 +71,9 @@ def test_an_end_waits_for_no_reader():
     code = ("from lrtheory import stopping\nimport os, signal, sys, threading, time\n"
             "with stopping.listening('lrtheory test'):\n"
             "    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
-            "    sys.stdout.write('x' * 10**6)\n")
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.wait(timeout=20) == 130
-    process.communicate()
+            "    sys.stdout.write('x' * 10**8)\n")
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.wait(timeout=20) == 130
 
 
 def test_the_library_keeps_python_s_own():
