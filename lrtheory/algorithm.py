@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from lrtheory.schedule import Schedule, concrete
-from lrtheory.spec import ConfigError, require, require_choice, require_count, shown, spec, static, swept
+from lrtheory.spec import ConfigError, require, require_choice, require_count, require_kind, shown, spec, static, swept
 from lrtheory.stages import Stages, stack
 from lrtheory.wording import in_words, schedule_from, words_of
 
@@ -82,9 +82,11 @@ class Algorithm:
         require(isinstance(self.name, str) and self.name.isprintable() and 0 < len(self.name) <= 100, "algorithms.name",
                 repr(self.name), "a line of 1 to 100 printable characters", "choose another")
         for field in PARTS.values():
-            schedule = getattr(self, field)
-            if schedule is not None:
-                schedule.check(f"algorithms.{self.name}.{field}")
+            schedule, where = getattr(self, field), f"algorithms.{self.name}.{field}"
+            if schedule is not None or field == "rate":
+                require_kind(where, schedule, Schedule, "a schedule", "lrtheory.schedule_from makes one of what there is")
+                assert isinstance(schedule, Schedule)
+                schedule.check(where)
 
     def must_move(self, literal: str | None) -> None:
         """Raise `ConfigError` for a rate at which a clock that is the sum of rates stands still for ever.
@@ -111,6 +113,7 @@ class Algorithm:
         >>> Algorithm.from_text("quiet: 2e-6; activation noise 0.3 until loss 0.21, 0").noisy
         True
         """
+        require_kind("algorithm", text, str, "text", "such as 'mine: 0.02 until loss 0.21, 2e-6'")
         name, colon, rest = text.partition(":")
         parts = [part.strip() for part in rest.split(";")]
         if not colon or not name.strip() or not parts[0]:

@@ -5,10 +5,11 @@ Lives here: turning CPU cores into devices, the mesh over local devices, free me
 """
 
 import functools
+import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jax
@@ -97,10 +98,70 @@ def free_memory() -> int:
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
         return stats.get("bytes_limit", 2**63) - stats.get("bytes_in_use", 0)
-    free = psutil.virtual_memory().available
-    try:  # a container may be allowed less than the machine has
-        control = Path("/sys/fs/cgroup")
-        limit, used = (int((control / name).read_text()) for name in ("memory.max", "memory.current"))
-        return min(free, limit - used)
-    except (OSError, ValueError):  # no control group, or "max"
-        return free
+    return main_memory()
+
+
+def main_memory() -> int:
+    """Bytes of main memory that this process may still take: what the machine has free, or what its job is allowed."""
+    left = group_memory()
+    return min(psutil.virtual_memory().available, math.inf if left is None else left)  # type: ignore[return-value]
+
+
+def group_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that the control groups of this process leave it, of Slurm or a container for instance; None: no limit.
+
+    Its own group and all above it count, of version 2 and of version 1. Pages of files that can be dropped
+    (inactive_file) are not taken as used. `root`: where /proc and /sys are.
+    """
+    left = []
+    for version, group, top in _groups(root):
+        for folder in (group, *group.parents):
+            if (bytes_left := _left(folder, version)) is not None:
+                left.append(bytes_left)
+            if folder == top:
+                break
+    return max(0, min(left)) if left else None
+
+
+CONTROL = {2: (("memory.max", "memory.high"), "memory.current", "inactive_file"),
+           1: (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")}
+"""Of each version of control groups: the files with limits, that with what is used, and the entry of memory.stat."""
+
+
+def _groups(root: Path) -> Iterator[tuple[int, Path, Path]]:
+    """(version, its folder, the topmost one that is mounted) of the control groups that count this process's memory."""
+    try:
+        own = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+        mounts = [line.split() for line in (root / "proc/self/mountinfo").read_text().splitlines()]
+    except OSError:  # no Linux
+        return
+    for line in mounts:
+        kind, options = line[line.index("-") + 1], line[-1].split(",")
+        version = {"cgroup2": 2, "cgroup": 1 if "memory" in options else 0}.get(kind, 0)
+        for _, controllers, path in own if version else ():
+            if (version == 2 and not controllers) or (version == 1 and "memory" in controllers.split(",")):
+                top, inside = root / line[4].lstrip("/"), PurePosixPath(path)
+                known = inside.is_relative_to(line[3]) and ".." not in inside.parts  # else it is seen from a container
+                yield version, top / (inside.relative_to(line[3]) if known else ""), top
+
+
+def _left(folder: Path, version: int) -> int | None:
+    """Bytes that a control group leaves; None where it has no limit."""
+    limits, used, droppable = CONTROL[version]
+    found = [number for name in limits if (number := _number(folder / name)) is not None]
+    taken = _number(folder / used)
+    if not found or taken is None:
+        return None
+    try:
+        entries = dict(line.split(None, 1) for line in (folder / "memory.stat").read_text().splitlines())
+        return min(found) - max(0, taken - int(entries.get(droppable, 0)))
+    except (OSError, ValueError):
+        return min(found) - taken
+
+
+def _number(path: Path) -> int | None:
+    """The number that a file says; None for "max", and where there is none."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -17,6 +17,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
+from lrtheory.spec import require_number
+
 Verdict = Literal["holds", "fails", "not resolved"]
 Level = float
 """Confidence level of one interval, in (0, 1)."""
@@ -76,6 +78,11 @@ class Statistic(NamedTuple):
         return "fails" if apart else "not resolved"
 
 
+def require_level(level: Any) -> None:
+    """Raise `ConfigError` for a confidence level that is none."""
+    require_number("level", level, lambda part: 0 < part < 1, "a number between 0 and 1, both excluded", "such as 0.95")
+
+
 def verdict(verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict of a claim from those on its statistics: fails if one does, holds if all do."""
     if "fails" in verdicts:
@@ -98,6 +105,7 @@ def decide(judge: Callable[[Level], Iterable[Statistic]], level: Level) -> Decis
     If all claims are judged at 1 - alpha/n, n of them, the chance that any verdict "holds" or "fails" is wrong is at most
     alpha, as far as the intervals cover. `judge` gives the statistics with intervals at a level.
     """
+    require_level(level)
     statistics = list(judge(level))
     wider = 1 - (1 - level) / max(len(statistics), 1)
     wide = list(judge(wider)) if len(statistics) > 1 else statistics
@@ -126,6 +134,7 @@ def student(name: str, values: Any, level: Level, region: tuple[float, float], t
     It is exact for normal laws; skewed ones it misses more often than 1 - level (`bootstrap` has numbers). Seeds that all
     say the same are a point if they are enough to be evidence (`agreed`).
     """
+    require_level(level)
     values = np.asarray(values, float).ravel()
     nothing = Statistic(name, math.nan, math.nan, math.nan, region, theory)
     if not values.size:
@@ -149,6 +158,7 @@ def share(name: str, happened: Any, level: Level, theory: str) -> Statistic:
 
     It takes 9 seeds that agree to be above one half at 99.5%, 6 at 95%.
     """
+    require_level(level)
     happened = np.asarray(happened, bool).ravel()
     region = (float(np.nextafter(0.5, 1)), 1.0)
     if not happened.size:
@@ -195,6 +205,7 @@ def bootstrap(name: str, samples: Sequence[Any], function: Callable[..., Any], l
       theory: the claim in numbers.
       log: whether the interval is made for the logarithm, as suits ratios; the value must be above 0.
     """
+    require_level(level)
     arrays = [np.asarray(s, float) for s in samples]
     n = min(len(a) for a in arrays)
     nothing = Statistic(name, math.nan, math.nan, math.nan, region, theory)
@@ -265,6 +276,7 @@ def crossing(name: str, value: float, at: np.ndarray, differences: np.ndarray, l
     Returns:
       An interval that ends with `at`; none where the place itself is told from 0, or fewer than two seeds are there.
     """
+    require_level(level)
     n, (place,) = len(differences), np.flatnonzero(at == value)[:1]
     nothing = Statistic(name, value, math.nan, math.nan, region, theory)
     if n < 2:

@@ -18,7 +18,7 @@ import xarray as xr
 from lrtheory.fields import from_json, to_json
 from lrtheory.files import require_name
 from lrtheory.provenance import environment
-from lrtheory.spec import require
+from lrtheory.spec import require, require_kind
 
 T = TypeVar("T")
 UNFINISHED = "unfinished"
@@ -84,7 +84,12 @@ def require_measured(option: str, measured: Mapping[Any, Any], taken: Sequence[s
 
 
 def config_of(results: xr.Dataset, kind: type[T]) -> T:
-    """The configuration of type `kind` that made a dataset."""
+    """The configuration of type `kind` that made a dataset. Raises `ConfigError` for what is no such dataset."""
+    require_kind("results", results, xr.Dataset, "a dataset of runs", "such as lrtheory.run returns")
+    made = isinstance(results.attrs.get("config"), str) and "diverged_at" in results and set(RUN_DIMS) <= set(results.dims)
+    require(made, "results", f"a dataset of {', '.join(map(str, results.data_vars)) or 'nothing'}",
+            "one that lrtheory made, with its config, diverged_at and the dimensions " + ", ".join(RUN_DIMS),
+            "give what run or load returned")
     return from_json(results.attrs["config"], kind, "results")
 
 
@@ -147,6 +152,10 @@ def at_times(runs: xr.Dataset, name: str, times: xr.DataArray) -> xr.DataArray:
     >>> at_times(runs, "contrast", xr.DataArray([0.5, 1.5, 3.0], dims="record")).values
     array([0.5, 2.5, 4. ])
     """
+    require_kind("runs", runs, xr.Dataset, "a dataset of runs", "such as lrtheory.run returns")
+    require_kind("times", times, xr.DataArray, "a labelled array", "such as runs['time']")
+    for part in (name, "time"):
+        require(isinstance(part, str) and part in runs, "name", part, "what was measured", "see the dataset's variables")
     inner = ["at"] if "record" in times.dims else []
     asked, time, values = (x.reset_coords(drop=True) for x in (times, runs["time"], runs[name]))
     found = xr.apply_ufunc(np.interp, asked.rename({"record": "at"} if inner else {}), time, values, vectorize=True,

@@ -54,23 +54,25 @@ def micro_steps(rate: ArrayLike, count: ArrayLike, weight_decay: ArrayLike, tau_
     s^2 = eta^2 tau_xi^2 (1 - a^2) / (1 - (1 - eta lambda)^2), tau_xi in units of tau0. K = 1 is the algorithm
     itself: a = 1 - eta lambda, drift = eta, s = eta tau_xi. For lambda = 0: drift = K eta, s^2 = K eta^2 tau_xi^2.
     The only error is the frozen gradient, O(K eta). All arguments broadcast; `count` need not be whole, but where
-    eta lambda >= 1, so that a is negative or a power of such.
+    eta lambda >= 1, so that a is negative or a power of such. First derivatives hold at lambda = 0, too.
 
     >>> [round(float(x), 4) for x in micro_steps(0.1, 2, 0.5, 1.0)]  # a = 0.95^2
     [-0.0975, 0.195, 0.1379]
     """
     rate, weight_decay, count = (jnp.asarray(v, jnp.result_type(float)) for v in (rate, weight_decay, count))
-    decays = weight_decay > 0
+    decays = weight_decay != 0
     safe = jnp.where(decays, weight_decay, 1.0)
     moves, small = rate > 0, rate * weight_decay < 1  # a rate of 0 moves nothing; beyond 1 there is no logarithm of a
     one = log_decay(jnp.where(moves & small, rate, 0.5 / safe), safe)
     all_ = log_decay(jnp.where(small, rate, 0.5 / safe), safe, count)
     left = 1 - rate * weight_decay
     fewer = jnp.where(small, jnp.expm1(all_), left**count - 1)  # a - 1
-    shrink = jnp.where(decays, fewer, 0.0)
-    drift = jnp.where(decays, -fewer / safe, count * rate)
+    first_order = jnp.where(decays, 0.0, (count - 1) * rate * weight_decay)  # 0, but for its derivative
+    shrink = jnp.where(decays, fewer, -count * rate * weight_decay)
+    drift = jnp.where(decays, -fewer / safe, count * rate * (1 - first_order / 2))
     first, last = (jnp.where(small, jnp.expm1(2 * power), left ** (2 * k) - 1) for power, k in ((one, 1.0), (all_, count)))
-    steps = jnp.where(decays & moves & (first != 0), last / jnp.where(first != 0, first, 1.0), count)  # draws that count
+    counted = decays & moves & (first != 0)
+    steps = jnp.where(counted, last / jnp.where(first != 0, first, 1.0), count * (1 - first_order))  # draws that count
     return Move(shrink=shrink, drift=drift, kick=rate * tau_xi * jnp.sqrt(steps))
 
 

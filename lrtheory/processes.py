@@ -42,6 +42,10 @@ def join_processes() -> None:
         require(text is None or text.isdecimal(), name, text, "a whole number", "correct this environment variable")
         return None if text is None else int(text)
 
+    address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+    port = (address or "").rpartition(":")[2]
+    require(address is None or (":" in address[1:] and port.isdecimal() and 0 < int(port) < 2**16),
+            "JAX_COORDINATOR_ADDRESS", address, "host:port of the first process", "such as 10.0.0.1:1234")
     try:
         jax.distributed.initialize(num_processes=number("JAX_NUM_PROCESSES"), process_id=number("JAX_PROCESS_ID"))
     except (ValueError, RuntimeError) as error:

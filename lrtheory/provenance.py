@@ -8,12 +8,17 @@ import functools
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from lrtheory import keys
+
+MATTERS = ("lrtheory", "jax", "jaxlib", "device", "precision", "settings", "git_revision")
+"""Facts about a process that its numbers may depend on."""
 
 
 def environment() -> dict[str, str | int | float]:
@@ -30,6 +35,15 @@ def environment() -> dict[str, str | int | float]:
               "random": keys.described(), "settings": settings(), "git_revision": _git_revision(),
               "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     return facts
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(name, before, now) of what two environments differ in that may change numbers.
+
+    >>> changes({"device": "cpu", "python": "3.11"}, {"device": "TPU v5e", "python": "3.12"})
+    [('device', 'cpu', 'TPU v5e')]
+    """
+    return [(name, before.get(name), now.get(name)) for name in MATTERS if before.get(name) != now.get(name)]
 
 
 def settings() -> str:

@@ -18,7 +18,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from lrtheory import stages
-from lrtheory.spec import MOST, require, require_choice, spec, static, swept
+from lrtheory.spec import MOST, require, require_choice, require_kind, require_number, spec, static, swept
 from lrtheory.stages import SHAPES, Stages, StageState, clock_after
 
 Shape = Literal["constant", "linear", "cosine", "geometric", "inverse-sqrt"]
@@ -77,6 +77,12 @@ class Schedule:
         differently.
         """
         other = other if isinstance(other, Schedule) else constant(other)
+        for one in (self, other):  # whose start may be that of the whole
+            require_kind("stages", one.stages, tuple, "a tuple of stages", "or use constant(value)")
+            _number("smoothing", one.smoothing, 0.0, "a finite number of at least 0")
+            for stage in one.stages:
+                require_kind("stages", stage, Stage, "stages", "or use constant(value)")
+                require_number("threshold", stage.threshold, lambda t: t < math.inf, "a number", "-inf: never")
         both = [s.smoothing for s in (self, other) if any(_by_loss(stage) for stage in s.stages)]
         apart = all(map(concrete, both)) and len({np.asarray(smoothing, float).tobytes() for smoothing in both}) > 1
         require(not apart, "smoothing", " and ".join(map(str, both)), "one, for there is one running mean of the loss",
@@ -191,15 +197,13 @@ class Schedule:
             if stage.shape == "constant" and concrete(start) and concrete(end):
                 require(float(start) == float(end), f"{where}.end", end, f"its start {float(start):g}, as a constant",
                         "choose another shape")
-            if concrete(stage.duration):
-                require(float(stage.duration) > 0, f"{where}.duration", stage.duration, "above 0", "inf: none of its own")
+            require_number(f"{where}.duration", stage.duration, lambda t: t > 0, "above 0", "inf: none of its own")
+            least = before
+            require_number(f"{where}.until", stage.until, lambda t, least=least: least < t, f"above {before:g}" + (
+                ", where the stage before ends" if before else ""), "clocks count from the start of training")
             if concrete(stage.until):
-                require(before < float(stage.until) or math.isinf(stage.until), f"{where}.until", stage.until,
-                        f"above {before:g}, where the stage before ends" if before else "above 0",
-                        "clocks count from the start of training")
                 before = max(before, float(stage.until)) if math.isfinite(stage.until) else before
-            if concrete(stage.threshold):
-                require(float(stage.threshold) < math.inf, f"{where}.threshold", stage.threshold, "a number", "-inf: never")
+            require_number(f"{where}.threshold", stage.threshold, lambda t: t < math.inf, "a number", "-inf: never")
             timed = not all(map(concrete, (stage.duration, stage.until))) or min(stage.duration, stage.until) < math.inf
             require(stage.shape == "constant" or timed, f"{where}.duration", stage.duration,
                     f"finite for the shape {stage.shape}, or its until", "say how long it takes")
@@ -215,12 +219,25 @@ def concrete(number: Any) -> bool:
 
 def _number(name: str, value: Any, least: float, bound: str) -> None:
     """Raise `ConfigError` unless a number that is not traced is finite and at least `least`."""
-    if concrete(value):
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        require(least <= number <= MOST, name, value, bound, "correct it")
+    require_number(name, value, lambda number: least <= number <= MOST, bound, "correct it")
+
+
+def _count(name: str, value: Any) -> int:
+    """How many numbers a list has. Raises `ConfigError` for what is no list, or too long."""
+    try:
+        count = -1 if isinstance(value, str | bytes | dict | set) else len(value)
+    except TypeError:
+        count = -1
+    require(0 <= count <= MOST_STAGES, name, value if count < 0 else f"{count:,} numbers", "a list of numbers, at most "
+            f"{MOST_STAGES:,}", "such as [0.5, 0.05]")
+    return count
+
+
+def _cycles(period: Any, cycles: Any, most: int) -> None:
+    """Raise `ConfigError` for cycles that are no whole number, or of no length."""
+    _number("period", period, 0.0, "a finite number above 0")
+    require_number("cycles", cycles, lambda n: 1 <= n <= most and n == int(n), f"a whole number between 1 and {most:,}",
+                   "correct it")
 
 
 def _by_loss(stage: Stage) -> bool:
@@ -252,7 +269,7 @@ def step_decay(values: Any, boundaries: Any) -> Schedule:
     >>> [float(schedule(t)) for t in (0, 59, 60, 150)]
     [0.5, 0.5, 0.25, 0.125]
     """
-    count, ends = len(values), len(boundaries)
+    count, ends = _count("values", values), _count("boundaries", boundaries)
     require(count == ends + 1 > 0, "boundaries", f"{ends} for {count} values", f"{max(count - 1, 0)}, one less than values",
             "a boundary lies between two values")
     return _made([Stage(start=value, until=end) for value, end in zip(values, [*boundaries, math.inf], strict=True)])
@@ -353,10 +370,10 @@ def cyclic(low: Any, high: Any, period: Any, cycles: int, *, shape: Shape = "lin
     >>> [float(cyclic(0.0, 1.0, 4.0, 2)(t)) for t in (0, 1, 2, 3, 4, 6, 8, 9)]
     [0.0, 0.5, 1.0, 0.5, 0.0, 1.0, 0.0, 0.0]
     """
+    _cycles(period, cycles, MOST_STAGES // 2)
     half = period / 2
     one = [Stage(shape=shape, start=low, end=high, duration=half), Stage(shape=shape, start=high, end=low, duration=half)]
-    require(1 <= cycles <= MOST_STAGES // 2, "cycles", cycles, f"between 1 and {MOST_STAGES // 2:,}", "correct it")
-    return _made(one * cycles)
+    return _made(one * int(cycles))
 
 
 def restarts(start: Any, end: Any, period: Any, cycles: int, *, shape: Shape = "cosine") -> Schedule:
@@ -366,8 +383,8 @@ def restarts(start: Any, end: Any, period: Any, cycles: int, *, shape: Shape = "
     >>> [round(float(restarts(1.0, 0.0, 4.0, 2)(t)), 4) for t in (0, 2, 4, 6, 8)]
     [1.0, 0.5, 1.0, 0.5, 0.0]
     """
-    require(1 <= cycles <= MOST_STAGES, "cycles", cycles, f"between 1 and {MOST_STAGES:,}", "correct it")
-    return _made([Stage(shape=shape, start=start, end=end, duration=period)] * cycles)
+    _cycles(period, cycles, MOST_STAGES)
+    return _made([Stage(shape=shape, start=start, end=end, duration=period)] * int(cycles))
 
 
 def stack(schedules: Sequence[Schedule]) -> Stages:
@@ -400,6 +417,10 @@ def scale_by_rate(schedule: Schedule | Stages, steps_per_clock: float = 1.0) -> 
     >>> float(state[-1].schedule.stage)
     1.0
     """
+    require_kind("schedule", schedule, (Schedule, Stages), "a Schedule", "lrtheory.schedule_from makes one of what there is")
+    require_number("steps_per_clock", steps_per_clock, lambda n: 0 < n <= MOST, "a finite number above 0",
+                   "steps an epoch, for a clock in epochs")
+
     def init(params: optax.Params) -> ScaleByRateState:
         del params
         return ScaleByRateState(count=jnp.zeros((), int), schedule=schedule.init())

@@ -9,6 +9,8 @@ import dataclasses
 import functools
 import inspect
 import math
+import numbers
+import os
 import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -17,10 +19,13 @@ from typing import Any, TypeVar, dataclass_transform, overload
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 T = TypeVar("T")
 
 
+MOST_WHOLE = 2**1023
+"""Whole numbers below it are numbers of float64, too."""
 LEAST, MOST = 1e-36, 1e36
 """Numbers that count as such: float32 holds them, and float64 their products."""
 
@@ -110,7 +115,8 @@ def spec(cls: type[T] | None = None, /, *, kw_only: bool = True) -> Any:
     def settle(self: Any) -> None:
         for name, is_static in kinds.items():
             value = getattr(self, name)
-            if is_static and isinstance(value, (np.generic, jax.Array)) and not np.ndim(value):
+            number = isinstance(value, (np.generic, jax.Array)) and value.dtype.kind in "biufSU"
+            if is_static and number and not np.ndim(value):
                 object.__setattr__(self, name, value.item())
 
     cls.__post_init__ = settle  # type: ignore[attr-defined]
@@ -163,6 +169,43 @@ def require(holds: bool, name: str, value: Any, bound: str, remedy: str) -> None
         raise ConfigError(f"{name} = {shown(value)}: must be {bound}; {remedy}")
 
 
+def require_kind(name: str, value: Any, kind: type | tuple[type, ...], bound: str, remedy: str) -> None:
+    """Raise `ConfigError` unless a value is of a type. What is no word and no number is told by its type."""
+    shows = value if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
+    require(isinstance(value, kind), name, shows, bound, remedy)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one real number that float64 holds: Python's, NumPy's or JAX's; no truth value, no text.
+
+    >>> is_number(np.float32(2)), is_number(10**400), is_number(True), is_number("2")
+    (True, False, False, False)
+    """
+    if isinstance(value, np.ndarray | jax.Array):
+        return not value.ndim and any(jax.numpy.issubdtype(value.dtype, kind) for kind in (np.integer, np.floating))
+    if isinstance(value, int):
+        return not isinstance(value, bool) and -MOST_WHOLE < value < MOST_WHOLE
+    return isinstance(value, numbers.Real) and not isinstance(value, np.bool_)
+
+
+def require_number(name: str, value: Any, holds: Callable[[float], bool], bound: str, remedy: str) -> None:
+    """Raise `ConfigError` unless a value is a number for which something holds; one that is traced is taken as right."""
+    if not isinstance(value, Tracer):
+        require(is_number(value) and holds(float(value)), name, value, bound, remedy)
+
+
+def require_path(name: str, value: Any) -> Path:
+    """The path that a value names, or `ConfigError` where no file system has such a name."""
+    require_kind(name, value, (str, os.PathLike), "a path", "give the name of a folder or a file")
+    try:
+        parts = [len(os.fsencode(part)) for part in Path(value).parts]
+    except (TypeError, ValueError):
+        parts = [math.inf]
+    require(sum(parts) + len(parts) < 4096 and max(parts, default=0) < 256 and "\0" not in str(value), name, value,
+            "a path that a file system takes: names of at most 255 bytes, 4,095 in all", "choose another")
+    return Path(value)
+
+
 def span() -> tuple[float, float, str]:
     """Least and largest number that counts as one in the precision in use, and why: products of two must not leave it."""
     if jax.config.read("jax_enable_x64"):
@@ -172,20 +215,22 @@ def span() -> tuple[float, float, str]:
 
 def require_positive(name: str, value: float) -> None:
     """Raise `ConfigError` unless value is a positive number that the precision in use holds (`span`)."""
-    require(0 < value < math.inf, name, value, "a positive finite number", "give one above 0")
+    require(is_number(value) and 0 < value < math.inf, name, value, "a positive finite number", "give one above 0")
     least, most, why = span()
     require(least <= value <= most, name, value, f"between {least:g} and {most:g}", why)
 
 
 def require_nonnegative(name: str, value: float) -> None:
     """Raise `ConfigError` unless value is 0 or a positive number that the precision in use holds (`span`)."""
-    require(0 <= value < math.inf, name, value, "a finite number of at least 0", "give 0 or more")
+    require(is_number(value) and 0 <= value < math.inf, name, value, "a finite number of at least 0", "give 0 or more")
     _, most, why = span()
     require(value <= most, name, value, f"at most {most:g}", why)
 
 
 def require_count(name: str, value: int, least: int, remedy: str) -> None:
     """Raise `ConfigError` unless value is between `least` and 2^31 - 1, what an index can count."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
+    require(whole, name, value, "a whole number", remedy)
     require(value >= least, name, value, f"at least {least}", remedy)
     require(value < 2**31, name, value, "below 2^31", "lower it")
 
@@ -200,11 +245,12 @@ def require_words(name: str, note: str) -> None:
 
 def choose(table: Mapping[str, T], name: str, option: str) -> T:
     """`table[name]`, or `ConfigError` "option name: must be one of ..." for a name that is not in it."""
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise ConfigError(f"{option} {shown(name)}: must be one of {', '.join(table)}; choose one of these")
     return table[name]
 
 
 def require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise `ConfigError` unless `value` is one of `choices`."""
-    require(value in choices, name, repr(value), "one of " + ", ".join(choices), "choose one of these")
+    known = isinstance(value, str) and value in choices
+    require(known, name, repr(value), "one of " + ", ".join(choices), "choose one of these")

@@ -25,11 +25,16 @@ def between(start: Array, end: Array, shape: Array, part: Array) -> Array:
     positive values.
     """
     part = jnp.clip(part, 0.0, 1.0)
-    positive = (start > 0) & (end > 0)
     one = jnp.ones_like(part)
-    s, e = jnp.where(positive, start, one), jnp.where(positive, end, one)
+
+    def own(name: str) -> tuple[Array, Array]:
+        """Start and end of stages of a shape; of others 1, for derivatives of what is not taken must be numbers, too."""
+        positive = (start > 0) & (end > 0) & (shape == SHAPES.index(name))
+        return jnp.where(positive, start, one), jnp.where(positive, end, one)
+
+    (s, e), (s_root, e_root) = own("geometric"), own("inverse-sqrt")
     shapes = [start + 0 * part, start + (end - start) * part, end + (start - end) * (1 + jnp.cos(jnp.pi * part)) / 2,
-              s * jnp.exp(part * jnp.log(e / s)), s / jnp.sqrt(1 - part + part * (s / e) ** 2)]
+              s * jnp.exp(part * jnp.log(e / s)), s_root / jnp.sqrt(1 - part + part * (s_root / e_root) ** 2)]
     found = jnp.select([shape == k for k in range(len(shapes))], shapes)
     return jnp.where((part >= 1) & (shape > 0), end, jnp.where(part <= 0, start, found))
 
@@ -106,13 +111,14 @@ class Stages(NamedTuple):
         The running mean takes the loss to be linear between updates, so that long steps give the mean of short ones; a loss
         that is not finite is passed over.
         """
-        smoothing = jnp.asarray(self.smoothing)
-        elapsed = (clock - state.clock) / jnp.where(smoothing > 0, smoothing, 1.0)
+        smoothing, counts, begun = jnp.asarray(self.smoothing), jnp.isfinite(loss), jnp.isfinite(state.clock)
+        since = jnp.where(begun, clock - jnp.where(begun, state.clock, 0.0), 0.0)  # what is infinite has no derivative
+        elapsed = since / jnp.where(smoothing > 0, smoothing, 1.0)
         weight = -jnp.expm1(-elapsed)
         rise = jnp.where(elapsed > 0, 1 - weight / jnp.where(elapsed > 0, elapsed, 1.0), 0.0)
-        mean_loss = state.mean_loss + weight * (state.loss - state.mean_loss) + rise * (loss - state.loss)
-        counts = jnp.isfinite(loss)
-        mean_loss = jnp.where((smoothing > 0) & jnp.isfinite(state.clock), mean_loss, loss)
+        rises = jnp.where(counts, loss, state.loss) - state.loss
+        mean_loss = state.mean_loss + weight * (state.loss - state.mean_loss) + rise * rises
+        mean_loss = jnp.where((smoothing > 0) & begun, mean_loss, loss)
         mean_loss = jnp.where(counts | (smoothing == 0), mean_loss, jnp.inf)  # such a loss pulls no smoothed trigger
         stage, entered = self._by_clock(state.stage, state.entered, clock)
         pulled = (mean_loss <= jnp.asarray(self.thresholds)[stage]) & (stage < self.last)

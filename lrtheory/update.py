@@ -13,7 +13,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lrtheory import noise
-from lrtheory.schedule import Schedule
+from lrtheory.keys import require_key
+from lrtheory.schedule import Schedule, constant
+from lrtheory.spec import MOST, require_number
 from lrtheory.stages import StageState, Sum
 
 
@@ -26,7 +28,7 @@ class NoisySGDState(NamedTuple):
     schedule: StageState
 
 
-def noisy_sgd(schedule: Schedule, *, weight_decay: ArrayLike, tau_xi: ArrayLike, key: Array,
+def noisy_sgd(schedule: Schedule | ArrayLike, *, weight_decay: ArrayLike, tau_xi: ArrayLike, key: Array,
               step_time: ArrayLike = 0.0) -> optax.GradientTransformationExtraArgs:
     """SGD with weight decay and injected spherical Gaussian noise.
 
@@ -34,7 +36,8 @@ def noisy_sgd(schedule: Schedule, *, weight_decay: ArrayLike, tau_xi: ArrayLike,
     (`noise.micro_steps`). Source: section 3 of Li, Wei & Ma (2019); micro-steps derived here.
 
     Args:
-      schedule: the rate; its clock is time, the sum of rates. Loss triggers read the keyword `value` of `update`.
+      schedule: the rate, or a number; its clock is time, the sum of rates. Loss triggers read the keyword `value` of
+        `update`.
       weight_decay: lambda.
       tau_xi: standard deviation of xi, in the units of the gradient; balanced: tau0 * noise.balanced_noise(...).
       key: PRNG key of the noise.
@@ -52,6 +55,11 @@ def noisy_sgd(schedule: Schedule, *, weight_decay: ArrayLike, tau_xi: ArrayLike,
     >>> [round(float(u), 4) for u in optax.apply_updates(params, updates)]  # (1 - 0.05) U - 0.1 grad
     [0.85, -1.9]
     """
+    schedule = schedule if isinstance(schedule, Schedule) else constant(schedule)  # as optax.inject_hyperparams has it
+    for name, value in (("weight_decay", weight_decay), ("tau_xi", tau_xi), ("step_time", step_time)):
+        require_number(name, value, lambda number: 0 <= number <= MOST, "a finite number of at least 0", "correct it")
+    require_key("key", key)
+
     def init(params: optax.Params) -> NoisySGDState:
         del params
         return NoisySGDState(key=jnp.copy(key), time=jnp.zeros(()), lost=jnp.zeros(()), schedule=schedule.init())

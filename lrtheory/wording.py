@@ -3,6 +3,7 @@
 Lives here: the words for stages, and sampling. Lives elsewhere: stages themselves and their check (schedule).
 """
 
+import functools
 import itertools
 import math
 import re
@@ -11,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lrtheory.schedule import MOST_STAGES, Schedule, Stage, constant
-from lrtheory.spec import ConfigError, shown
+from lrtheory.schedule import MOST_STAGES, Schedule, Stage, concrete, constant
+from lrtheory.spec import ConfigError, is_number, require, require_kind, shown
 
 WORDS = {"warmup": "linear", "hold": "constant", "constant": "constant", "linear": "linear", "cosine": "cosine",
          "geometric": "geometric", "inverse-sqrt": "inverse-sqrt"}
@@ -23,6 +24,8 @@ GRAMMAR = ("stages such as 'warmup 20 to 0.02', 'hold until loss 0.21', 'cosine 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 FEWEST, DEEPEST = 8, 14
 """Pieces that a function is first cut into, and how often one is halved: a jump becomes a ramp of 2^-14/8 of the whole."""
+ALONE, BLOCK = 100, 4096
+"""So many clocks a function is asked one by one; of more, so many at a time."""
 LOOKED_AT = (0.118, 0.236, 0.382, 0.5, 0.618, 0.764, 0.91)
 """Where within a piece a function is compared with the straight line: not in steps alike, for functions that repeat."""
 
@@ -52,48 +55,47 @@ def schedule_from(given: Any, *, until: float | None = None, tolerance: float = 
         return in_words(given)
     if callable(given):
         return _sampled(given, until, tolerance)
-    if getattr(given, "ndim", 0) == 0 and (hasattr(given, "dtype") or isinstance(given, int | float)) and not isinstance(
-            given, bool):
+    if is_number(given) or not concrete(given):
         return constant(given)
     raise ConfigError(f"schedule = {shown(given)}: must be a number, words, a Schedule or a function of the clock; give one")
 
 
 def _sampled(function: Callable[[Any], Any], until: float | None, tolerance: float) -> Schedule:
-    """Straight lines through values of a function, as many as its bends need."""
-    if until is None or not 0 < until < math.inf:
-        raise ConfigError(f"until = {until}: must be a clock above 0 up to which the function is sampled; give one")
-    known: dict[float, float] = {}
+    """Straight lines through values of a function, as many as its bends need: pieces are halved, all of a size at a time."""
+    require(is_number(until) and 0 < float(until) < math.inf, "until", until,  # type: ignore[arg-type]
+            "a clock above 0 up to which the function is sampled", "give one")
+    require(is_number(tolerance) and 0 < tolerance < 1, "tolerance", tolerance, "between 0 and 1", "1e-4 is usual")
+    until = float(until)  # type: ignore[arg-type]
+    at = _values(function, until)
+    edges = np.linspace(0.0, until, FEWEST + 1)
+    places = np.array([0.0, *LOOKED_AT, 1.0])
 
-    def at(clock: float) -> float:
-        if clock not in known:
-            try:
-                known[clock] = float(function(clock))
-            except (TypeError, ValueError) as error:
-                raise ConfigError(f"schedule: a function of the clock must give a number, and not {shown(error)}; "
-                                  "correct it") from None
-            if not math.isfinite(known[clock]):
-                raise ConfigError(f"schedule: a function of the clock gives {known[clock]} at {clock:g}; must be a number "
-                                  f"up to {until:g}; correct it")
-        return known[clock]
+    def looked_at(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Values (pieces, places) where pieces are looked at, their ends first and last."""
+        clocks = starts[:, None] + (ends - starts)[:, None] * places
+        clocks[:, -1] = ends
+        return at(clocks.ravel()).reshape(clocks.shape)
 
-    edges = [until * k / FEWEST for k in range(FEWEST + 1)]
-
-    def inside(a: float, b: float) -> list[float]:
-        return [a + (b - a) * part for part in LOOKED_AT]
-
-    allowed = tolerance * max(abs(at(t)) for pair in itertools.pairwise(edges) for t in (*pair, *inside(*pair)))
-
-    def knots(a: float, b: float, depth: int) -> list[float]:
-        off = max(abs(at(t) - (at(a) + (at(b) - at(a)) * (t - a) / (b - a))) for t in inside(a, b))
-        if off <= allowed or depth == 0:
-            return [b]
-        middle = (a + b) / 2
-        return knots(a, middle, depth - 1) + knots(middle, b, depth - 1)
-
-    clocks = [0.0]
-    for a, b in itertools.pairwise(edges):
-        clocks += knots(a, b, DEEPEST)
-    stages = [Stage(shape="linear" if at(a) != at(b) else "constant", start=at(a), end=at(b), until=b)
+    starts, ends, lines = edges[:-1], edges[1:], 0
+    values = looked_at(starts, ends)
+    allowed = tolerance * np.max(np.abs(values))
+    found = {0.0: float(values[0, 0])}
+    for depth in range(DEEPEST + 1):
+        off = np.max(np.abs(values - (values[:, :1] + (values[:, -1:] - values[:, :1]) * places)), axis=1)
+        straight = (off <= allowed) | (depth == DEEPEST)
+        found |= dict(zip(ends[straight].tolist(), values[straight, -1].tolist(), strict=True))
+        lines += int(np.sum(straight & (values[:, 0] != values[:, -1])))
+        bent = ~straight
+        if lines + int(bent.sum()) > MOST_STAGES:  # each takes one at least
+            raise ConfigError("schedule: a function bends so often that it takes more than that many straight lines up to "
+                              f"{until:g}; must be at most {MOST_STAGES:,}; give stages, such as lrtheory.restarts makes")
+        if not bent.any():
+            break
+        middles = (starts[bent] + ends[bent]) / 2
+        starts, ends = np.stack([starts[bent], middles], 1).ravel(), np.stack([middles, ends[bent]], 1).ravel()
+        values = looked_at(starts, ends)
+    clocks = sorted(found)
+    stages = [Stage(shape="linear" if found[a] != found[b] else "constant", start=found[a], end=found[b], until=b)
               for a, b in itertools.pairwise(clocks)]
     joined: list[Stage] = []
     for stage in stages:
@@ -101,12 +103,50 @@ def _sampled(function: Callable[[Any], Any], until: float | None, tolerance: flo
             joined[-1] = Stage(start=stage.start, end=stage.end, until=stage.until)
         else:
             joined.append(stage)
-    if len(joined) > MOST_STAGES:
-        raise ConfigError(f"schedule: a function bends so often that it takes {len(joined):,} straight lines up to "
-                          f"{until:g}; must be at most {MOST_STAGES:,}; give stages, such as lrtheory.restarts makes")
     if len(joined) == 1 and joined[0].shape == "constant":
         return constant(joined[0].start)
     return Schedule(stages=tuple(joined)).check()
+
+
+def _values(function: Callable[[Any], Any], until: float) -> Callable[[np.ndarray], np.ndarray]:
+    """The values of a function at clocks: one by one or, of many, at once where it can do that and says the same.
+
+    Raises `ConfigError` for values that are no finite numbers.
+    """
+    def one(clock: float) -> float:
+        try:
+            return float(function(clock))
+        except Exception as error:  # of a stranger's function: anything
+            raise ConfigError(f"schedule: a function of the clock must give a number, and not {shown(error)}; "
+                              "correct it") from None
+
+    def each(clocks: np.ndarray) -> np.ndarray:
+        return np.array([one(clock) for clock in clocks.tolist()])
+
+    def together(clocks: np.ndarray) -> np.ndarray | None:
+        blocks = np.resize(clocks, (-(-clocks.size // BLOCK), BLOCK))  # of one size, for what is compiled by sizes
+        try:
+            values = np.stack([np.asarray(function(block), float) for block in blocks])
+        except Exception:  # of one that takes one clock at a time: anything
+            return None
+        return values.ravel()[: clocks.size] if values.shape == blocks.shape else None
+
+    @functools.cache
+    def takes_many() -> bool:
+        tried = until * np.array([0.0, 0.1234, 0.5, 0.777, 1.0])
+        alone, several = each(tried), together(tried)
+        return several is not None and np.allclose(alone, several, rtol=1e-5, atol=1e-7 * np.max(np.abs(alone)))
+
+    def at(clocks: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            values = together(clocks) if clocks.size > ALONE and takes_many() else None
+            values = each(clocks) if values is None else values
+        for k in np.flatnonzero(~np.isfinite(values))[:1]:
+            raise ConfigError(f"schedule: a function of the clock gives {values[k]} at {clocks[k]:g}; must be a number up "
+                              f"to {until:g}; correct it")
+        return values
+
+    return at
 
 
 def in_words(text: str, *, ends: bool = False) -> Schedule:
@@ -122,6 +162,7 @@ def in_words(text: str, *, ends: bool = False) -> Schedule:
     >>> [stage.shape for stage in schedule.stages], schedule.stages[1].threshold
     (['linear', 'constant', 'cosine'], 0.21)
     """
+    require_kind("schedule", text, str, "words", GRAMMAR)
     stages, smoothing = [], 0.0
     for part in text.split(","):
         stage, smoothed = _stage(part.strip().lower(), text)

@@ -3,9 +3,11 @@
 import json
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -135,3 +137,93 @@ def test_any_manifest_is_taken_or_refused(tmp_path_factory, data):
     tried(read_manifest, folder)
     (folder / MANIFEST).write_text(data.draw(WORDS), errors="replace")
     tried(read_manifest, folder)
+
+
+# Odd calls of public functions -------------------------------------------------------------------------------------------
+
+
+class Reached(Exception):
+    """A call that was taken: from here on it would compute."""
+
+
+def reached(*arguments, **options):
+    raise Reached
+
+
+TINY = Config(problem=lt.Problem(d=8, N=40, p0=0.1, q0=0.25, r=0.3, z_norm=2.0, alpha_min=0.2, gamma0=0.3),
+              network=lt.Network(m_w=16, m_v=32), training=lt.Training(eta1=0.5, step_time=0.5, steps=60), seeds=3,
+              records=6)
+LEVELS = {**dict.fromkeys(("time", "test_error_p", "train_loss", "loss_p", "loss_q"), 3), **dict.fromkeys((
+    "diverged_at", "annealed_at", "time_p_half", "time_q_half", "time_mixed_half", "threshold_at", "stopped_at"), 2)}
+
+
+def results(*axes):
+    """A dataset as runs have it, with nothing in it."""
+    sizes = {"algorithm": 2, "seed": 3, "record": 7}
+    dims = [*axes, "algorithm", "seed", "record"]
+    return xr.Dataset({name: (dims[: len(axes) + depth], np.ones([sizes.get(d, 2) for d in dims[: len(axes) + depth]]))
+                       for name, depth in LEVELS.items()}, attrs={"config": to_json(TINY)},
+                      coords={"algorithm": np.array(["L-S", "S"], np.dtypes.StringDType()), "seed": [0, 1, 2]})
+
+
+RUN, SWEEP = results(), results("eta_ratio")
+KEY, ONES = jax.random.key(0), np.ones((4, 3), np.float32)
+THREE = {"start": 0.1, "end": 0.2, "duration": 3.0}
+DOORS = {
+    "run": {"config": TINY, "algorithms": None, "keep": "final", "progress": None},
+    "predict": {"config": TINY, "algorithms": None}, "summarise": {"results": RUN, "theory": None},
+    "save": {"results": RUN, "folder": "there"}, "load": {"folder": "nowhere"}, "load_theory": {"folder": "nowhere"},
+    "neurons": {"runs": RUN}, "conditions": {"problem": TINY.problem, "training": TINY.training, "network": TINY.network,
+                                             "full": True},
+    "preset": {"name": "quick"}, "sample": {"problem": TINY.problem, "key": KEY},
+    "sample_test": {"problem": TINY.problem, "data": None, "n": 4, "key": KEY}, "q_test_error": {"g": np.ones(3)},
+    "contrast": {"g": np.ones(3)}, "schedule_from": {"given": 0.1, "until": 9.0, "tolerance": 1e-3},
+    "constant": {"value": 0.1}, "step_decay": {"values": [0.1, 0.2], "boundaries": [3.0]},
+    "anneal_at_loss": {"before": 0.1, "after": 0.01, "threshold": 0.3, "latest": 9.0, "smoothing": 1.0},
+    "warmup": {"peak": 0.1, "duration": 3.0, "start": 0.01}, "linear": THREE, "cosine": THREE, "geometric": THREE,
+    "inverse_sqrt": THREE, "wsd": {"peak": 0.1, "end": 0.01, "warm": 1.0, "hold": 3.0, "decay": 3.0, "until_loss": 0.2,
+                                   "shape": "cosine", "smoothing": 0.1},
+    "cyclic": {"low": 0.1, "high": 0.2, "period": 4.0, "cycles": 2, "shape": "linear"},
+    "restarts": {"start": 0.2, "end": 0.1, "period": 4.0, "cycles": 2, "shape": "linear"},
+    "scale_by_rate": {"schedule": lt.constant(0.1), "steps_per_clock": 2.0},
+    "noisy_sgd": {"schedule": lt.constant(0.1), "weight_decay": 0.1, "tau_xi": 0.1, "key": KEY, "step_time": 0.1},
+    "sweep": {"config": TINY, "axes": {"eta_ratio": [0.1, 0.2]}, "folder": None, "chunk": 2},
+    "verify": {"base": TINY, "claims": ("variance",)},
+    "at_times": {"runs": RUN, "name": "test_error_p", "times": RUN["time"]},
+    "train": {"model": lt.Model(lambda key: jnp.ones(3), lambda w, x: x @ w), "data": (ONES, ONES[:, 0]), "algorithms": {
+        "S": 0.1}, "tau_xi": 0.1, "at_once": 2, "folder": None, "steps": 10, "records": 2, "seeds": 2, "meanings": None},
+    "design": {"config": TINY, "family": "drop", "time": 3.0, "peak": None, "objective": "test_error", "seeds": 0},
+    "theorem": {"d": 1e6, "kappa": 0.5, "size": 8, "length": 2.0},
+    "learning_curve": {"config": TINY, "counts": [2], "time": 1.0},
+    "effective_examples": {"runs": RUN, "level": 0.9}}
+OTHERS = {"use_all_cores", "logistic", "squared", "Config", "Problem", "Group", "Data", "Network", "Training", "Algorithm",
+          "Schedule", "Stage", "ConfigError", "Model", "Balanced"}
+ODD = st.one_of(SCALARS, FOREIGN, TREES, st.sampled_from([
+    RUN, SWEEP, TINY, lt.constant(0.1), lt.Algorithm(lt.constant(0.1)), xr.Dataset(), RUN["time"], np.ones((2, 2)),
+    np.array([]), np.array("x"), jnp.ones(3), range(3), ..., NotImplemented, Exception("x"), {"S": None}, {1: 2}, ("a", 1),
+    "x" * 5000, "mine: 0.1", "hold until loss 0.2", len, int]))
+
+
+def test_every_public_function_is_called_oddly():
+    assert set(lt._HOMES) == set(DOORS) | OTHERS
+
+
+@pytest.mark.parametrize("name", DOORS)
+@settings(derandomize=True, deadline=None, max_examples=40, database=None, suppress_health_check=[*HealthCheck])
+@given(data=st.data())
+def test_an_odd_call_is_taken_or_refused_in_one_line(name, data, tmp_path, monkeypatch):
+    """Nothing is compiled: what would compute counts as taken."""
+    monkeypatch.chdir(tmp_path)
+    for place in ("theory.runs.compile_block", "custom.programs.traced", "custom.runs.require_no_rate",
+                  "sweeps.plan.make_plan", "optimal.design.Outcomes", "predictions.verify._verified",
+                  "theory.examples._curve", "vision.cifar.load"):
+        monkeypatch.setattr(f"lrtheory.{place}", reached)
+    changed = data.draw(st.lists(st.sampled_from(list(DOORS[name])), min_size=1, max_size=2, unique=True))
+    call = DOORS[name] | {argument: data.draw(ODD) for argument in changed}
+    try:
+        with np.errstate(all="ignore"):
+            getattr(lt, name)(**call)
+    except Reached:
+        pass
+    except ConfigError as error:
+        refused(error)

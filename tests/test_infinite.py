@@ -350,6 +350,8 @@ def test_single_precision_costs_less_than_the_tolerance():
     ({"training__tolerance": -1.0}, "training.tolerance = -1"),
     ({"network__shortest_lag": 0.5}, "network.shortest_lag = 0.5"),
     ({"network__kernel": "vector"}, "network.kernel = 'vector'"),
+    ({"training__allow_unstable": True, "training__eta1": 40.0}, "highest rate = 40: must be at most .* step_time = 30"),
+    ({"algorithms": ("mine: 0.1 until loss 0.3, 40",)}, "highest rate = 40"),
 ])
 def test_bad_input_is_one_line(small, changes, said):
     with pytest.raises(lt.ConfigError, match=said.replace("[", r"\[")) as error:

@@ -117,3 +117,19 @@ def test_the_mean_rate_of_micro_steps_is_that_of_their_middle(float64):
     assert found[0] == pytest.approx(np.average(rates), rel=2e-3)
     assert rates[0] / found[0] > 1.05
     assert found[1] == pytest.approx(rates[0], rel=1e-12)
+
+
+@pytest.mark.parametrize(("rate", "count"), [(0.3, 1), (0.02, 17)])
+def test_derivatives_by_the_decay_hold_where_it_is_0(float64, rate, count):
+    """Of all three moments, both ways, as a small decay has them; and a step of `noisy_sgd` moves by -eta U."""
+    def moments(weight_decay):
+        return jnp.stack(noise.micro_steps(rate, count, weight_decay, 0.7))
+
+    for derivative in (jax.jacfwd, jax.jacrev):
+        np.testing.assert_allclose(derivative(moments)(0.0), derivative(moments)(1e-7), rtol=1e-5, atol=1e-8)
+
+    def step(weight_decay):
+        optimiser = noisy_sgd(constant(0.1), weight_decay=weight_decay, tau_xi=0.0, key=jax.random.key(0))
+        return optimiser.update(jnp.ones(2), optimiser.init(jnp.ones(2)), jnp.array([1.0, -2.0]))[0]
+
+    np.testing.assert_allclose(jax.jacfwd(step)(0.0), [-0.1, 0.2], rtol=1e-12)

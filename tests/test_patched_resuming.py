@@ -198,6 +198,26 @@ def test_names_of_algorithms_stay_within_the_folder_of_checkpoints(tmp_path):
     assert {"L-S-seed-0", "S+noise-seed-0"} <= {p.name for p in (tmp_path / "in").iterdir()}
 
 
+def test_of_a_checkpoint_that_orbax_cannot_read_the_one_before_counts(tmp_path, monkeypatch):
+    """As one of another version may be: whole, and not understood."""
+    state, history = {"a": jnp.arange(4.0)}, {"loss": np.arange(3.0)}
+    kept = checkpoints.Checkpoints(tmp_path, programs.Job(runs=(("S", 0),)), "whose")
+    for epoch in (1, 2):
+        kept.save(epoch, jax.tree.map(lambda x, e=epoch: x + e, state), history)
+    restore = kept.manager.restore
+
+    def only_the_first(epoch, **options):
+        if epoch == 2:
+            raise KeyError("a handler that is not known here")
+        return restore(epoch, **options)
+
+    monkeypatch.setattr(kept.manager, "restore", only_the_first)
+    epoch, found, _ = kept.latest(state, history)
+    kept.close()
+    assert epoch == 1
+    np.testing.assert_array_equal(found["a"], state["a"] + 1)
+
+
 def test_every_damage_to_a_checkpoint_is_found_without_a_page(tmp_path, capfd):
     """Each file cut, emptied, zeroed or lost, or a checkpoint exchanged for another's: the one before it counts."""
     state, history = {"a": jnp.arange(4.0), "b": jnp.ones((3, 2))}, {"loss": np.arange(3.0)}

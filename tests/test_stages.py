@@ -1,7 +1,9 @@
 """Schedules as values: constructors against optax's, stages that end, checks, words, functions, derivatives, clocks."""
 
+import contextlib
 import json
 import math
+import time
 
 import jax
 import jax.numpy as jnp
@@ -139,11 +141,21 @@ def test_a_function_that_repeats_is_not_taken_for_a_constant(cycles):
 
 @pytest.mark.parametrize(("function", "said"), [
     (lambda t: 0.02 + 0.01 * math.cos(4.0 * t), "straight lines up to 500; must be at most 10,000"),
-    (lambda t: 0.1 if t < 400 else math.nan, "gives nan at 437.5; must be a number up to 500")])
+    (lambda t: 0.1 if t < 400 else math.nan, "gives nan at 406.25; must be a number up to 500")])
 def test_functions_that_are_no_schedule_are_refused_in_one_line(function, said):
     with pytest.raises(ConfigError, match=r"schedule: a function") as caught:
         schedule_from(function, until=500.0)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("function", [
+    lambda t: 0.1 + 0.05 * math.sin(1e5 * t), lambda t: 0.1 + 0.05 * jnp.sin(1e4 * t),
+    lambda t: 0.1 * (int(t * 30) % 2 + 1), optax.cosine_decay_schedule(0.1, 500)], ids=["slow", "jax", "jumps", "fine"])
+def test_a_function_that_bends_too_often_says_so_within_a_second(function):
+    started = time.process_time()
+    with contextlib.suppress(ConfigError):
+        assert 8 < len(schedule_from(function, until=500.0).stages) < 200
+    assert time.process_time() - started < 2
 
 
 def test_what_anneals_ends_lower_or_by_its_loss():
@@ -312,6 +324,25 @@ def test_derivatives_in_every_number_are_those_of_differences(float64, shape):
         step = 1e-6 * jnp.eye(4)[k]
         slope = (value(numbers + step, clock) - value(numbers - step, clock)) / 2e-6
         np.testing.assert_allclose(found[k], slope, rtol=1e-6, atol=1e-9)
+
+
+def test_the_derivative_of_a_mean_loss_by_its_smoothing_is_a_number(float64):
+    """Of three losses, one of them infinite, from a state that has seen none; both ways, and that of differences."""
+    def mean_loss(smoothing):
+        schedule, state = lt.anneal_at_loss(0.5, 0.1, 0.1, smoothing=smoothing), lt.constant(0.5).init()
+        for clock, loss in ((0.0, 0.9), (1.0, 0.7), (1.5, jnp.inf), (2.5, 0.2)):
+            _, state = schedule.update(state, clock, loss)
+        return state.mean_loss
+
+    slope = (mean_loss(2.0 + 1e-5) - mean_loss(2.0 - 1e-5)) / 2e-5
+    for derivative in (jax.grad, jax.jacfwd):
+        assert float(derivative(mean_loss)(2.0)) == pytest.approx(float(slope), rel=1e-6)
+
+
+def test_a_stage_that_falls_by_30_orders_has_a_derivative():
+    """In single precision, where the square of the ratio is infinite: that belongs to another shape."""
+    for make in (lt.linear, lt.cosine, lt.geometric):
+        assert np.isfinite(jax.grad(lambda end, make=make: make(0.1, end, 10.0)(5.0))(1e-31))
 
 
 def test_a_rate_of_0_moves_nothing():

@@ -5,7 +5,6 @@ schedules (the ground floor), what is done with both (simulate).
 """
 
 import dataclasses
-import math
 from typing import Any, Literal, get_args
 
 import jax
@@ -109,6 +108,8 @@ class Balanced:
 
     def check(self) -> None:
         """Raise `ConfigError` for numbers that balance nothing."""
-        require(0 < self.rate * self.weight_decay < 1 and math.isfinite(self.rate), "tau_xi",
+        for name, value in (("rate", self.rate), ("weight_decay", self.weight_decay)):
+            require_nonnegative(f"Balanced: {name}", value)
+        require(0 < self.rate * self.weight_decay < 1, "tau_xi",
                 f"Balanced(rate={self.rate:g}, weight_decay={self.weight_decay:g})", "of a rate and a decay above 0 whose "
                 "product is below 1", "noise balances decay")

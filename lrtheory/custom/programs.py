@@ -5,6 +5,7 @@ any program of stacked runs needs (stacking), labels and folders (runs).
 """
 
 import functools
+import gc
 import hashlib
 import re
 import time
@@ -17,9 +18,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lrtheory.algorithm import Algorithm
-from lrtheory.custom import simulate
+from lrtheory.custom import closures, simulate
 from lrtheory.custom.simulate import Numbers, Task
-from lrtheory.devices import ONCE, RUNS, compiler_options, free_memory, run_mesh
+from lrtheory.devices import ONCE, RUNS, compiler_options, free_memory, main_memory, run_mesh
 from lrtheory.spec import ConfigError
 from lrtheory.stacking import axis_length, over, peak_bytes, pieces, places
 
@@ -27,6 +28,8 @@ KEPT = 32
 """Tasks of which a process keeps the compiled program."""
 SHARE = 0.6
 """Of the free memory that a program may take."""
+OVERHEAD = 1000
+"""Bytes that keeping the numbers of a run takes beside these."""
 PRECISION = "highest"
 """Of products: float32 means float32 on every backend, as in the theory."""
 EVERYWHERE, SEEDS, RUNS_OF_SEEDS = PartitionSpec(), PartitionSpec(RUNS), PartitionSpec(None, RUNS)
@@ -105,6 +108,18 @@ def compile_what_fits(task: Task, numbers: Numbers, algorithms: Algorithm, seeds
         wanted = max(1, min(wanted // 2, int(wanted * SHARE * free / program.memory)))
 
 
+def require_room(runs: int, one: int, results: int) -> None:
+    """Raise `ConfigError` for runs that the memory cannot hold, before anything is allocated.
+
+    `one`: bytes of a seed that runs; `results`: those of all that is measured of all.
+    """
+    for needed, free in ((one, free_memory()), (results + OVERHEAD * runs, main_memory())):
+        if needed > free:
+            raise ConfigError(f"memory: {runs:,} run(s) need at least {needed / 2**30:.3g} GiB; must be at most the "
+                              f"{free / 2**30:.3g} GiB that are free; lower seeds, records, what is measured, the data or "
+                              "the model")
+
+
 def run_seeds(program: Program, numbers: Numbers, algorithms: Algorithm, seeds: np.ndarray, marks: np.ndarray,
               tell: Callable[[int, dict[str, np.ndarray]], None]) -> dict[str, np.ndarray]:
     """All measurements of up to `program.seeds` seeds: {name: (algorithms, seeds, records, ...)}; events have no records.
@@ -127,19 +142,58 @@ def run_seeds(program: Program, numbers: Numbers, algorithms: Algorithm, seeds: 
     return over_time | {name: values[:, : len(seeds)] for name, values in events.items()}
 
 
-def meaning(task: Task, numbers: Numbers, algorithm: Algorithm) -> str:
-    """What the functions of a task compute, as a digest: of the traced program of one run, constants included.
+def traced(task: Task, numbers: Numbers, algorithm: Algorithm) -> Any:
+    """The program of one run of a task, with the arrays that it closes over as they are now.
 
-    Equal for equal computations of one version of JAX, whatever they are called and however runs are put together, for any
-    `numbers`.
+    JAX keeps copies of arrays in types that it does not compute in (float64, int64) for as long as somebody holds them, and
+    takes one that was changed in place since for what it was. So where a copy is none of the arrays of its shape that the
+    functions reach (`closures.arrays`), all that JAX holds is let go of, and the program is traced again.
     """
     def whole(numbers: Numbers, algorithm: Algorithm, seed: jax.Array) -> Any:
         setting, run = simulate.begin(task, numbers, algorithm, seed)
         return simulate.trajectory(task, numbers, algorithm, setting, run, jnp.zeros(2, int))
 
-    with jax.default_matmul_precision(PRECISION):
-        closed = jax.make_jaxpr(whole)(numbers, algorithm, jnp.asarray(0))
-    return _hashed(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)), constants(closed))
+    def trace() -> Any:
+        with jax.default_matmul_precision(PRECISION):
+            return jax.make_jaxpr(whole)(numbers, algorithm, jnp.asarray(0))
+
+    closed = trace()
+    kept, there = _host_arrays(closed), closures.arrays((*task.model, task.sample, task.loss, task.optimiser, task.measure))
+    evidence = _hashed("", [*kept, *there])
+    if there and evidence not in _DERIVED and not all(_is_there(array, there) for array in kept):
+        del closed, kept
+        functions.cache_clear()
+        jax.clear_caches()
+        gc.collect()
+        closed = trace()
+        if _hashed("", [*_host_arrays(closed), *there]) == evidence:  # no copies, but what is made of the arrays
+            _DERIVED.add(evidence)
+    return closed
+
+
+_DERIVED: set[str] = set()
+
+
+def _host_arrays(program: Any) -> list[np.ndarray]:
+    """The arrays of NumPy that a traced program closes over."""
+    return [array for array in constants(program) if isinstance(array, np.ndarray) and array.ndim]
+
+
+def _is_there(copy: np.ndarray, arrays: list[np.ndarray]) -> bool:
+    """Whether a copy is one of the arrays of its shape; if there are none it is a copy of something else."""
+    alike = [array for array in arrays if array.shape == copy.shape]
+    nan = copy.dtype.kind in "fc"
+    return not alike or any(np.array_equal(copy, array.astype(copy.dtype), equal_nan=nan) for array in alike)
+
+
+def meaning(closed: Any) -> str:
+    """What a traced program computes, as a digest: of the program of one run, constants included.
+
+    Equal for equal computations of one version of JAX, whatever they are called and however runs are put together, for any
+    `numbers`; functions of the host (`host_functions`) by which object they are.
+    """
+    hosts = [id(function) for function in host_functions(closed)]
+    return _hashed(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)) + str(hosts), constants(closed))
 
 
 def digest(task: Task, numbers: Numbers) -> str:
@@ -157,10 +211,23 @@ def _hashed(text: str, arrays: Iterable[Any]) -> str:
 
 def constants(program: Any) -> Iterator[Any]:
     """The arrays that a traced program closes over, those of the functions in it included: a jitted one keeps its own."""
-    if hasattr(program, "consts"):
-        yield from program.consts
-        program = program.jaxpr
-    if hasattr(program, "eqns"):
-        for equation in program.eqns:
-            for part in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")):
-                yield from constants(part)
+    for part in within(program):
+        yield from getattr(part, "consts", ())
+
+
+def host_functions(program: Any) -> Iterator[Any]:
+    """The functions of the host whose answers a traced program uses, by jax.pure_callback or io_callback."""
+    for part in within(program):
+        for equation in getattr(part, "eqns", ()):
+            if equation.primitive.name in ("pure_callback", "io_callback"):
+                called = equation.params["callback"]
+                yield getattr(called, "callback_func", called)
+
+
+def within(program: Any) -> Iterator[Any]:
+    """A traced program and all the programs of functions in it."""
+    yield program
+    for equation in getattr(program, "eqns", ()):
+        for part in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda p: hasattr(p, "eqns")):
+            if hasattr(part, "eqns"):
+                yield from within(part)

@@ -4,8 +4,10 @@ Lives here: the call, its check, the folder with what is done. Lives elsewhere: 
 (labelled), files as such (files).
 """
 
-import functools
+import json
+import math
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,13 @@ from lrtheory.algorithm import Algorithm, named, packed, silent, stacked
 from lrtheory.custom import programs
 from lrtheory.custom.config import Balanced, Settings
 from lrtheory.custom.models import Model, logistic
+from lrtheory.custom.optimisers import optimiser_of, require_no_rate
 from lrtheory.custom.simulate import Numbers, Task
 from lrtheory.devices import require_working
 from lrtheory.progress import watching
+from lrtheory.provenance import changes, environment
 from lrtheory.schedule import Schedule, constant
-from lrtheory.spec import ConfigError, require, require_count, shown
+from lrtheory.spec import ConfigError, require, require_count, require_kind, require_path, shown
 from lrtheory.stacking import record_steps
 
 MEANINGS = {
@@ -40,11 +44,8 @@ MEANINGS = {
 """{name: (units, meaning)} of what is always recorded."""
 QUESTION, PARTS = "question.json", "parts"
 """Files in the folder of a training beside those of every run: what it answers, and the seeds that are done."""
-
-
-SGD = optax.with_extra_args_support(optax.identity())
-"""The optimiser that leaves the gradient as it is."""
-_extended = functools.lru_cache(maxsize=programs.KEPT)(optax.with_extra_args_support)  # equal for equal ones: compiled once
+ALWAYS = 20
+"""Bytes of a record of what is always recorded: five numbers."""
 
 
 def train(model: Model | tuple[Callable, Callable], data: Callable[[jax.Array], Any] | tuple,
@@ -68,13 +69,15 @@ def train(model: Model | tuple[Callable, Callable], data: Callable[[jax.Array], 
       algorithms: {name: `Algorithm`, or its rate as a schedule or a number}. Loss triggers read the loss of the step's
         examples; injected noise is in units of tau_xi (None: 1), activation noise needs `Model.noisy`.
       loss: (outputs, y) -> a loss an example (n,), or their mean.
-      optimiser: such as optax.scale_by_adam() or optax.trace(0.9), or a chain of these; its memory counts steps.
+      optimiser: such as optax.scale_by_adam() or optax.trace(0.9), or a chain of these; its memory counts steps. One with a
+        rate of its own is refused (`lrtheory.custom.optimisers.require_no_rate` says what is beyond that check).
       tau_xi: standard deviation of xi in units of the gradient: a number, a tree of numbers that params extend, or
         `Balanced(rate, weight_decay)`, which keeps the random part of each array at its size. 0: none.
       measure: (params, (x, y, ...)) -> {name: array}, recorded over time.
       meanings: {name: (units, meaning)} of these.
       at_once: seeds at once; None: as many as the memory holds. The numbers do not depend on it.
-      folder: where finished seeds are kept; called again with the same question it goes on, or reads what is there.
+      folder: where finished seeds are kept; called again with the same question it goes on, or reads what is there. None
+        of functions that ask Python for answers; seeds of other devices or versions are joined with a warning.
       progress: True for a bar, or a function, as for `lrtheory.run`.
       **settings: fields of `lrtheory.custom.config.Settings`: seeds, steps, records, weight_decay, batch_size, ...
 
@@ -98,27 +101,31 @@ def train(model: Model | tuple[Callable, Callable], data: Callable[[jax.Array], 
     >>> runs["weights"].dims, bool((runs["train_loss"].isel(record=-1) < 0.4).all())
     (('algorithm', 'seed', 'record', 'weights_0'), True)
     """
+    require_kind("algorithms", algorithms, Mapping, "a mapping {name: rate}", "such as {'large': 0.5}")
     given = named({name: _algorithm(name, a) for name, a in algorithms.items()})
     config = _settings(settings, given).check()
     require_working()
     task, numbers = _task(model, data, loss, optimiser, tau_xi, measure, config)
     if at_once is not None:
         require_count("at_once", at_once, 1, "or None for as many as fit")
-    place = None if folder is None else Path(folder)
+    require_kind("meanings", meanings, (Mapping, type(None)), "a mapping {name: (units, meaning)}", "None: none")
+    place = None if folder is None else require_path("folder", folder)
     complete = [a.replace(activation_noise=a.activation_noise or constant(0.0),
                           injected_noise=a.injected_noise or constant(1.0)) for a in config.algorithms]
-    started, marks = time.perf_counter(), record_steps(config.steps, config.records)
-    _check_functions(task, numbers)
-    task = task._replace(meaning=programs.meaning(task, numbers, packed(complete[0])))
+    started, meanings = time.perf_counter(), dict(meanings or {})
+    _check_functions(task, numbers, config, meanings)
+    marks, program = record_steps(config.steps, config.records), programs.traced(task, numbers, packed(complete[0]))
+    task = task._replace(meaning=programs.meaning(program))
     if place is None:
-        return _computed(task, numbers, config, complete, marks, at_once, progress, meanings or {}, started, None)
+        return _computed(task, numbers, config, complete, marks, at_once, progress, meanings, started, None)
+    _require_no_host(program)
     question = {"program": programs.digest(task, numbers), "settings": fields.parse(
         fields.to_json(config), "settings"), "random numbers": keys.described(), "precision": str(jnp.result_type(float))}
     _take(place, config, question)
     with files.locked(place):
         if (place / files.STORE).is_dir():
-            return files.read_dataset(place)
-        found = _computed(task, numbers, config, complete, marks, at_once, progress, meanings or {}, started, place / PARTS)
+            return _said_of(files.read_dataset(place), meanings)
+        found = _computed(task, numbers, config, complete, marks, at_once, progress, meanings, started, place / PARTS)
         each = {name: {metric: labelled.each_seed(_last(found[metric].sel(algorithm=name)), np.isinf(
             found["diverged_at"].sel(algorithm=name).values)) for metric in ("train_loss", "annealed_at")}
             for name in found["algorithm"].values.tolist()}
@@ -132,10 +139,10 @@ def _algorithm(name: str, given: Any) -> Algorithm:
         return given
     if not isinstance(given, Schedule):
         try:
-            given = constant(float(given))
-        except (TypeError, ValueError):
-            raise ConfigError(f"algorithms[{name!r}] = {given!r}: must be an Algorithm, a schedule or a number; give "
-                              "lrtheory.Algorithm(rate=...)") from None
+            given = constant(given)
+        except ConfigError:
+            raise ConfigError(f"algorithms[{shown(name)!r}] = {shown(given)}: must be an Algorithm, a schedule or a number; "
+                              "give lrtheory.Algorithm(rate=...)") from None
     return Algorithm(rate=given, name=name)
 
 
@@ -147,6 +154,11 @@ def _settings(given: dict[str, Any], algorithms: tuple[Algorithm, ...]) -> Setti
 def _task(model: Any, data: Any, loss: Any, optimiser: Any, tau_xi: Any, measure: Any,
           config: Settings) -> tuple[Task, Numbers]:
     """What shapes the program and what does not."""
+    pair = isinstance(model, tuple | list) and 2 <= len(model) <= 3 and all(map(callable, model[:2]))
+    require(pair, "model", f"a {type(model).__name__}", "Model(init, apply), two functions", "lrtheory.custom.models has "
+            "linen, nnx and equinox for modules of theirs")
+    for name, function in (("loss", loss), ("measure", measure or _nothing)):
+        require(callable(function), name, shown(function), "a function", "see the docstring of lrtheory.train")
     model = model if isinstance(model, Model) else Model(*model)
     sample = data if callable(data) else None
     if sample is None:
@@ -156,13 +168,16 @@ def _task(model: Any, data: Any, loss: Any, optimiser: Any, tau_xi: Any, measure
     noisy = any(a.noisy for a in config.algorithms)
     require(not noisy or model.noisy is not None, "algorithms", "activation noise", "of a model with `noisy`",
             "give Model(init, apply, noisy), or leave it out")
+    for tau in [] if isinstance(tau_xi, Balanced) else jax.tree.leaves(tau_xi, is_leaf=lambda part: part is None):
+        numbers = getattr(np.asarray(tau), "dtype", np.dtype(object)).kind in "iuf" and np.isfinite(tau).all()
+        require(numbers, "tau_xi", shown(tau), "a finite number, a tree of such, or Balanced(rate, weight_decay)", "0: none")
     injects = isinstance(tau_xi, Balanced) or any(np.any(np.asarray(tau)) for tau in jax.tree.leaves(tau_xi))
     unasked = all(silent(a.injected_noise) for a in config.algorithms)
     require(injects or unasked, "algorithms", "injected noise", "left out without tau_xi",
             "give tau_xi, its standard deviation at level 1")
-    task = Task(model, sample, loss, SGD if optimiser is None else _extended(optimiser), measure or _nothing,
+    task = Task(model, sample, loss, optimiser_of(optimiser), measure or _nothing,
                 config.batch_size, config.clock, injects, noisy)
-    fixed = None if sample is not None else jax.tree.map(jnp.asarray, data)
+    fixed = None if sample is not None else jax.tree.map(_array, data)
     return task, Numbers(config.weight_decay, config.step_time, config.largest_loss, tau_xi, fixed)
 
 
@@ -172,38 +187,81 @@ def _require_pair(data: Any, bound: str) -> None:
             "x is what the model reads, y what the loss compares with")
 
 
+def _array(values: Any) -> jax.Array:
+    """Values as an array, or `ConfigError` for what is none."""
+    try:
+        return jnp.asarray(values)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"data: a {type(values).__name__}, {shown(values)}, in it; must be arrays of numbers; convert it "
+                          "by numpy.asarray") from None
+
+
 def _nothing(params: Any, data: Any) -> dict[str, jax.Array]:
     """What is measured where nothing was asked for."""
     del params, data
     return {}
 
 
-def _check_functions(task: Task, numbers: Numbers) -> None:
-    """Raise `ConfigError` for functions that do not fit together, before runs are compiled."""
+def _check_functions(task: Task, numbers: Numbers, config: Settings, meanings: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for functions that do not fit together, or into the memory, before anything is computed."""
     seed = jax.random.key(0)
     params = jax.eval_shape(task.model.init, seed)
     data: Any = numbers.data if task.sample is None else jax.eval_shape(task.sample, seed)
     _require_pair(data, "(x, y, ...), a tuple")
-    n = jax.tree.leaves(data[1])[0].shape[:1]
+    shapes: list[tuple[int, ...]] = [part.shape for part in jax.tree.leaves(data[:2])]
+    n = tuple(shapes[-1][:1]) if shapes else ()
+    there = bool(n) and all(map(jax.tree.leaves, data[:2])) and all(shape[:1] == n for shape in shapes)
+    require(there, "data", f"x and y of shapes {shown(shapes)}",
+            "arrays with the same examples along the first axis of each", "lists become arrays by numpy.asarray")
     wrong = [x.dtype.name for x in jax.tree.leaves(params) if not jnp.issubdtype(x.dtype, jnp.inexact)]
     require(not wrong, "params", ", ".join(wrong), "arrays of real numbers", "all are trained; close over the others")
     out = jax.eval_shape(lambda p, d: task.loss(task.model.apply(p, d[0]), d[1]), params, data)
     require(out.shape in ((), n), "loss", f"an array of shape {out.shape}", f"a loss an example, {n}, or their mean, ()",
             "sum or average it over what an example has")
     if task.batch_size is not None:
-        require(task.batch_size <= n[0], "batch_size", task.batch_size, f"at most the {n[0]} examples", "or None for all")
-    if task.loss is logistic:
-        labels = np.unique((numbers.data if task.sample is None else task.sample(seed))[1])
-        require(set(labels.tolist()) <= {-1, 1}, "y", shown(labels.tolist()), "-1 or 1 for lrtheory.logistic",
-                "of labels 0 and 1 give 2 y - 1")
+        examples = math.prod(n)
+        require(task.batch_size <= examples, "batch_size", task.batch_size, f"at most the {examples} examples",
+                "or None for all")
     measured = jax.eval_shape(task.measure, params, data)
     require(isinstance(measured, dict), "measure", type(measured).__name__, "a function to {name: array}", "return a dict")
     labelled.require_measured("measure", measured, tuple(MEANINGS))
-    ones, zeros = (jax.tree.map(lambda x, v=v: jnp.full(x.shape, v, x.dtype), params) for v in (1.0, 0.0))
-    updates, _ = task.optimiser.update(ones, task.optimiser.init(zeros), zeros, value=jnp.ones(()))
-    require(sum(float(jnp.sum(u)) for u in jax.tree.leaves(updates)) >= 0, "optimiser", "a chain that points downhill",
-            "without a rate of its own, such as optax.scale_by_adam() for optax.adam(rate)",
-            "the rate of each algorithm is its last link")
+    _check_meanings(meanings, {*MEANINGS, *measured})
+    own, drawn, record = _bytes(params), _bytes(data), _bytes(measured)
+    runs = len(config.algorithms) * config.seeds
+    programs.require_room(runs, drawn + len(config.algorithms) * own, runs * (config.records + 1) * (record + ALWAYS))
+    if task.loss is logistic:
+        labels = np.unique(np.asarray((numbers.data if task.sample is None else task.sample(seed))[1]))
+        require(labels.dtype != bool and set(labels.tolist()) <= {-1, 1}, "y",
+                shown(labels.tolist()), "-1 or 1 for lrtheory.logistic",
+                "of labels 0 and 1 give 2 y - 1")
+    require_no_rate(task.optimiser, params)
+
+
+def _bytes(tree: Any) -> int:
+    """Bytes of arrays, or of what has their shapes and types."""
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _check_meanings(meanings: Mapping[str, Any], names: set[str]) -> None:
+    """Raise `ConfigError` for meanings of what is not measured, or that are not two texts."""
+    for name, said in meanings.items():
+        require(name in names, "meanings", shown(name), "of what is measured: " + ", ".join(sorted(names)), "correct it")
+        pair = isinstance(said, tuple | list) and len(said) == 2 and all(isinstance(text, str) for text in said)
+        require(pair, f"meanings[{name!r}]", shown(said), "(units, meaning), two texts", "such as ('nat', 'loss on P')")
+
+
+def _said_of(found: xr.Dataset, meanings: Mapping[str, tuple[str, str]]) -> xr.Dataset:
+    """Measurements that were kept, with the units and meanings of this call."""
+    for name, (units, meaning) in meanings.items():
+        found[name].attrs |= {"units": units, "long_name": meaning}
+    return found
+
+
+def _require_no_host(program: Any) -> None:
+    """Raise `ConfigError` for a traced program whose answers a folder cannot keep."""
+    if names := sorted({getattr(f, "__name__", type(f).__name__) for f in programs.host_functions(program)}):
+        raise ConfigError(f"folder: the functions ask Python for answers, {', '.join(names)} by a callback, which may be "
+                          "others next time, so that none can be kept; leave the folder out, or say it in JAX")
 
 
 def _take(folder: Path, config: Settings, question: dict[str, Any]) -> None:
@@ -225,7 +283,7 @@ def _computed(task: Task, numbers: Numbers, config: Settings, algorithms: list[A
               parts: Path | None) -> xr.Dataset:
     """Every seed, those that are kept in `parts` read and the others computed and, if there are parts, kept."""
     seeds = (config.first_seed + np.arange(config.seeds)).tolist()
-    kept = {} if parts is None else _kept(parts)
+    kept, notes = ({}, []) if parts is None else _kept(parts)
     missing = [seed for seed in seeds if seed not in kept]
     names, facts = [a.name for a in algorithms], {}
     stack = stacked(algorithms)
@@ -246,6 +304,9 @@ def _computed(task: Task, numbers: Numbers, config: Settings, algorithms: list[A
                 if parts is not None:
                     _keep(parts, chunk, found)
     whole = {name: np.concatenate([kept[seed][name] for seed in seeds], axis=1) for name in kept[seeds[0]]}
+    if notes:
+        facts["joined"] = f"seeds were trained elsewhere: {'; '.join(notes)}; numbers may differ from an uninterrupted run's"
+        warnings.warn(facts["joined"], stacklevel=3)
     said = MEANINGS | dict.fromkeys(set(whole) - set(MEANINGS), ("", "")) | dict(meanings)
     return labelled.dataset(whole, said, config, names,
                             {"step": ("record", marks, {"units": "1", "long_name": "steps done"})},
@@ -253,16 +314,21 @@ def _computed(task: Task, numbers: Numbers, config: Settings, algorithms: list[A
 
 
 def _keep(parts: Path, seeds: list[int], found: dict[str, np.ndarray]) -> None:
-    """Write the measurements of some seeds, whole or not at all."""
+    """Write the measurements of some seeds, whole or not at all, with the environment that made them."""
     parts.mkdir(exist_ok=True)
     variables = {name: ([f"{name}/{k}" for k in range(values.ndim)], values)  # no variable's name has a /
                  for name, values in found.items()}
-    files.write_store(parts / f"{seeds[0]}-{seeds[-1]}.zarr", xr.Dataset(variables, attrs={"seeds": seeds}))
+    files.write_store(parts / f"{seeds[0]}-{seeds[-1]}.zarr", xr.Dataset(variables, attrs={
+        "seeds": seeds, "environment": json.dumps(environment())}))
 
 
-def _kept(parts: Path) -> dict[int, dict[str, np.ndarray]]:
-    """{seed: {name: (algorithms, 1, ...)}} of what was written; what is damaged is computed again."""
+def _kept(parts: Path) -> tuple[dict[int, dict[str, np.ndarray]], list[str]]:
+    """{seed: {name: (algorithms, 1, ...)}} of what was written, and how what made it differed from what is here.
+
+    What is damaged is computed again.
+    """
     found: dict[int, dict[str, np.ndarray]] = {}
+    notes, now = {}, environment()
     for path in sorted(parts.glob("*.zarr*")) if parts.is_dir() else []:
         try:
             part = files.read_dataset(parts, path.name.removesuffix(".whole"))
@@ -270,7 +336,9 @@ def _kept(parts: Path) -> dict[int, dict[str, np.ndarray]]:
             continue
         for place, seed in enumerate(np.atleast_1d(part.attrs["seeds"]).tolist()):
             found[int(seed)] = {str(name): values.values[:, place : place + 1] for name, values in part.items()}
-    return found
+        for name, was, is_now in changes(json.loads(part.attrs.get("environment", json.dumps(now))), now):
+            notes[f"{name} was {was} then and is {is_now} now"] = None
+    return found, list(notes)
 
 
 def _last(values: xr.DataArray) -> np.ndarray:

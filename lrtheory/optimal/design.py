@@ -23,7 +23,7 @@ from lrtheory.optimal.outcomes import OBJECTIVES, Outcomes
 from lrtheory.optimal.search import Best, around, search
 from lrtheory.provenance import environment
 from lrtheory.schedule import constant
-from lrtheory.spec import ConfigError, choose, require, require_choice, require_count
+from lrtheory.spec import ConfigError, choose, require, require_choice, require_count, require_kind
 from lrtheory.stopping import Interrupted
 from lrtheory.theory.config import Config
 from lrtheory.theory.runs import predict, run
@@ -118,6 +118,7 @@ def family_of(given: str | Family, peak: float, moving: bool = False) -> Family:
     """A family by name, in words, or as it is, checked. Raises `ConfigError`."""
     if isinstance(given, str):
         given = Family.from_text(given) if ":" in given else choose(FAMILIES, given, "family")(peak)
+    require_kind("family", given, Family, "a name, words or a Family", f"one of {', '.join(FAMILIES)}")
     return given.check(peak, moving)
 
 
@@ -153,9 +154,11 @@ def design(config: Config, family: str | Family = "drop", *, time: float | None 
     lrtheory.spec.ConfigError: time and iterations = 10.0 and 100.0: must be one number and None; give either, time is the \
 sum of rates
     """
+    require_kind("config", config, Config, "a Config", "such as lrtheory.preset('phase')")
     config = config.check()
     require_choice("objective", objective, OBJECTIVES)
     require_count("seeds", seeds, 0, "2 or more give intervals, 0 leaves the judgement out")
+    require_kind("competitors", competitors, (list, tuple), "a list of families by name", "() for none")
     bound = stability_bound(config.problem)
     peak = STABLE * bound if peak is None else peak
     if time is None and iterations is None:

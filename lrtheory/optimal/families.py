@@ -186,7 +186,8 @@ class Budget(NamedTuple):
         """Return self, or raise `ConfigError`."""
         require((self.time is None) != (self.iterations is None), "time and iterations",
                 f"{self.time} and {self.iterations}", "one number and None", "give either, time is the sum of rates")
-        require_positive("--time" if self.iterations is None else "--iterations", float(self.time or self.iterations or 0))
+        name, amount = ("--time", self.time) if self.iterations is None else ("--iterations", self.iterations)
+        require_positive(name, amount)  # type: ignore[arg-type]
         require_positive("--peak", self.peak)
         require(self.peak >= 1e6 * LEAST, "--peak", self.peak, f"at least {1e6 * LEAST:g}", "raise it")
         return self

@@ -23,7 +23,7 @@ from lrtheory.predictions import NUMBERS, PREDICTIONS, THEOREM, Need, Prediction
 from lrtheory.predictions.base import lasting
 from lrtheory.predictions.figures import figure
 from lrtheory.provenance import environment
-from lrtheory.spec import ConfigError, choose
+from lrtheory.spec import ConfigError, choose, require_kind, require_path
 from lrtheory.stopping import Interrupted
 from lrtheory.sweeps.course import sweep
 from lrtheory.sweeps.grid import make_grid
@@ -126,8 +126,11 @@ def verify(base: Config, claims: Sequence[str | Prediction] = (), *, folder: str
       OSError: the disk took not all of it; its attribute `found` is the tree.
       Interrupted: on the command line, an end was asked for; with the tree of the claims so far.
     """
+    require_kind("base", base, Config, "a Config", "lrtheory.predictions.verify.base_config('quick') makes one")
+    require_kind("claims", claims, (list, tuple), "a list of names and predictions", "() for all")
+    place = None if folder is None else require_path("folder", folder)
     with precision(base), contextlib.ExitStack() as held:
-        return _verified(base.check(), claims, None if folder is None else Path(folder), resume, tell, held)
+        return _verified(base.check(), claims, place, resume, tell, held)
 
 
 def _verified(base: Config, claims: Sequence[str | Prediction], folder: Path | None, resume: bool,

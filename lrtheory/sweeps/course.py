@@ -21,7 +21,7 @@ from lrtheory.algorithm import Algorithm, named, names_of
 from lrtheory.devices import free_memory, require_working
 from lrtheory.files import STORE
 from lrtheory.progress import watching
-from lrtheory.spec import ConfigError
+from lrtheory.spec import ConfigError, require_kind, require_path
 from lrtheory.stopping import Interrupted
 from lrtheory.sweeps import plan as planning
 from lrtheory.sweeps import store as storing
@@ -66,6 +66,8 @@ def sweep(config: Config | Experiment, axes: Mapping[str | tuple[str, ...], Sequ
       ConfigError: a value, the folder or the memory does not do; one line with the remedy.
       Interrupted: `watch.stop` asked for it.
     """
+    require_kind("config", config, (Config, Experiment), "a Config or an Experiment", "such as lrtheory.preset('quick')")
+    folder = None if folder is None else require_path("folder", folder)
     grid = make_grid(config if algorithms is None else config.replace(algorithms=named(algorithms)), axes)
     if folder is not None and extend:
         grid = read_manifest(Path(folder))[0].extended(grid)

@@ -7,7 +7,7 @@ Lives here: the learning curve of each point, put beside its runs. Lives elsewhe
 import numpy as np
 import xarray as xr
 
-from lrtheory.intervals import Level
+from lrtheory.intervals import Level, require_level
 from lrtheory.labelled import as_run, config_of
 from lrtheory.sweeps.tables import axes_of
 from lrtheory.theory import examples
@@ -33,6 +33,7 @@ def effective_examples(runs: xr.Dataset, *, level: Level = 0.95) -> xr.Dataset:
     Raises:
       ConfigError: no example carries x1.
     """
+    require_level(level)
     base, axes = config_of(runs, Config), axes_of(runs)
     shape = tuple(runs.sizes[a] for a in axes)
     names = runs["algorithm"].values.tolist()

@@ -17,7 +17,7 @@ from lrtheory import stopping
 from lrtheory.algorithm import names_of
 from lrtheory.fields import parse, read_text
 from lrtheory.files import STORE, locked, require_free, write_whole
-from lrtheory.provenance import environment
+from lrtheory.provenance import changes, environment
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import manifest
 from lrtheory.sweeps import plan as planning
@@ -122,10 +122,9 @@ def _remember(folder: Path, watch: Watch) -> None:
     """Add this process's environment to the sweep's list, and say what differs from the first."""
     now, before = environment() | {"processes": jax.process_count(), "devices": jax.device_count()}, sessions(folder)
     write_whole(folder / SESSIONS, json.dumps([*before, now], indent=1) + "\n")
-    for name in ("lrtheory", "jax", "jaxlib", "device", "precision", "settings", "git_revision"):
-        if before and before[0].get(name) != now[name]:
-            watch.tell(f"note: {name} was {before[0].get(name)} when this sweep began and is {now[name]} now; "
-                       "numbers may differ from an uninterrupted sweep's")
+    for name, was, is_now in changes(before[0], now) if before else ():
+        watch.tell(f"note: {name} was {was} when this sweep began and is {is_now} now; numbers may differ from an "
+                   "uninterrupted sweep's")
 
 
 def sessions(folder: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ import numpy as np
 from lrtheory.fields import field_names, find, value_of
 from lrtheory.files import require_name
 from lrtheory.labelled import OWN
-from lrtheory.spec import MOST, ConfigError, shown
+from lrtheory.spec import MOST, ConfigError, require_kind, shown
 from lrtheory.sweeps.kinds import TRAININGS, kind_of
 
 MEASURED_TOO = ("steps", "activation_noise")
@@ -206,8 +206,10 @@ def make_grid(config: Any, axes: Mapping[str | tuple[str, ...], Sequence[Any] | 
     >>> grid.dims, grid.shape, grid.at((1, 0)).training.eta_ratio
     (('eta_ratio', 'r'), (2, 2), 0.01)
     """
+    require_kind("axes", axes, Mapping, "a mapping {field: values}", "such as {'eta_ratio': [0.01, 0.1]}")
     made, as_given, config = [], config, config.settled()
     for key, values in axes.items():
+        require_kind("axes", key, (str, tuple), "of fields by name, or of tuples of them", "such as {'r': [0.01, 0.1]}")
         names = (key,) if isinstance(key, str) else tuple(key)
         label = shown(",".join(map(str, names)))
         if isinstance(values, str) or not isinstance(values, Iterable):

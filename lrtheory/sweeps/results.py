@@ -15,7 +15,7 @@ from lrtheory.custom.config import Settings
 from lrtheory.fields import parse
 from lrtheory.files import STORE, SUMMARY, Damaged, read_dataset, reason, write_json, write_whole
 from lrtheory.labelled import RUN_DIMS, config_of, plain
-from lrtheory.spec import ConfigError
+from lrtheory.spec import ConfigError, require_path
 from lrtheory.sweeps import tables
 from lrtheory.sweeps.folder import sessions
 from lrtheory.sweeps.kinds import kind_in
@@ -45,7 +45,7 @@ def load(folder: str | Path) -> xr.Dataset:
     that is not finished the runs that are there are read at once, the others are nan, and `done` tells them apart.
     Raises `ConfigError` if there are no results, or files were lost or changed; so does reading, if they are later.
     """
-    folder = Path(folder)
+    folder = require_path("folder", folder)
     if not is_sealed(folder) and not (folder / MANIFEST).is_file():
         return _must_be_results(folder, read_dataset(folder))
     grid, cut = read_manifest(folder)

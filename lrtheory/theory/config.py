@@ -159,6 +159,10 @@ class Config:
                     "records lie at multiples of it; or set training.tolerance 0 to take fixed steps")
             require(self.training.batch_size is None, "training.batch_size", self.training.batch_size,
                     "None where the infinite engine chooses its steps", "or set training.tolerance 0 to take fixed steps")
+            highest = max(self.rates)
+            require(highest <= self.duration * (1 + 1e-6), "highest rate", highest,
+                    f"at most the length of this infinite run, steps x step_time = {self.duration:.4g}",
+                    "no iteration at it would fit into the run: lower the rate, or train longer")
         self._check_digits()
 
     def _check_digits(self) -> None:

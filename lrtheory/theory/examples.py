@@ -18,9 +18,9 @@ import xarray as xr
 from jax import Array
 
 from lrtheory.fields import to_json
-from lrtheory.intervals import Level, Statistic, crossing
+from lrtheory.intervals import Level, Statistic, crossing, require_level
 from lrtheory.labelled import as_run, config_of, finite
-from lrtheory.spec import ConfigError, require
+from lrtheory.spec import MOST, ConfigError, require, require_kind, require_number
 from lrtheory.theory import kernel, linear_readout, programs, simulate
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines import infinite
@@ -35,6 +35,8 @@ ACCURACY = 2e-3
 """Relative, of errors on P: outputs of runs are solved to 1e-4 (tested), of which errors are steep functions."""
 POINTS = 200
 """Sizes at which a learning curve is compared with a run."""
+MOST_COUNTS = 10_000
+"""Points that a learning curve may be asked for."""
 SIZES = 12
 """Points of a learning curve between a quarter of the P-only examples and all that carry x1."""
 
@@ -70,18 +72,33 @@ def learning_curve(config: Config, counts: Sequence[int] | np.ndarray | None = N
     Raises:
       ConfigError: no example carries x1, or a count that is not there.
     """
+    require_kind("config", config, Config, "a Config", "such as lrtheory.preset('quick')")
     config = config.check()
+    require_number("time", config.duration if time is None else time, lambda t: 0 < t <= MOST, "a finite number above 0",
+                   "None for the length of the run")
     wide = config if config.engine == "infinite" else config.replace(**{"training.batch_size": None}).at_infinite_width()
     wide = wide.replace(**{"network.shortest_lag": max(wide.network.shortest_lag, 1e-12), "network.variant": "block"})
-    counts = sizes(config) if counts is None else np.asarray(counts, int)
     most = sum(config.problem.group_sizes[:2])
-    for n in counts.tolist():
-        require(1 <= n <= most, "counts", n, f"between 1 and {most}, the examples that carry x1", "choose others")
+    counts = sizes(config) if counts is None else _counts(counts, most)
     found = _curve(programs.numbers(wide), jnp.asarray(config.first_seed + np.arange(config.seeds)), jnp.asarray(counts),
                    jnp.asarray(config.duration if time is None else time, jnp.result_type(float)))
     return xr.Dataset({name: (("seed", "examples"), np.asarray(values)) for name, values in found.items()},
                       coords={"seed": config.first_seed + np.arange(config.seeds), "examples": counts},
                       attrs={"config": to_json(config)})
+
+
+def _counts(given: Any, most: int) -> np.ndarray:
+    """Numbers of examples (counts,), or `ConfigError`."""
+    try:
+        counts = list(given)
+    except TypeError:
+        counts = []
+    require(0 < len(counts) <= MOST_COUNTS, "counts", f"a {type(given).__name__} of {len(counts):,}",
+            f"a list of 1 to {MOST_COUNTS:,} numbers", "None chooses them")
+    for n in counts:
+        require_number("counts", n, lambda n: 1 <= n <= most and n == int(n), f"whole, between 1 and {most}, the examples "
+                       "that carry x1", "choose others")
+    return np.asarray(counts, int)
 
 
 @jax.jit
@@ -179,6 +196,7 @@ def effective_examples(run: xr.Dataset, curve: xr.Dataset, *, config: Config | N
       ConfigError: one algorithm was followed more than twice as long as another.
     """
     config = config_of(run, Config) if config is None else config
+    require_level(level)
     exact = "p_along" in run and linear_readout.is_exact(config.problem)
     each = by_algorithm(run, run["algorithm"].values.tolist())
     time = shared_time(list(each.values()))

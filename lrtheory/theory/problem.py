@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from lrtheory.keys import require_key
 from lrtheory.linalg import matmul
 from lrtheory.spec import (
     MOST,
@@ -20,7 +21,9 @@ from lrtheory.spec import (
     require,
     require_choice,
     require_count,
+    require_kind,
     require_nonnegative,
+    require_number,
     require_positive,
     shown,
     spec,
@@ -307,6 +310,8 @@ def sample(problem: Problem, key: Array) -> Data:
     >>> data.x2.shape, data.x.shape  # x2 and both halves as vectors
     ((20, 8), (20, 16))
     """
+    require_kind("problem", problem, Problem, "a Problem", "such as lrtheory.Problem()")
+    require_key("key", key)
     key_basis, key_group, key_examples = jax.random.split(key, 3)
     codes = jnp.array([P_ONLY, MIXED, *range(3, len(problem.shares)), Q_ONLY])
     if problem.groups == "exact":
@@ -322,7 +327,11 @@ def sample_test(problem: Problem, data: Data, n: int, key: Array) -> Data:
 
     Reading only x1, only x2 or both gives test points of P, Q and the mixed group alike.
     """
-    return _examples(problem, data.basis, jnp.full((n,), MIXED), key)
+    require_kind("problem", problem, Problem, "a Problem", "such as lrtheory.Problem()")
+    require_kind("data", data, Data, "examples", "lrtheory.sample draws them")
+    require_number("n", n, lambda n: 0 <= n < 2**31 and n == int(n), "a whole number of examples below 2^31", "correct it")
+    require_key("key", key)
+    return _examples(problem, data.basis, jnp.full((int(n),), MIXED), key)
 
 
 def q_test_error(g: Array) -> Array:
@@ -330,11 +339,24 @@ def q_test_error(g: Array) -> Array:
 
     (1/2) 1[g(z) <= 0] + (1/4) 1[g(z + zeta) >= 0] + (1/4) 1[g(z - zeta) >= 0], for g (..., 3).
     """
+    g = _of_directions(g)
     wrong = ~jnp.stack([g[..., 0] > 0, g[..., 1] < 0, g[..., 2] < 0], -1)  # not a number is wrong, too
     return jnp.sum(jnp.where(wrong, jnp.array([0.5, 0.25, 0.25]), 0.0), axis=-1)
 
 
 def contrast(g: Array) -> Array:
     """g(z + zeta) + g(z - zeta) - 2 g(z), for g (..., 3): how far the network tells Q's classes apart (below 0: right)."""
+    g = _of_directions(g)
     return g[..., 1] + g[..., 2] - 2 * g[..., 0]
+
+
+def _of_directions(g: object) -> Array:
+    """Outputs on Q's three directions, or `ConfigError` for what is none."""
+    try:
+        found = jnp.asarray(g)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        found = jnp.zeros(())
+    require(found.shape[-1:] == (3,), "g", f"a {type(g).__name__} of shape {found.shape}", "numbers (..., 3)",
+            "g on z, z + zeta and z - zeta, as measured")
+    return found
 

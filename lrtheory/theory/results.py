@@ -16,6 +16,7 @@ from lrtheory import files
 from lrtheory.fields import read_config
 from lrtheory.intervals import Level, Statistic, decide, fewest, mean, share
 from lrtheory.labelled import UNFINISHED, at_times, config_of, each_seed, estimate, finite, summary, undiverged
+from lrtheory.spec import require, require_path
 from lrtheory.theory import kinks
 from lrtheory.theory.config import Config
 from lrtheory.theory.html import short
@@ -48,6 +49,11 @@ def summarise(results: xr.Dataset, theory: xr.Dataset | None = None) -> Summary:
     enter no mean. With a prediction (`lrtheory.predict`), each algorithm has the same numbers of it under "theory", at the
     time where its runs end.
     """
+    for runs in [results] if theory is None else [results, theory]:
+        config_of(runs, Config)
+        axes = [str(dim) for dim in runs["diverged_at"].dims if dim not in ("algorithm", "seed")]
+        require(not axes, "results", f"a sweep over {', '.join(axes)}", "of one configuration",
+                "choose a point by .sel; of a sweep lrtheory.tables has a row a point")
     algorithms: dict[str, Any] = {}
     for name in results["algorithm"].values.tolist():
         runs = results.sel(algorithm=name)
@@ -383,7 +389,7 @@ def save(results: xr.Dataset, folder: str | Path, theory: xr.Dataset | None = No
     ...     lt.load(folder).identical(runs)
     True
     """
-    folder, config = Path(folder), config_of(results, Config)
+    folder, config = require_path("folder", folder), config_of(results, Config)
     begun = (folder / "config.json").is_file() and not (folder / files.STORE).exists()
     if not begun or read_config(folder / "config.json", Config) != config:
         files.prepare_folder(folder, config)
@@ -392,4 +398,5 @@ def save(results: xr.Dataset, folder: str | Path, theory: xr.Dataset | None = No
 
 def load_theory(folder: str | Path) -> xr.Dataset | None:
     """The prediction that `lrtheory run` wrote beside its results; None if there is none."""
-    return files.read_dataset(folder, THEORY) if (Path(folder) / THEORY).is_dir() else None
+    folder = require_path("folder", folder)
+    return files.read_dataset(folder, THEORY) if (folder / THEORY).is_dir() else None

@@ -15,6 +15,7 @@ from lrtheory import labelled
 from lrtheory.algorithm import Algorithm, named
 from lrtheory.devices import require_working
 from lrtheory.progress import watching
+from lrtheory.spec import require_kind
 from lrtheory.stopping import Interrupted
 from lrtheory.theory import room, simulate
 from lrtheory.theory.config import Config
@@ -91,6 +92,7 @@ def said(algorithms: Sequence[str], last: Mapping[str, np.ndarray]) -> str:
 
 def with_algorithms(config: Config, algorithms: Mapping[str, Algorithm] | None) -> Config:
     """The config with algorithms of your own, by name, in the place of its; None: as it is."""
+    require_kind("config", config, Config, "a Config", "such as lrtheory.preset('quick')")
     return config if algorithms is None else config.replace(algorithms=named(algorithms))
 
 

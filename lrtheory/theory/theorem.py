@@ -9,7 +9,7 @@ import math
 
 import jax
 
-from lrtheory.spec import require, require_count
+from lrtheory.spec import MOST, require_count, require_number
 from lrtheory.theory.config import Config
 from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
@@ -63,8 +63,15 @@ def theorem(d: float, kappa: float = 0.5, *, size: int = 64, q0: float = 0.25, e
     >>> f"{dimension(config):.6g}"
     '1e+18'
     """
+    require_number("size", size, float.is_integer, "a whole number", "64 is near the limit")
     require_count("size", size, 2, "64 is near the limit")
-    require(size <= d < math.inf, "d", d, f"finite and at least size = {size}", "P of dimension d is simulated at `size`")
+    require_number("d", d, lambda d: size <= d < math.inf, f"finite and at least size = {size}",
+                   "P of dimension d is simulated at `size`")
+    most = 300 / math.log10(d)  # d to that power is what float64 holds
+    for name, value, bound in (("kappa", kappa, MOST), ("q0", q0, MOST), ("eps1", eps1, MOST), ("length", length, MOST),
+                               ("r_exponent", r_exponent, most), ("rate_exponent", rate_exponent, most)):
+        require_number(name, value, lambda x, bound=bound: abs(x) <= bound, f"a number between {-bound:g} and {bound:g}",
+                       "leave it out for the paper's")
     b = d / size
     problem = Problem(d=size, kappa=kappa, p0=kappa**2 / 2, q0=q0, r=d**r_exponent, z_norm=math.sqrt(b), alpha_min=0.0,
                       gamma0=size**-0.5)

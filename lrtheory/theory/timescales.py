@@ -7,6 +7,7 @@ the kernel of section 3's network at initialisation; unit of time: sum of rates.
 import math
 from typing import NamedTuple
 
+from lrtheory.spec import require_kind
 from lrtheory.theory.network import Network
 from lrtheory.theory.problem import Problem
 from lrtheory.theory.training import Training
@@ -113,6 +114,9 @@ def conditions(problem: Problem, training: Training, network: Network, full: boo
     45% at 2,920, 783, 398, 164 (preset quick). G: S's error is 25, 15, 6, 1.1 times L-S's at lambda t = 0.8, 1.2, 1.6, 2.4
     (preset phase), 17, 8, 3.5, 1.5, 0.9 times at 0.24, 0.66, 1.06, 1.7, 2.5 (preset quick).
     """
+    for value, kind in ((problem, Problem), (training, Training), (network, Network)):
+        require_kind(kind.__name__.lower(), value, kind, f"a {kind.__name__}", "as a Config has it")
+    require_kind("full", full, bool, "True or False", "True for the full network")
     t_q, t_p = q_time(problem), p_time(problem)
     blur_1 = blur_time(problem, training, training.eta1) / t_q
     blur_2 = blur_time(problem, training, training.eta1 * training.eta_ratio) / t_q

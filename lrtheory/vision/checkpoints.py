@@ -103,8 +103,8 @@ class Checkpoints:
     def latest(self, state: simulate.State, history: dict[str, np.ndarray]) -> tuple[int, simulate.State, dict] | None:
         """(epochs, state, history) of the latest whole checkpoint, shaped like those given; None if there is none.
 
-        One that is damaged, or is not this job's, is removed: the one before it counts, or the start. It may be of other
-        devices. Raises `OSError` for a file that cannot be read now: nothing is removed.
+        One that is damaged, cannot be read, or is not this job's, is removed: the one before it counts, or the start. It
+        may be of other devices. Raises `OSError` for a file that cannot be read now: nothing is removed.
         """
         leaves, tree = jax.tree.flatten(state)
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -112,12 +112,21 @@ class Checkpoints:
                             {"state": leaves, "history": history})
         with _quietly():
             for epoch in sorted(self.manager.all_steps(), reverse=True):
-                if self._sealed(epoch) == self._contents(epoch):
-                    found = self.manager.restore(epoch, args=self.args.StandardRestore(like))
+                found = self._restored(epoch, like) if self._sealed(epoch) == self._contents(epoch) else None
+                if found is not None:
                     kept = {n: np.array(v) for n, v in found["history"].items()}
                     return epoch, jax.tree.unflatten(tree, found["state"]), kept
                 self.manager.delete(epoch)
         return None
+
+    def _restored(self, epoch: int, like: Any) -> Any:
+        """A checkpoint that is as it was written; None for one that this version of orbax cannot read."""
+        try:
+            return self.manager.restore(epoch, args=self.args.StandardRestore(like))
+        except OSError:
+            raise
+        except Exception:  # of a type that depends on what it lacks
+            return None
 
     def _sealed(self, epoch: int) -> dict[str, Any] | None:
         """What the seal of a checkpoint says; None where there is none, or it is damaged."""

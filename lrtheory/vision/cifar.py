@@ -337,7 +337,7 @@ def _python(contents: bytes, name: str, per_batch: int) -> tuple[np.ndarray, np.
     except Exception as error:  # a damaged pickle may raise anything
         raise ConfigError(f"{name} cannot be read as a pickle ({type(error).__name__}: {error}); it is truncated or another "
                           "file, get it again") from None
-    tree = {k.decode() if isinstance(k, bytes) else k: v for k, v in tree.items()} if isinstance(tree, dict) else {}
+    tree = {k.decode("latin-1") if isinstance(k, bytes) else k: v for k, v in tree.items()} if isinstance(tree, dict) else {}
     data, classes, title = tree.get("data"), tree.get("labels"), tree.get("batch_label")
     pixels = data.values if isinstance(data, _Array) else None
     if pixels is None or pixels.shape != (per_batch, PIXELS):
