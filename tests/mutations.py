@@ -150,6 +150,8 @@ MUTATIONS = [
              "an order without examples of a group"),
     Mutation("theory/timescales.py", "network.widths[-1], network.scales[-1]", "network.m_v, network.tau_v", "test_config.py",
              "kinks of a shared matrix by numbers it has not"),
+    Mutation("processes.py", "            if text == FAILED and", "            if False and", "test_stopping.py",
+             "a process waits for one that failed"),
     Mutation("stopping.py", "        if again:\n", "        if False:\n", "test_stopping.py", "a second signal ends nothing"),
     Mutation("stopping.py", "        if self.after is None:\n", "        if False:\n", "test_stopping.py",
              "a signal before there is anything to lose only asks"),

@@ -198,3 +198,46 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_computed(command,
     (tmp_path / "file").write_text("")
     assert main([command, *["--only", "order"] * (command == "verify"), "--out", str(tmp_path / "file/within")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+class Board:
+    """What the service of `jax.distributed` does here: texts under keys."""
+
+    def __init__(self):
+        self.texts = {}
+
+    def key_value_set(self, key, text, allow_overwrite=False):
+        self.texts[key] = text
+
+    def key_value_dir_get(self, prefix):
+        return [(key, text) for key, text in self.texts.items() if key.startswith(prefix)]
+
+
+def test_what_ends_one_of_several_processes_ends_all(monkeypatch):
+    from lrtheory.processes import Company
+
+    now, board = [0.0], Board()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    first, second, third = (Company(board, k, 3) for k in range(3))
+    second.say("beat 1")
+    third.leave(0)
+    first.look()
+    assert first.why_end() is None
+    now[0] = 61.0
+    assert first.why_end() == "process 1 has been silent for 60 s"  # the third is done, and need not say more
+    second.say("beat 2")
+    first.look()
+    assert first.why_end() is None
+    second.leave(2)
+    first.look()
+    assert first.why_end() is None  # it has a moment to find out by itself
+    now[0] += 2
+    assert first.why_end() == "process 1 failed; its own message says why"
+    asked = []
+    monkeypatch.setattr(stopping, "ask", asked.append)
+    second.leave(stopping.STOPPED)
+    first.look()
+    assert first.why_end() is None
+    assert asked == ["another process was asked to end"]
+    first.trouble, now[0] = now[0], now[0] + 2
+    assert first.why_end() == "the first process does not answer any more"
