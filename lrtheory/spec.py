@@ -115,7 +115,7 @@ def spec(cls: type[T] | None = None, /, *, kw_only: bool = True) -> Any:
     def settle(self: Any) -> None:
         for name, is_static in kinds.items():
             value = getattr(self, name)
-            number = isinstance(value, (np.generic, jax.Array)) and value.dtype.kind in "biufSU"
+            number = isinstance(value, (np.generic, jax.Array)) and getattr(value.dtype, "kind", "") in [*"biufSU"]
             if is_static and number and not np.ndim(value):
                 object.__setattr__(self, name, value.item())
 

@@ -199,7 +199,7 @@ DOORS = {
 OTHERS = {"use_all_cores", "logistic", "squared", "Config", "Problem", "Group", "Data", "Network", "Training", "Algorithm",
           "Schedule", "Stage", "ConfigError", "Model", "Balanced"}
 ODD = st.one_of(SCALARS, FOREIGN, TREES, st.sampled_from([
-    RUN, SWEEP, TINY, lt.constant(0.1), lt.Algorithm(lt.constant(0.1)), xr.Dataset(), RUN["time"], np.ones((2, 2)),
+    KEY, RUN, SWEEP, TINY, lt.constant(0.1), lt.Algorithm(lt.constant(0.1)), xr.Dataset(), RUN["time"], np.ones((2, 2)),
     np.array([]), np.array("x"), jnp.ones(3), range(3), ..., NotImplemented, Exception("x"), {"S": None}, {1: 2}, ("a", 1),
     "x" * 5000, "mine: 0.1", "hold until loss 0.2", len, int]))
 
