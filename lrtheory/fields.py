@@ -285,8 +285,10 @@ def _value(hint: Any, name: str, text: str) -> Any:
         choices = get_args(kind) if typing.get_origin(kind) is Literal else ()
         wanted += [repr(c) for c in choices] or [{type(None): "None", int: "a whole number", bool: "true or false"}.get(
             kind, "a number")]
-        if (kind is type(None) and text == "None") or text in choices:
-            return None if text == "None" else text
+        if text in choices:
+            return text
+        if kind is type(None) and text in ("None", "none"):
+            return None
         if kind is bool and text.lower() in ("true", "false"):
             return text.lower() == "true"
         try:

@@ -9,8 +9,7 @@ import itertools
 import json
 import os
 import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +29,10 @@ STORE, SUMMARY, LOCK = "results.zarr", "summary.json", ".lock"
 ROOT, CHECKSUMS, ORDER, LABELS = "zarr.json", "checksums", "order", "labels"
 """The file that makes a folder a dataset; its attributes with the digests of all other files, and its own, with the order of
 its variables, and with its coordinates."""
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Flags by which a file is not opened where a link, or a pipe that nobody reads, has its name."""
+OF_ZARR = re.compile(r"(?:[^/]+/)?(?:zarr\.json|c(?:/\d+)*|(?:c/)?(?:\d+/)*(?:zarr|c|\d+)\.[0-9a-f]{32}\.partial)")
+"""Names of the files that zarr writes for a group of arrays, and while it writes them."""
 LONGEST = 200
 """Bytes of a name that a file has; file systems take 255, and ours come with an ending."""
 
@@ -38,11 +41,14 @@ class Damaged(ValueError):
     """What is on disk is not what was written: how it differs, in words."""
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that it is there as a whole or as it was before. Raises `OSError` if it cannot be written."""
+def write_whole(path: Path, contents: str | bytes) -> None:
+    """Write a small file so that it is there as a whole or as it was before, through no link.
+
+    Raises `OSError` if it cannot be written.
+    """
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with open(partial, "wb", opener=lambda p, flags: os.open(p, flags | NO_LINK, 0o666)) as file:
+        file.write(contents.encode() if isinstance(contents, str) else contents)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
@@ -69,17 +75,26 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
         return dict(zip(names, pool.map(one, names), strict=True))
 
 
+def sealed(tree: dict[str, Any]) -> str:
+    """A tree with its digest, as text."""
+    return json.dumps({"digest": digest(tree)} | tree, indent=1) + "\n"
+
+
 def write_sealed(path: Path, tree: dict[str, Any]) -> None:
     """Write a tree with its digest, as `write_whole` does."""
-    write_whole(path, json.dumps({"digest": digest(tree)} | tree, indent=1) + "\n")
+    write_whole(path, sealed(tree))
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """A tree that `write_sealed` wrote. Raises `OSError` if there is none, `Damaged` if it was changed."""
+    """A tree that `write_sealed` wrote. Raises `OSError` if it cannot be read now, `Damaged` if it was changed."""
     try:
         tree = parse(read_text(path), path.name)
     except ConfigError as error:
         raise Damaged(str(error)) from None
+    except OSError as error:
+        if error.errno is None:  # it can be, and is no text
+            raise Damaged(f"{path.name} is {error.strerror}") from None
+        raise
     if not isinstance(tree, dict) or tree.pop("digest", None) != digest(tree):
         raise Damaged(f"{path.name} was changed after it was written")
     return tree
@@ -102,7 +117,7 @@ def write_store(path: Path, dataset: xr.Dataset) -> None:
     partial, whole = (path.with_name(f"{path.name}.{state}") for state in ("partial", "whole"))
     if whole.is_dir():  # an earlier process ended here
         _replace(path, whole)
-    shutil.rmtree(partial, ignore_errors=True)
+    _make_way(partial, [name for name in _files(partial, hidden=True) if OF_ZARR.fullmatch(name)])
     names = {ORDER: list(map(str, dataset.data_vars)), LABELS: list(map(str, dataset.coords))}
     dataset.assign_attrs(names).to_zarr(LocalStore(partial), mode="w", consolidated=False)
     root = json.loads((partial / ROOT).read_text())
@@ -114,9 +129,36 @@ def write_store(path: Path, dataset: xr.Dataset) -> None:
 
 
 def _replace(path: Path, whole: Path) -> None:
-    """Put a folder in another's place."""
-    shutil.rmtree(path, ignore_errors=True)
+    """Put a dataset in another's place."""
+    names = []
+    with suppress(OSError, ValueError, LookupError, TypeError):  # without a record nothing is known to be ours
+        names = [*parse(read_text(path / ROOT), ROOT)["attributes"][CHECKSUMS]["files"], ROOT]
+    _make_way(path, names)
     whole.rename(path)
+
+
+def _make_way(path: Path, names: Iterable[str]) -> None:
+    """Free a name: of what lies there the files are removed that were written here, the rest is kept under another name."""
+    remove_written(path, names)
+    if os.path.lexists(path):
+        path.rename(next(other for k in itertools.count(1)
+                         if not os.path.lexists(other := path.with_name(f"{path.name}.kept-{k}"))))
+
+
+def remove_written(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Remove the files below a folder that a record of one's own names (None: all), then the folders in it that are empty.
+
+    What lies beside them stays, and so do links and all that is behind them: a folder that is a link is left as it is.
+    """
+    known = None if names is None else set(names)
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for where, _, files in os.walk(folder, topdown=False):
+        for path in (Path(where, name) for name in files):
+            if not path.is_symlink() and (known is None or path.relative_to(folder).as_posix() in known):
+                path.unlink()
+        with suppress(OSError):  # something is in it
+            os.rmdir(where)
 
 
 def read_dataset(folder: str | Path, name: str = STORE) -> xr.Dataset:
@@ -124,10 +166,7 @@ def read_dataset(folder: str | Path, name: str = STORE) -> xr.Dataset:
     store, whole = Path(folder) / name, Path(folder) / f"{name}.whole"
     store = whole if whole.is_dir() else store
     if not store.is_dir():
-        begun = (Path(folder) / "config.json").is_file() and not (Path(folder) / "design.json").is_file()
-        raise ConfigError(f"{folder}: no {name} in it; " + (
-            f"what was to write it did not end; again: lrtheory run --config {folder}/config.json, or lrtheory cifar "
-            f"--resume {folder}" if begun else "give a folder that `lrtheory run`, `sweep` or `cifar` wrote"))
+        raise ConfigError(f"{folder}: no {name} in it; {_origin(Path(folder))[0]}")
     try:
         must_be_whole(store)
         must_fit(store)
@@ -135,12 +174,35 @@ def read_dataset(folder: str | Path, name: str = STORE) -> xr.Dataset:
         if lost := [n for key in (ORDER, LABELS) for n in found.attrs.get(key, ()) if n not in found.variables]:
             raise Damaged(f"{lost[0]} was stored and is not there")
     except Exception as error:  # damage, and what others put there, may raise anything
-        raise ConfigError(f"{store}: damaged ({reason(error)}); must be as it was written; write it anew: lrtheory run "
-                          f"--config {folder}/config.json, or lrtheory cifar --resume {folder}") from None
+        raise ConfigError(f"{store}: damaged ({reason(error)}); must be as it was written; write it anew: "
+                          f"{_origin(Path(folder))[1]}") from None
     for key in (CHECKSUMS, LABELS):
         found.attrs.pop(key, None)
     order = [name for name in found.attrs.pop(ORDER, ()) if name in found.data_vars]
     return found[[*order, *(name for name in found.data_vars if name not in order)]]  # zarr has them in any
+
+
+def _origin(folder: Path) -> tuple[str, str]:
+    """Why a folder has no results, and what would write them anew, by the files that only one command writes."""
+    there = {name for name in ("verify.json", "design.json", "question.json", "checkpoints", "config.json", SUMMARY)
+             if (folder / name).exists()}
+    ended, give = "what was to write it did not end; again: ", "give a folder that `lrtheory run`, `sweep` or `cifar` wrote"
+    if "verify.json" in there:
+        again = "lrtheory verify, into another folder"
+        return f"it holds verdicts of `lrtheory verify`, whose figures are in {folder}/figures; {give}", again
+    if "design.json" in there:
+        again = f"lrtheory design --config {folder}/config.json, into another folder"
+        return f"it holds a schedule of `lrtheory design`; {give}", again
+    if "question.json" in there:
+        again = "lrtheory.train with the same arguments and this folder"
+        return ended + again, f"remove {STORE}, then {again}; finished seeds are kept"
+    if "checkpoints" in there:
+        again = f"lrtheory cifar --resume {folder}"
+    elif "config.json" in there:
+        again = f"lrtheory run --config {folder}/config.json, into another folder"
+    else:
+        return give, "lrtheory theorem, into another folder" if SUMMARY in there else "the command that wrote it"
+    return ended + again, again
 
 
 def must_be_whole(store: Path) -> None:
@@ -184,20 +246,38 @@ def reason(error: BaseException) -> str:
     return one_line(said.strip().partition("\n")[0], 200) or type(error).__name__
 
 
-def _files(folder: Path) -> list[str]:
-    """Names of the files below a dataset's folder, but the one at its root and hidden ones, sorted."""
+def _files(folder: Path, hidden: bool = False) -> list[str]:
+    """Names of the files below a dataset's folder, sorted; unless asked for, without hidden ones and the one at its root."""
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*")
-                  if p.is_file() and p != folder / ROOT and not p.name.startswith("."))
+                  if p.is_file() and (hidden or (p != folder / ROOT and not p.name.startswith("."))))
 
 
-def require_free(folder: Path, remedy: str = "choose another or remove it") -> None:
-    """Raise `ConfigError` if writing into the folder would touch what is there; a lock alone is nothing."""
+def require_free(folder: Path, remedy: str = "choose another or remove it", begun: Mapping[str, str] | None = None) -> None:
+    """Raise `ConfigError` if writing into the folder would touch what is there.
+
+    A lock alone is nothing, and so is what a process that was killed at once has left of `begun`, the files that are written
+    first: {name: contents}, with no contents for a folder.
+    """
     try:
-        taken = folder.exists() and (not folder.is_dir() or any(p.name != LOCK for p in folder.iterdir()))
-    except OSError as error:
-        raise ConfigError(f"--out {folder}: cannot be read ({error.strerror}); choose another folder") from None
+        taken = os.path.lexists(folder) and (not folder.is_dir() or any(
+            not _is_nothing(path, begun or {}) for path in folder.iterdir()))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--out {folder}: cannot be read ({reason(error)}); choose another folder") from None
     if taken:
         raise ConfigError(f"--out {folder}: exists and is not empty; must be a new or empty folder; {remedy}")
+
+
+def _is_nothing(path: Path, begun: Mapping[str, str]) -> bool:
+    """Whether a path is a lock, or the first part of what is begun."""
+    if path.name == LOCK:
+        return True
+    contents = begun.get(path.name.removesuffix(".partial"))
+    if contents is None or path.is_symlink():
+        return False
+    if path.is_dir():
+        return not contents and not any(path.iterdir())
+    whole = contents.encode()
+    return path.is_file() and path.stat().st_size <= len(whole) and whole.startswith(path.read_bytes())
 
 
 def prepare_folder(folder: Path, config: Any) -> None:
@@ -260,11 +340,17 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises `ConfigError` if another process has it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / LOCK, timeout=0)
     try:
-        with lock:
-            yield
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except filelock.Timeout:
         raise ConfigError(f"{folder}: another process is working on it; must be one at a time; wait for that one or "
                           "end it") from None
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise ConfigError(f"{folder}: cannot be written, or its disk has no locks ({reason(error)}); choose another "
+                          "folder") from None
+    try:
+        yield
+    finally:
+        lock.release()

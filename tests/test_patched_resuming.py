@@ -122,6 +122,27 @@ def test_a_damaged_checkpoint_is_passed_over_and_anothers_is_refused(tmp_path):
         runs.run(config.replace(n_test=50), IMAGES, checkpoints=tmp_path)
 
 
+def test_states_that_were_not_written_here_are_set_aside_and_the_folder_is_one_process_s(tmp_path):
+    """Where the next epoch's state would lie; notes between the seals stay; begun and killed, a state is removed."""
+    config = TINY.replace(checkpoint_epochs=1, algorithms=("S",), **{"training.epochs": 2, "training.anneal_epochs": ()})
+    whole = runs.run(config, IMAGES, checkpoints=tmp_path)
+    where, seals = tmp_path / "S-seed-0", tmp_path / "S-seed-0.seals"
+    (where / "7").mkdir()
+    (where / "7" / "mine").write_text("mine")
+    (seals / "notes.json").write_text("mine")
+    (seals / "8.json").write_text("mine")
+    (where / "9.orbax-checkpoint-tmp").mkdir()  # by which orbax calls what it has begun
+    begun = files.read_sealed(seals / "2.json") | {"epoch": 9, "files": None}
+    files.write_sealed(seals / "9.json", begun)
+    with files.locked(tmp_path), pytest.raises(ConfigError, match="another process is working on it"):
+        runs.run(config, IMAGES, checkpoints=tmp_path)
+    again = runs.run(config, IMAGES, checkpoints=tmp_path)
+    xr.testing.assert_equal(whole, again)
+    assert (tmp_path / "S-seed-0.aside" / "7" / "mine").read_text() == "mine"
+    assert sorted(p.name for p in where.iterdir()) == ["1", "2"]
+    assert sorted(p.name for p in seals.iterdir()) == ["1.json", "2.json", "8.json", "notes.json"]
+
+
 def claimed(folder, config=None, images=IMAGES, algorithms=None):
     """What `claim` says: a digest, or its complaint."""
     try:

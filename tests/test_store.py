@@ -71,7 +71,7 @@ def test_damage_is_found_and_redone(finished, tmp_path):
     c.write_bytes(b"")
     (zarr / "train_loss/zarr.json").write_text("{")
     (zarr / "eta_ratio/c/0").write_bytes(b"nonsense")
-    (zarr / "contrast/c/0/stray.0123.partial").write_bytes(b"half a chunk")
+    (zarr / f"contrast/c/0/0.{'0123' * 8}.partial").write_bytes(b"half a chunk")
     with pytest.raises(ConfigError, match=r"damaged|missing"):
         lt.load(copy)
     written, marks = [], []

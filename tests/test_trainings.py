@@ -20,9 +20,9 @@ from lrtheory.fields import to_json
 from lrtheory.spec import ConfigError
 from lrtheory.stopping import Interrupted
 from lrtheory.sweeps import folder as folders
-from lrtheory.sweeps import manifest, reading, tables
+from lrtheory.sweeps import manifest, reading, store, tables
 from lrtheory.sweeps.grid import make_grid, read_axes
-from lrtheory.vision import cifar, programs, runs
+from lrtheory.vision import checkpoints, cifar, programs, runs
 from lrtheory.vision.presets import preset
 
 pytestmark = [pytest.mark.xdist_group("vision"),  # they share programs, so one process takes them all
@@ -83,6 +83,36 @@ def test_stopped_and_resumed_is_the_same_sweep(swept, tmp_path):
     assert len(again) == 3 * 8 - 8 + 1  # the epochs left, and one call for what the checkpoint has
     same(lt.load(tmp_path / "a"), swept[1])
     assert not list((tmp_path / "a/checkpoints").iterdir())
+
+
+def test_states_are_removed_that_were_written_here_and_no_others(swept, tmp_path):
+    """Those of a chunk that is stored, which a kill left; not what else lies there, and nothing behind a link."""
+    copy = tmp_path / "copy"
+    shutil.copytree(swept[0], copy)
+    grid, cut = manifest.read_manifest(copy)
+    place = store.Store(copy / files.STORE, grid, cut, ("L-S", "S"))
+    chunk, other = list(folders.every_chunk(grid, cut))[:2]
+    job, *_ = runs.jobs(CONFIG, ("S",))[0]
+    state, history = {"a": np.ones(3)}, {"loss": np.ones(2)}
+    for where, whose in ((chunk, place.meaning(chunk.box)), (other, "another's")):
+        kept = checkpoints.Checkpoints(copy / "checkpoints" / "-".join(map(str, where.number)), job, whose)
+        kept.save(1, state, history)
+        kept.close()
+    mine = [copy / "checkpoints" / name for name in ("mine/x", "0-0-1/notes", "9-9-9/S-seed-0/1/x")]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    before = sorted((copy / "checkpoints").rglob("*"))
+    own = copy / "checkpoints" / "-".join(map(str, chunk.number))
+    assert len(list(own.rglob("*"))) > 10
+    assert _missing(copy) == "nothing"
+    assert sorted((copy / "checkpoints").rglob("*")) == [p for p in before if own not in (p, *p.parents)]
+    (copy / "checkpoints").rename(tmp_path / "archive")
+    (copy / "checkpoints").symlink_to(tmp_path / "archive")
+    told, there = [], sorted((tmp_path / "archive").rglob("*"))
+    lt.sweep(CONFIG, AXES, copy, images=IMAGES, resume=True, watch=folders.Watch(tell=told.append))
+    assert sorted((tmp_path / "archive").rglob("*")) == there
+    assert any("checkpoints is a link; states of trainings that have ended stay there" in text for text in told)
 
 
 KILLED = """

@@ -121,8 +121,12 @@ def train(model: Model | tuple[Callable, Callable], data: Callable[[jax.Array], 
     _require_no_host(program)
     question = {"program": programs.digest(task, numbers), "settings": fields.parse(
         fields.to_json(config), "settings"), "random numbers": keys.described(), "precision": str(jnp.result_type(float))}
-    _take(place, config, question)
+    begun = {QUESTION: files.sealed(question), "config.json": fields.to_json(config)}
+    _must_be_ours(place, question, begun)
     with files.locked(place):
+        _must_be_ours(place, question, begun)  # as it is now that no other process has it
+        for name in (name for name in begun if not (place / name).exists()):
+            files.write_whole(place / name, begun[name])
         if (place / files.STORE).is_dir():
             return _said_of(files.read_dataset(place), meanings)
         found = _computed(task, numbers, config, complete, marks, at_once, progress, meanings, started, place / PARTS)
@@ -264,18 +268,16 @@ def _require_no_host(program: Any) -> None:
                           "others next time, so that none can be kept; leave the folder out, or say it in JAX")
 
 
-def _take(folder: Path, config: Settings, question: dict[str, Any]) -> None:
-    """Make the folder this question's, or raise `ConfigError` if it is another's."""
-    if (folder / QUESTION).is_file():
-        try:
-            there = files.read_sealed(folder / QUESTION)
-        except (OSError, files.Damaged) as error:
-            raise ConfigError(f"{folder}: {QUESTION} is damaged ({files.reason(error)}); choose another folder") from None
-        if differ := fields.differences(there, question):
-            raise ConfigError(f"{folder}: holds the answer to another question; must be the same; {'; '.join(differ)}")
-        return
-    files.prepare_folder(folder, config)
-    files.write_sealed(folder / QUESTION, question)
+def _must_be_ours(folder: Path, question: dict[str, Any], begun: Mapping[str, str]) -> None:
+    """Raise `ConfigError` unless a folder is new, this question's, or one in which its first files were `begun`."""
+    if not (folder / QUESTION).is_file():
+        return files.require_free(folder, begun=begun)
+    try:
+        there = files.read_sealed(folder / QUESTION)
+    except (OSError, files.Damaged) as error:
+        raise ConfigError(f"{folder}: {QUESTION} is damaged ({files.reason(error)}); choose another folder") from None
+    if differ := fields.differences(there, question):
+        raise ConfigError(f"{folder}: holds the answer to another question; must be the same; {'; '.join(differ)}")
 
 
 def _computed(task: Task, numbers: Numbers, config: Settings, algorithms: list[Algorithm], marks: np.ndarray,

@@ -26,7 +26,7 @@ from lrtheory.stopping import Interrupted
 from lrtheory.sweeps import plan as planning
 from lrtheory.sweeps import store as storing
 from lrtheory.sweeps import trainings
-from lrtheory.sweeps.folder import Watch, disk_trouble, every_chunk, take_up
+from lrtheory.sweeps.folder import Watch, disk_trouble, every_chunk, mark_of, marks, take_up
 from lrtheory.sweeps.grid import Grid, make_grid
 from lrtheory.sweeps.manifest import read_manifest
 from lrtheory.sweeps.plan import MEMORY_SHARE, Chunk, Cut, Group, Plan
@@ -119,17 +119,16 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
 
         def cut_for() -> Cut:
             nonlocal plan
-            plan = planning.make_plan(grid, runs=chunk, tell=watch.tell, stop=watch.stop)
+            plan = planning.make_plan(grid, tell=watch.tell, stop=watch.stop)
             return plan.cut
 
         if jax.process_index() == 0:
             try:
-                store, missing = take_up(grid, folder, cut_for, watch, held, resume=resume, extend=extend)
-                if plan is None and chunk is not None and planning.cut_for(grid, chunk) != store.cut:
-                    raise ConfigError(f"--chunk {chunk}: the folder is cut into chunks of {store.cut.block.runs} runs; "
-                                      "leave --chunk out")
+                asked = None if chunk is None else planning.cut_for(grid, chunk)
+                store, missing = take_up(grid, folder, cut_for, watch, held, asked=asked, resume=resume, extend=extend)
                 if plan is None:
-                    plan = planning.make_plan(grid, cut=store.cut, groups=_groups(missing), tell=watch.tell, stop=watch.stop)
+                    plan = planning.make_plan(grid, runs=chunk, cut=store.cut, groups=_groups(missing), tell=watch.tell,
+                                              stop=watch.stop)
             except ConfigError as error:
                 complaint = error
         cut, missing = _agree(grid, None if complaint is not None or store is None else store.cut, missing)
@@ -147,7 +146,7 @@ def carry_out(grid: Grid, folder: Path, *, chunk: int | None = None, resume: boo
             _wait_for_others(store, missing, folder, watch)
         except BaseException:
             if jax.process_count() > 1:
-                _mark(folder).touch()
+                mark_of(folder, jax.process_index()).touch()
             raise
 
 
@@ -199,7 +198,7 @@ def _wait_for_others(store: Store, chunks: Sequence[Chunk], folder: Path, watch:
     if others:
         watch.tell(f"waiting for the other {jax.process_count() - 1} process(es)")
     while others := [c for c in others if not store.is_marked(c)]:
-        if watch.stop() or list(folder.glob(_mark(folder, "*").name)):
+        if watch.stop() or marks(folder, [jax.process_count()]):
             raise Interrupted
         time.sleep(0.2)
 
@@ -227,7 +226,3 @@ def _runs(grid: Grid, chunk: Chunk) -> int:
     """Runs in a chunk, over all algorithms."""
     return len(grid.config.algorithms) * int(np.prod([len(r) for r in chunk.box]))
 
-
-def _mark(folder: Path, process: int | str | None = None) -> Path:
-    """The file by which one of several processes says that it ended early."""
-    return folder / f"stopped-{jax.process_index() if process is None else process}"

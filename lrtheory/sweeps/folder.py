@@ -7,7 +7,7 @@ what is in it (store), what is computed (course, trainings).
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import jax
 from lrtheory import stopping
 from lrtheory.algorithm import names_of
 from lrtheory.fields import parse, read_text
-from lrtheory.files import STORE, locked, require_free, write_whole
+from lrtheory.files import STORE, locked, require_free, sealed, write_whole
 from lrtheory.provenance import changes, environment
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import manifest
@@ -41,16 +41,19 @@ class Watch(NamedTuple):
 
 
 def take_up(grid: Grid, folder: Path, cut_for: Callable[[], Cut], watch: Watch, held: contextlib.ExitStack, *,
-            resume: bool = False, extend: bool = False) -> tuple[Store, list[Chunk]]:
+            asked: Cut | None = None, resume: bool = False, extend: bool = False) -> tuple[Store, list[Chunk]]:
     """Own a folder for as long as `held`, new, to be finished or to be made larger: its store, and the chunks it lacks.
 
-    `cut_for` chooses the shape of chunks where the folder has not fixed it. Raises `ConfigError` for a folder that is taken,
-    holds another sweep, or cannot be written.
+    `asked` is the shape of chunks that the caller wants, stored before anything else is done, for numbers follow it in their
+    last digits; `cut_for` chooses one where neither the caller nor the folder has. Raises `ConfigError` for a folder that is
+    taken, holds another sweep or one cut otherwise, or cannot be written.
     """
     def must_fit() -> Cut | None:
         if extend:
-            return _must_be_part_of(folder, grid)
-        return _must_be_the_same(folder, grid) if resume else _must_be_free(folder)
+            return _must_be_cut_so(folder, _must_be_part_of(folder, grid), asked)
+        if resume:
+            return _must_be_cut_so(folder, _must_be_the_same(folder, grid), asked)
+        return _must_be_free(folder, manifest.describe(grid, asked))
 
     must_fit()
     try:
@@ -58,9 +61,10 @@ def take_up(grid: Grid, folder: Path, cut_for: Callable[[], Cut], watch: Watch, 
         cut = must_fit()  # as it is now that it is ours
         if extend:
             storing.extend(folder, grid)
-        elif not resume:
-            manifest.write_manifest(folder, grid, None)
-        for mark in folder.glob("stopped-*"):
+        if not (resume or extend) or asked not in (None, cut):
+            cut = asked
+            manifest.write_manifest(folder, grid, cut)
+        for mark in marks(folder, [s.get("processes", 1) for s in sessions(folder)]):
             mark.unlink()
         _remember(folder, watch)
         if cut is None:
@@ -84,10 +88,18 @@ def every_chunk(grid: Grid, cut: Cut) -> list[Chunk]:
     return [c for group in grid.groups() for c in planning.chunks(grid, cut, group)]
 
 
-def _must_be_free(folder: Path) -> None:
-    """Raise `ConfigError` for a folder in which anything could be overwritten."""
+def _must_be_free(folder: Path, tree: dict[str, Any]) -> None:
+    """Raise `ConfigError` for a folder in which anything could be overwritten but what was begun of this manifest."""
+    begun = {manifest.SEALS: "", manifest.MANIFEST: sealed(tree)}
     known = (folder / manifest.MANIFEST).is_file()
-    require_free(folder, *[f"--resume {folder} goes on with it"] * known)
+    require_free(folder, *[f"--resume {folder} goes on with it"] * known, begun={} if known else begun)
+
+
+def _must_be_cut_so(folder: Path, cut: Cut | None, asked: Cut | None) -> Cut | None:
+    """How a folder's sweep is cut. Raises `ConfigError` if it has numbers already and is not cut as `asked`."""
+    if asked is None or cut is None or asked == cut or not any((folder / STORE / "done" / "c").rglob("*")):
+        return cut
+    raise ConfigError(f"--chunk: the folder is cut into chunks of {cut.block.runs} runs; leave --chunk out")
 
 
 def _must_be_the_same(folder: Path, grid: Grid, word: str = "--resume") -> Cut | None:
@@ -110,7 +122,7 @@ def _must_be_part_of(folder: Path, grid: Grid) -> Cut | None:
     if differ := manifest.differences(larger, grid):
         raise ConfigError(f"--extend {folder}: holds another sweep; must be part of the new one; {'; '.join(differ)}")
     kind = kind_of(grid.config)
-    (records, measured), (now, asked) = ((len(kind.clock[1](g.widest)), set(kind.measured(g.widest))) for g in (there, grid))
+    (records, measured), (now, asked) = ((len(kind.clock[1](g.widest)), set(g.measured)) for g in (there, grid))
     if records != now or measured != asked:
         more = f" of {', '.join(sorted(asked - measured))}, too" if asked > measured else ""
         raise ConfigError(f"--extend {folder}: records stored there: {records} a run, the larger sweep's {now}{more}; "
@@ -136,8 +148,23 @@ def sessions(folder: Path) -> list[dict[str, Any]]:
     return [s for s in found if isinstance(s, dict)] if isinstance(found, list) else []
 
 
+def mark_of(folder: Path, process: int) -> Path:
+    """The empty file by which one of several processes says that it ended early."""
+    return folder / f"stopped-{process}"
+
+
+def marks(folder: Path, counts: Iterable[Any]) -> list[Path]:
+    """The marks that are there of sessions of so many processes each; a session of one process leaves none."""
+    most = max((n for n in counts if isinstance(n, int) and n > 1), default=0)
+    there = [p for p in folder.glob("stopped-*") if p.name.removeprefix("stopped-") in map(str, range(min(most, 10_000)))]
+    return [p for p in there if p.is_file() and not p.is_symlink() and not p.stat().st_size]
+
+
 def disk_trouble(folder: Path, error: OSError) -> ConfigError:
     """The complaint about a disk that takes no more."""
-    begun = (folder / manifest.MANIFEST).exists()
-    remedy = f"every finished chunk is kept; make room, then --resume {folder}" if begun else "choose another folder"
+    remedy = "choose another folder"
+    if (folder / manifest.MANIFEST).exists():
+        remedy = f"every finished chunk is kept; make room, then --resume {folder}"
+    elif not folder.exists():
+        remedy = "it was renamed or removed meanwhile; every finished chunk is where it went; --resume it by its new name"
     return ConfigError(f"{folder}: cannot be written ({error.strerror or error}); {remedy}")

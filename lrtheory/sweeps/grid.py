@@ -7,8 +7,10 @@ and stored (store).
 
 import dataclasses
 import difflib
+import functools
 import itertools
 import math
+import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -106,6 +108,25 @@ class Grid:
         every = {f: [row[k] for row in axis.values] for axis in self.axes for k, f in enumerate(axis.fields)}
         return self.config.replace(**{f: max(every[f]) for f in kind_of(self.config).largest if f in every})
 
+    @functools.cached_property
+    def measured(self) -> dict[str, tuple[np.dtype, bool]]:
+        """What any point measures, {name: (type, whether over time)}; where not all do, as floats, for the others have none.
+
+        Choices decide it, such as the engine, and not how large a number is: one point for each of their combinations.
+        """
+        measured, places = kind_of(self.config).measured, []
+        for axis in self.axes:
+            choices = {tuple(type(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in row): k
+                       for k, row in reversed(list(enumerate(axis.values)))}
+            places.append([*choices.values()])
+        largest = {f: operator.attrgetter(f)(self.widest) for f in kind_of(self.config).largest}
+        each = [measured(self.at(index).replace(**largest)) for index in itertools.product(*places)]
+        found: dict[str, tuple[np.dtype, bool]] = {}
+        for name, (dtype, over_time) in (item for one in each for item in one.items()):
+            everywhere = all(name in one for one in each)
+            found[name] = (dtype if everywhere else np.result_type(dtype, np.float32), over_time)
+        return found
+
     def at(self, index: Sequence[int]) -> Any:
         """The config of one point: an index along each axis, in order."""
         return self.config.replace(**{f: v for axis, k in zip(self.axes, index, strict=True)
@@ -135,8 +156,15 @@ class Grid:
         return found
 
     def check(self) -> "Grid":
-        """Return self, or raise `ConfigError` for the first point that cannot be run."""
+        """Return self, or raise `ConfigError` for the first point that cannot be run, and for two that are hardly two."""
         self.must_be_few()
+        for axis in self.axes:
+            alike = {}
+            for row in axis.values:
+                other = alike.setdefault(_to_12_digits(row), row)
+                if other is not row:
+                    raise ConfigError(f"--axis {axis.name}: {_word(other)} and {_word(row)} agree to 12 digits; must be "
+                                      "different; leave one out")
         for index in np.ndindex(self.shape):
             try:
                 self.at(index).judge()
@@ -190,8 +218,16 @@ class Grid:
         if other.config.seeds < self.config.seeds:
             raise ConfigError(f"--seeds {other.config.seeds}: the folder has {self.config.seeds}; must be at least so many; "
                               "say how many there shall be in all")
-        axes = tuple(Axis(f, tuple(dict.fromkeys((*axis.values, *its.get(f, axis).values)))) for f, axis in mine.items())
-        return Grid(other.config, axes, self.images)
+        def joined(here: Axis, there: Axis) -> Axis:
+            known = set(map(_to_12_digits, here.values))
+            return Axis(here.fields, (*here.values, *(v for v in there.values if _to_12_digits(v) not in known)))
+
+        return Grid(other.config, tuple(joined(axis, its.get(f, axis)) for f, axis in mine.items()), self.images)
+
+
+def _to_12_digits(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values at one step of an axis, by which it is known: two that agree so far are the same number, written twice."""
+    return tuple(f"{v:.12g}" if isinstance(v, float) else v for v in row)
 
 
 def make_grid(config: Any, axes: Mapping[str | tuple[str, ...], Sequence[Any] | np.ndarray]) -> Grid:
@@ -367,7 +403,10 @@ def _value(config: Any, name: str, value: Any) -> Any:
 
 
 def _word(value: Any) -> str:
-    """What is no float as text, a tuple's parts apart; of a whole number with thousands of digits, that it is one."""
-    if isinstance(value, tuple):
-        return " ".join(map(str, value)) or "none"
+    """What is no float as text, a tuple's parts apart, "none" for none, which tables of others take for a word.
+
+    Of a whole number with thousands of digits, that it is one.
+    """
+    if value is None or isinstance(value, tuple):
+        return " ".join(map(str, value or ())) or "none"
     return shown(value, 400) if isinstance(value, int) else str(value)

@@ -29,7 +29,7 @@ from lrtheory.theory.programs import (
     run_block,
     start,
 )
-from lrtheory.theory.room import measured, must_fit, require_room
+from lrtheory.theory.room import must_fit, require_room
 
 Group = tuple[int | None, ...]
 """The points of one program: an index along each axis that is compiled for, None along the others."""
@@ -132,8 +132,9 @@ def compute(grid: Grid, program: Program, chunk: Chunk, progress: Progress | Non
 def compute_rest(grid: Grid, program: Program, chunk: Chunk, kept: Box, known: Measured,
                  progress: Progress | None = None) -> Measured:
     """All measurements of a chunk of which a corner `kept` is known: only the others are computed."""
-    found = {name: np.empty((*map(len, chunk.box[:-1]), values.shape[len(kept) - 1], len(chunk.box[-1]),
-                             *values.shape[len(kept) + 1 :]), values.dtype) for name, values in known.items()}
+    found = {name: np.full((*map(len, chunk.box[:-1]), values.shape[len(kept) - 1], len(chunk.box[-1]),
+                            *values.shape[len(kept) + 1 :]), np.nan if values.dtype.kind == "f" else 0, values.dtype)
+             for name, values in known.items()}
 
     def fill(box: Box, values: Measured) -> None:
         here = [slice(r.start - s.start, r.stop - s.start) for r, s in zip(box, chunk.box, strict=True)]
@@ -156,7 +157,7 @@ def make_plan(grid: Grid, *, runs: int | None = None, cut: Cut | None = None, gr
     Args:
       grid: checked.
       runs: most runs of each algorithm in a chunk; None: chosen by memory, time and, on CPU, cache.
-      cut: the shape itself, where a store has fixed it.
+      cut: the shape itself, where a store has it; then `runs` is what was asked for.
       groups: the programs that are needed; None: all.
       free: bytes of memory there are; None: measured.
       tell: told, in words, what is being done.
@@ -237,7 +238,7 @@ def result_bytes(grid: Grid) -> int:
     """Bytes of all results, uncompressed."""
     records = grid.config.records + 1
     return grid.runs * sum(kind.itemsize * (records if over_time else 1)
-                           for kind, over_time in measured(grid.config).values())
+                           for kind, over_time in grid.measured.values())
 
 
 def _excess(program: Program, seconds: float, cut: Cut, free: int) -> float:

@@ -17,8 +17,6 @@ import functools
 import hashlib
 import itertools
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +62,7 @@ class Store:
     """names along the dimension algorithm, which is never cut"""
 
     def prepare(self) -> None:
-        """Make the arrays, or repair everything of them but the chunks; stray files of a kill are removed.
+        """Make the arrays, or repair everything of them but the chunks; what a killed process was writing is removed.
 
         Raises `OSError` where the disk does not take them.
         """
@@ -72,25 +70,21 @@ class Store:
             return self._skeleton(self.place)
         self.place.mkdir(exist_ok=True)
         self.seals.mkdir(exist_ok=True)
-        for where in (self.place.rglob, self.place.parent.glob, self.seals.glob):
-            for stray in where("*.partial"):
-                stray.unlink(missing_ok=True)
-        for stray in self.place.parent.glob(".skeleton-*"):
-            shutil.rmtree(stray, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=self.place.parent, prefix=".skeleton-") as scratch:
-            fresh = Path(scratch) / STORE
-            self._skeleton(LocalStore(fresh))
-            for file in sorted(fresh.rglob("*")):
-                here = self.place / file.relative_to(fresh)
-                if file.is_dir():
-                    here.mkdir(exist_ok=True)
-                elif not here.is_file() or here.read_bytes() != file.read_bytes():
-                    shutil.copyfile(file, here.with_name(here.name + ".partial"))
-                    here.with_name(here.name + ".partial").replace(here)
-            names = [file.relative_to(fresh).as_posix() for file in sorted(fresh.rglob("*")) if file.is_file()]
-            write_sealed(self.seals / LABELS, {"sweep": self.identity, "files": files.digests(fresh, names)})
+        held: dict[str, Buffer] = {}
+        self._skeleton(MemoryStore(held))
+        labels = {name: buffer.to_bytes() for name, buffer in sorted(held.items())}
+        for name, contents in labels.items():
+            here = self.place / name
+            here.parent.mkdir(parents=True, exist_ok=True)
+            if not here.is_file() or here.read_bytes() != contents:
+                files.write_whole(here, contents)
+        written = {name: hashlib.sha256(contents).hexdigest() for name, contents in labels.items()}
+        write_sealed(self.seals / LABELS, {"sweep": self.identity, "files": written})
+        strays = (p.relative_to(self.place).as_posix() for p in self.place.rglob("*.partial"))
+        files.remove_written(self.place, [name for name in strays if name.partition("/")[0] in self.arrays
+                                          and files.OF_ZARR.fullmatch(name)])
 
-    def _skeleton(self, target: LocalStore | MemoryStore) -> None:
+    def _skeleton(self, target: MemoryStore) -> None:
         """The group with its coordinates and empty arrays."""
         grid, config = self.grid, self.grid.config
         kind, widest = kind_of(config), grid.widest
@@ -106,7 +100,7 @@ class Store:
         shape = (*grid.shape, len(self.algorithms), config.seeds, records)
         reach = (*self.cut.axes, len(self.algorithms), self.cut.seeds, records)
         meanings = kind.described(widest)
-        for name, (dtype, over_time) in kind.measured(widest).items():
+        for name, (dtype, over_time) in grid.measured.items():
             last = len(dims) if over_time else -1
             group.create_array(
                 name, shape=shape[:last], chunks=reach[:last], dtype=dtype, dimension_names=dims[:last],
@@ -153,11 +147,16 @@ class Store:
                              "seeds": [tree["config"]["first_seed"] + k for k in box[-1]]})
 
     def write(self, chunk: Chunk, found: Measured) -> None:
-        """Store a chunk, `done` last. Raises `OSError` where the disk does not take it; the chunk is then not there."""
+        """Store a chunk, `done` last; what its runs do not measure is nan.
+
+        Raises `OSError` where the disk does not take it, or the folder has gone; the chunk is then not there.
+        """
         if isinstance(self.place, Path):
+            (self.place / files.ROOT).stat()  # zarr would make a new folder in the place of one that was renamed
             self.unmark(chunk)
-        for name, values in found.items():
-            self.arrays[name][_where(chunk.box)] = values
+        for name, array in self.arrays.items():
+            if name != "done":
+                array[_where(chunk.box)] = found.get(name, np.nan)
         if isinstance(self.place, Path):
             write_sealed(self._seal(chunk), self._contents(chunk, chunk.box))
         self.arrays["done"][_slices(chunk.box)] = True
@@ -246,9 +245,11 @@ class Store:
     def arrays(self) -> dict[str, zarr.Array]:
         """The arrays that are cut into chunks, `done` first."""
         group = zarr.open_group(self.place if isinstance(self.place, MemoryStore) else LocalStore(self.place), mode="r+")
-        names = ["done", *(name for name, array in group.arrays() if _is_measured(array))]
+        there = [p.parent.name for p in self.place.glob(f"*/{files.ROOT}")] if isinstance(self.place, Path) else list(group)
+        known = {name: group[name] for name in sorted(there)}  # and no stranger's, of which zarr would warn
+        names = ["done", *(name for name, array in known.items() if isinstance(array, zarr.Array) and _is_measured(array))]
         # write_empty_chunks: a file for each chunk, whatever its values
-        return {name: group[name].with_config({"write_empty_chunks": True}) for name in names}  # type: ignore[union-attr]
+        return {name: known[name].with_config({"write_empty_chunks": True}) for name in names}  # type: ignore[union-attr]
 
     def _file(self, array: zarr.Array, chunk: Chunk) -> Path:
         assert isinstance(self.place, Path)
@@ -309,9 +310,9 @@ def open_results(place: Place, listed: Mapping[str, str] | None = None) -> xr.Da
 
     Where the digests of its files are given, reading raises `ConfigError` for those that were changed in between.
     """
-    source: Any = place
-    if listed is not None and isinstance(place, Path):
-        source = _AsOpened(LocalStore(place, read_only=True), listed)
+    source: Any = LocalStore(place, read_only=True) if isinstance(place, Path) else place
+    if listed is not None and isinstance(source, LocalStore):
+        source = _AsOpened(source, listed)
     results = xr.open_zarr(source, consolidated=False, chunks=None, decode_times=False, mask_and_scale=False)
     dims = [*json.loads(results.attrs.get("axes", "[]")), "algorithm", "seed", "record"]
     kind = kind_in(results.attrs["config"])
@@ -324,7 +325,7 @@ def open_results(place: Place, listed: Mapping[str, str] | None = None) -> xr.Da
         return results.drop_vars("done")
     kept = results.load()
     for name in kept.data_vars:
-        if name != "done" and kept[name].dtype.kind == "f":
+        if name != "done" and kept[name].dtype.kind in "iuf":  # whole numbers, too, are none where there is no run
             kept[name] = kept[name].where(kept["done"]).transpose(*kept[name].dims).assign_attrs(kept[name].attrs)
     return kept
 

@@ -4,6 +4,9 @@ Lives here: choosing and reducing what is stored. Lives elsewhere: means over se
 storing (store, results), drawing (figures).
 """
 
+import io
+import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from lrtheory.labelled import RUN_DIMS, mean_and_error
-from lrtheory.spec import ConfigError
+from lrtheory.spec import ConfigError, shown
 from lrtheory.vision.cifar import CLASSES
 from lrtheory.vision.results import READ
 
@@ -68,7 +71,8 @@ SUMMARISED = ("test_error_p", "test_error_q", "test_error_mixed", "test_error", 
 
 def known(runs: xr.Dataset) -> list[str]:
     """Names of all that a dataset has a number a run of, stored or derived."""
-    return [*map(str, runs.data_vars), *(name for name, derived in DERIVED.items() if derived.needs in runs)]
+    stored = list(map(str, runs.data_vars))
+    return [*stored, *(name for name, derived in DERIVED.items() if derived.needs in runs and name not in stored)]
 
 
 def axes_of(runs: xr.Dataset) -> list[str]:
@@ -90,7 +94,7 @@ def metric(runs: xr.Dataset, name: str) -> xr.DataArray:
     """
     if name not in known(runs):
         raise ConfigError(f"{name}: no such measurement; must be one of {', '.join(known(runs))}")
-    if name in DERIVED:
+    if name not in runs.data_vars:
         derived = DERIVED[name]
         values = derived.of(runs).astype(float).assign_attrs(long_name=derived.meaning, units=derived.units)
     else:
@@ -105,7 +109,8 @@ def _last(runs: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
         return values
     if "epochs_done" not in runs or int(runs["epochs_done"].min()) == runs.sizes["record"]:
         return values.isel(record=-1, drop=True)
-    return values.load().isel(record=(runs["epochs_done"].load() - 1).clip(0).astype(int)).drop_vars("time", errors="ignore")
+    last = (runs["epochs_done"].load().fillna(1) - 1).clip(0).astype(int)  # of a run that is not there any
+    return values.load().isel(record=last).drop_vars("time", errors="ignore")
 
 
 def points(runs: xr.Dataset) -> pd.DataFrame:
@@ -152,7 +157,10 @@ def export(runs: xr.Dataset, path: Path, over_time: bool = False) -> int:
         raise ConfigError(f"--to {path}: must end in .csv or .parquet; rename it")
     if path.exists():
         raise ConfigError(f"--to {path}: exists; must be a new file; choose another or remove it")
-    rows, partial = 0, path.with_name(path.name + ".partial")
+    if path.suffix == ".csv":
+        _must_read_back(runs, path)
+    rows, partial = 0, next(other for k in itertools.count() if not os.path.lexists(
+        other := path.with_name(f"{path.name}{f'.{k}' if k else ''}.partial")))
     try:
         if path.suffix == ".csv":
             with partial.open("w", encoding="utf-8") as file:
@@ -166,6 +174,16 @@ def export(runs: xr.Dataset, path: Path, over_time: bool = False) -> int:
         partial.unlink(missing_ok=True)
         raise ConfigError(f"--to {path}: cannot be written ({error.strerror}); choose another place") from None
     return rows
+
+
+def _must_read_back(runs: xr.Dataset, path: Path) -> None:
+    """Raise `ConfigError` for words that a reader of CSV takes for numbers or for nothing, as pandas does by default."""
+    for name, values in runs.coords.items():
+        words = sorted({str(v) for v in values.values.ravel()}) if values.dtype.kind not in "biufM" else []
+        text = pd.Series(words, dtype=str).to_csv(index=False, header=["words"])
+        if words and pd.read_csv(io.StringIO(text))["words"].tolist() != words:
+            raise ConfigError(f"--to {path}: {name} {shown(', '.join(words))} would be read back as something else than "
+                              "words; must be told apart from numbers, true and nothing; write .parquet")
 
 
 def _parquet(runs: xr.Dataset, path: Path, over_time: bool) -> int:

@@ -9,7 +9,6 @@ checkpoints, which go once it is stored; so a kill costs the epochs since the la
 
 import contextlib
 import dataclasses
-import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from lrtheory.sweeps.grid import Grid, label_of
 from lrtheory.sweeps.plan import Chunk, Cut
 from lrtheory.sweeps.store import Store
 from lrtheory.vision import cifar, runs
+from lrtheory.vision.checkpoints import forget
 from lrtheory.vision.config import Experiment
 from lrtheory.vision.programs import require_even
 from lrtheory.vision.simulate import CONDITIONS
@@ -45,14 +45,21 @@ def carry_out(grid: Grid, folder: Path, images: cifar.Images, *, resume: bool = 
     if jax.process_count() > 1:
         raise ConfigError("--distributed: sweeps of trainings take one process; leave it out")
     with contextlib.ExitStack() as held:
-        store, missing = take_up(grid, folder, lambda: _cut(grid), watch, held, resume=resume, extend=extend)
+        store, missing = take_up(grid, folder, lambda: _cut(grid), watch, held, asked=_cut(grid), resume=resume,
+                                 extend=extend)
         cifar.remember(folder, images)
         states = folder / CHECKPOINTS
-        left = {_states(states, chunk).name for chunk in missing}
-        for old in states.glob("*"):
-            if old.name not in left:  # stored, but not removed before a kill
-                shutil.rmtree(old, ignore_errors=True)
-        _train(store, missing, images, states, watch)
+        states.mkdir(exist_ok=True)
+        if states.is_symlink():
+            watch.tell(f"note: {states} is a link; states of trainings that have ended stay there")
+        waiting = set(missing)
+        for chunk in every_chunk(grid, store.cut):
+            if chunk not in waiting:  # stored, and perhaps not removed before a kill
+                _forget(store, states, chunk)
+        try:
+            _train(store, missing, images, states, watch)
+        except OSError as error:  # of a checkpoint
+            raise disk_trouble(folder, error) from None
 
 
 def in_memory(grid: Grid, images: cifar.Images, watch: Watch) -> MemoryStore:
@@ -86,6 +93,23 @@ def _states(folder: Path, chunk: Chunk) -> Path:
     return folder / "-".join(map(str, chunk.number))
 
 
+def _experiment(grid: Grid, chunk: Chunk) -> Experiment:
+    """What a chunk trains: a point from one seed."""
+    return grid.at(chunk.points[0]).replace(seeds=1, first_seed=grid.config.first_seed + chunk.box[-1].start)
+
+
+def _forget(store: Store, states: Path, chunk: Chunk) -> None:
+    """Remove the states of a chunk that is stored: those that were written for it, through no link."""
+    folder = _states(states, chunk)
+    if not folder.is_dir() or states.is_symlink() or folder.is_symlink():
+        return
+    for group in runs.jobs(_experiment(store.grid, chunk), store.algorithms):
+        for job in group:
+            forget(folder, job, store.meaning(chunk.box))
+    with contextlib.suppress(OSError):  # something else is in it
+        folder.rmdir()
+
+
 def _train(store: Store, missing: Sequence[Chunk], images: cifar.Images, states: Path | None,
            watch: Watch) -> None:
     """Train the runs of some chunks, all points of the first seed, then of the next, and store each chunk as it ends."""
@@ -100,11 +124,10 @@ def _train(store: Store, missing: Sequence[Chunk], images: cifar.Images, states:
                 assert isinstance(store.place, Path)
                 raise disk_trouble(store.place.parent, error) from None
         if states is not None:
-            shutil.rmtree(_states(states, chunk), ignore_errors=True)
+            _forget(store, states, chunk)
 
     def work(chunk: Chunk) -> list[list[runs.Work]]:
-        (index,) = chunk.points
-        config: Experiment = grid.at(index).replace(seeds=1, first_seed=grid.config.first_seed + chunk.box[-1].start)
+        (index,), config = chunk.points, _experiment(grid, chunk)
         where = ", ".join(f"{label_of(field)} {value}" for axis, k in zip(grid.axes, index, strict=True)
                           for field, value in zip(axis.fields, axis.values[k], strict=True))
 

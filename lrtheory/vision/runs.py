@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,8 @@ import xarray as xr
 from lrtheory import labelled, stopping
 from lrtheory.algorithm import Algorithm, named, names_of
 from lrtheory.devices import free_memory, require_working
-from lrtheory.spec import require
+from lrtheory.files import locked
+from lrtheory.spec import require, require_path
 from lrtheory.stopping import Interrupted
 from lrtheory.vision import simulate
 from lrtheory.vision.checkpoints import Checkpoints, claim
@@ -82,7 +84,8 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
       config: what to train; checked first.
       images: CIFAR-10.
       algorithms: your own by name, clock in epochs done, instead of `config.algorithms`, where they may stand as well.
-      checkpoints: folder to keep states in, every `config.checkpoint_epochs`; what lies there already is gone on from.
+      checkpoints: folder to keep states in, every `config.checkpoint_epochs`; what lies there already is gone on from. It is
+        this process's alone meanwhile.
       progress: called after each epoch of each run.
       keep: given the results so far, marked unfinished, after epochs at least `KEEP_EVERY` seconds apart and at an
         interruption.
@@ -93,30 +96,32 @@ def run(config: Experiment, images: Images, *, algorithms: Mapping[str, Algorith
       A dataset with dimensions algorithm, seed, record; record k is taken after epoch k + 1.
 
     Raises:
-      ConfigError: a field is impossible, images are not as `cifar.load` gives them, or `checkpoints` holds those of another
-        experiment: other numbers, schedules of your own, images or settings of random numbers.
+      ConfigError: a field is impossible, images are not as `cifar.load` gives them, another process has `checkpoints`, or
+        they are of another experiment: other numbers, schedules of your own, images or settings of random numbers.
       Interrupted: `stop` asked for it, or `until` came. This, and any other fault of a training or of the disk, has the
         results so far as its attribute `found`, None before the first epoch ends.
     """
     if algorithms is not None:
         config = config.replace(algorithms=named(algorithms))
     config = config.check()
+    checkpoints = None if checkpoints is None else require_path("checkpoints", checkpoints)
     require_images(config, images)
     names = names_of(config.algorithms)
     require_working()
     require_room(config)
-    whose = claim(checkpoints, config, images) if checkpoints is not None else ""
     record = Record(config, names, images.source, progress, keep)
-    work = [[Work(config, job, record, checkpoints, whose) for job in group] for group in jobs(config, names)]
-    try:
+    with nullcontext() if checkpoints is None else locked(checkpoints):
+        whose = claim(checkpoints, config, images) if checkpoints is not None else ""
+        work = [[Work(config, job, record, checkpoints, whose) for job in group] for group in jobs(config, names)]
         try:
-            train_all(work, images, stop, until)
-        except Interrupted:
-            record.keep_now()
+            try:
+                train_all(work, images, stop, until)
+            except Interrupted:
+                record.keep_now()
+                raise
+        except Exception as error:  # of a disk that is full, too
+            vars(error)["found"] = record.dataset() if record.epochs_done.any() else None
             raise
-    except Exception as error:  # of a disk that is full, too
-        vars(error)["found"] = record.dataset() if record.epochs_done.any() else None
-        raise
     return record.dataset()
 
 
