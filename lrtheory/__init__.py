@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from lrtheory import noise as noise
     from lrtheory import optimal as optimal
     from lrtheory import predictions as predictions
+    from lrtheory import processes as processes
     from lrtheory import progress as progress
     from lrtheory import provenance as provenance
     from lrtheory import schedule as schedule
     from lrtheory import spec as spec
     from lrtheory import stacking as stacking
     from lrtheory import stages as stages
+    from lrtheory import stopping as stopping
     from lrtheory import style as style
     from lrtheory import sweeps as sweeps
     from lrtheory import theory as theory
@@ -120,8 +122,9 @@ _HOMES = {
     "learning_curve": "theory.examples", "effective_examples": "sweeps.examples",
 }
 _GROUND = (
-    "algorithm", "devices", "fields", "files", "intervals", "keys", "labelled", "linalg", "noise", "progress", "provenance",
-    "schedule", "spec", "stacking", "stages", "style", "update", "wording", "custom", "optimal", "predictions", "sweeps",
+    "algorithm", "devices", "fields", "files", "intervals", "keys", "labelled", "linalg", "noise", "processes", "progress",
+    "provenance", "schedule", "spec", "stacking", "stages", "stopping", "style", "update", "wording", "custom", "optimal",
+    "predictions", "sweeps",
     "theory", "vision")
 _THEORY = (
     "config", "engines", "examples", "figures", "html", "kernel", "kinks", "linear_readout", "measure", "network", "presets",
