@@ -124,8 +124,7 @@ _HOMES = {
 _GROUND = (
     "algorithm", "devices", "fields", "files", "intervals", "keys", "labelled", "linalg", "noise", "processes", "progress",
     "provenance", "schedule", "spec", "stacking", "stages", "stopping", "style", "update", "wording", "custom", "optimal",
-    "predictions", "sweeps",
-    "theory", "vision")
+    "predictions", "sweeps", "theory", "vision")
 _THEORY = (
     "config", "engines", "examples", "figures", "html", "kernel", "kinks", "linear_readout", "measure", "network", "presets",
     "problem", "programs", "results", "room", "runs", "sharpness", "simulate", "timescales", "training", "weights")
