@@ -142,7 +142,7 @@ def test_a_config_with_groups_goes_through_files_and_commands(small, tmp_path):
 
 
 @pytest.mark.parametrize(("groups", "words"), [
-    ((lt.Group(name="P", share=0.1),), r"extra_groups\[0\].name = 'P': must be lower-case"),
+    ((lt.Group(name="P", share=0.1),), r"extra_groups\[0\].name = 'P': must be 1 to 100 lower-case"),
     ((lt.Group(name="mixed", share=0.1),), "must be different from all other groups"),
     ((lt.Group(name="a", share=0.1), lt.Group(name="a", share=0.1)), "must be different"),
     ((lt.Group(name="a", share=-0.1),), "must be a probability"),
