@@ -71,19 +71,19 @@ def run(argv: list[str]) -> int:
 
 
 def _from_first(progress: Callable[..., Any], gentle: contextlib.ExitStack, after: str, tell: Callable[[str], Any],
-                stands: str | None = None) -> Callable[..., None]:
-    """`progress`; from its first call on there is something to keep, and an end is a gentle one, until `gentle` is left.
+                stands: str | None = None, first: int = 1) -> Callable[..., None]:
+    """`progress`; from its `first` call on there is something to keep, and an end is a gentle one, until `gentle` is left.
 
     It waits for what is being computed (`after`), which `tell` is told; at once it is another matter (`stands`).
     """
-    begun = False
+    calls = 0
 
     def told(*what: Any) -> None:
-        nonlocal begun
-        if not begun:
+        nonlocal calls
+        calls += 1
+        if calls == first:
             stopping.stands(stands or stopping.how_it_stands())
             gentle.enter_context(stopping.gently(f"the {after} that are being computed", tell))
-        begun = True
         progress(*what)
 
     return told
@@ -258,9 +258,10 @@ def verify(argv: list[str]) -> int:
     def tell(text: str) -> None:
         console.print(text if text.startswith("note") else f"checking {text} ...", soft_wrap=True)
 
-    with stopping.gently("the runs that are being computed", console.print):
+    with contextlib.ExitStack() as gentle:  # from the second claim on there is a verdict to tell
+        told = _from_first(tell, gentle, "runs", console.print, first=2)
         found, early = _whole_or_part(lambda: judging.verify(config, names, folder=folder, resume=asked.resume is not None,
-                                                             tell=tell))
+                                                             tell=told))
         console.print(report.verify_closing(found))
     _raised(early)
     console.print(f"{found['seconds']:.0f} s. Written to {folder}: verify.json, report.md, figures/", soft_wrap=True)
@@ -310,9 +311,9 @@ def theorem(argv: list[str]) -> int:
     series.plan(asked.study, **settings)
     folder = asked.out or arguments.dated_folder(f"theorem-{asked.study}")
     files.own(folder, "study.json", json.dumps({"study": asked.study} | settings, indent=1) + "\n")
-    with stopping.gently("the runs that are being computed", console.print):
-        (runs, summary), early = _whole_or_part(lambda: series.study(
-            asked.study, tell=lambda text: console.print(text + " ..."), **settings))
+    with contextlib.ExitStack() as gentle:  # from the second row on there is one to keep
+        tell = _from_first(lambda text: console.print(text + " ..."), gentle, "runs", console.print, first=2)
+        (runs, summary), early = _whole_or_part(lambda: series.study(asked.study, tell=tell, **settings))
         _saved(lambda: files.write_results(folder, runs, summary), lambda: console.print(report.theorem_closing(summary)))
     stopping.stands(f"stopped early; the rows that were finished are in {folder}")
     _raised(early)

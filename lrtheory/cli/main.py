@@ -7,7 +7,6 @@ their words mean (arguments), how a signal ends one (lrtheory.stopping), for whi
 import io
 import os
 import sys
-import traceback
 
 from lrtheory import stopping
 from lrtheory.cli.terminal import surviving
@@ -65,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         except Exception:  # others may wait for this process: it must not wait for them
             if not (alone and stopping.in_company()):
                 raise
+            import traceback
+
             traceback.print_exc()
             code = 1
         if alone:
