@@ -320,7 +320,7 @@ def test_tables_cut_no_digit_at_any_width(width):
     console = Console(width=width, file=io.StringIO())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report.tables, "points", lambda runs: frame)
-        console.print(report.sweep_closing(summary, xr.Dataset()))
+        console.print(report.sweep_closing(summary, xr.Dataset(attrs={"config": '{"n_test": 64}'})))
     said = console.file.getvalue()
     assert "…" not in said
     assert {c for c in said if c.isdigit()} >= set("012345")

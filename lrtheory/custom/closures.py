@@ -24,7 +24,9 @@ def arrays(functions: Iterable[Any]) -> list[np.ndarray]:
     """Arrays of NumPy that functions reach, of types that JAX does not compute in here, and so copies: float64, int64.
 
     >>> x, y = np.zeros(3), np.zeros(3, np.float32)
-    >>> [found is x for found in arrays([lambda: x + y])]
+    >>> def task(x, y):
+    ...     return lambda: x + y
+    >>> [found is x for found in arrays([task(x, y)])]
     [True]
     """
     todo, seen, found = list(functions), {}, []

@@ -89,7 +89,7 @@ def plateau(problem: Problem, training: Training, push: ArrayLike, time: ArrayLi
     >>> from lrtheory import preset
     >>> phase = preset("phase")
     >>> [round(float(plateau(phase.problem, phase.training, 0.6, t)), 3) for t in (0.1, 10.0, 400.0)]
-    [-0.045, -0.295, -0.376]
+    [-0.035, -0.296, -0.381]
     """
     push, time = np.asarray(push, float), np.asarray(time, float)
     turning = turning_time(problem, training, time)
