@@ -120,6 +120,13 @@ def test_a_prediction_of_your_own_is_judged_like_the_theory_s(small, tmp_path):
             lt.verify(config, names)
 
 
+def test_a_claim_has_a_name_that_a_file_can_have(small):
+    for name in ("a/b", "..", "", "x" * 300):
+        claim = lt.predictions.Prediction(name, "", "", "", lambda c: {}, lambda runs, level: [])
+        with pytest.raises(ConfigError, match=r"claims = .*: must be 1 to 200 bytes"):
+            lt.verify(small, [claim])
+
+
 @pytest.mark.parametrize("setting", verifying.SETTINGS)
 def test_settings_cover_the_same_time(setting):
     config = verifying.base_config("quick", setting).check()

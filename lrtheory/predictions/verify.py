@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from lrtheory.fields import from_json, plain, to_json
-from lrtheory.files import Damaged, locked, read_sealed, reason, require_free, write_sealed, write_whole
+from lrtheory.files import Damaged, locked, read_sealed, reason, require_free, require_name, write_sealed, write_whole
 from lrtheory.intervals import decide
 from lrtheory.predictions import NUMBERS, PREDICTIONS, THEOREM, Need, Prediction, words
 from lrtheory.predictions.base import lasting
@@ -138,6 +138,8 @@ def _verified(base: Config, claims: Sequence[str | Prediction], folder: Path | N
     """`verify`, of a checked configuration and in its precision."""
     names, own = [c for c in claims if isinstance(c, str)], [c for c in claims if isinstance(c, Prediction)]
     theirs = PREDICTIONS | THEOREM
+    for prediction in own:
+        require_name("claims", prediction.name)  # of its figure's file
     if len(theirs | {p.name: p for p in own}) < len(theirs) + len(own):
         raise ConfigError(f"claims {', '.join(p.name for p in own)}: must have names of their own, unlike each other and "
                           f"{', '.join(theirs)}; rename them")

@@ -169,8 +169,8 @@ def unannealed(results: xr.Dataset) -> dict[str, float | int | None] | None:
     if not late.any():
         return None
     time, loss = (runs[name].transpose("seed", "record").values[late] for name in ("time", "train_loss"))
-    share = dict(zip(config.problem.group_names, config.problem.group_sizes, strict=True))["q"] / config.problem.n_train
-    above = loss[:, -1] - training.eps1 - share * math.log(2)
+    sizes = dict(zip(config.problem.group_names, config.problem.group_sizes, strict=True))
+    above = loss[:, -1] - training.eps1 - sizes["q"] / config.problem.n_train * math.log(2)
     fall = np.array([-np.polyfit(t, x, 1)[0] for t, x in zip(time[:, -4:], loss[:, -4:], strict=True)])
     wait = np.where(fall > 0, np.maximum(above, 0.0) / np.where(fall > 0, fall, 1.0) + training.loss_smoothing, math.inf)
     wait = np.minimum(wait, training.anneal_time - time[:, -1]).max()
