@@ -82,7 +82,8 @@ def test_an_end_waits_for_no_reader():
     code = ("from lrtheory import stopping\nimport os, signal, sys, threading, time\n"
             "with stopping.listening('lrtheory test'):\n"
             "    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
-            "    sys.stdout.write('x' * 10**8)\n")
+            "    while True:\n"  # unbuffered, a write that a signal meets returns before all is written
+            "        sys.stdout.write('x' * 10**8)\n")
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.wait(timeout=20) == 130
 
