@@ -4,6 +4,7 @@ import gc
 import importlib.metadata
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -132,3 +133,14 @@ def environment(**more: str) -> dict[str, str]:
 def tiny(small):
     """200 steps of the small configuration, decoupled."""
     return vary(small, training__steps=200, seeds=4, records=5, n_test=32, engine="decoupled")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def usual_signals():
+    """What a session ignores, begun in the background or by nohup, its children would: here they hear it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -30,7 +30,7 @@ def test_a_learning_curve_ends_where_the_engine_does(float64, curve):
     run, ours = lt.run(config).isel(algorithm=0, record=-1), examples.learning_curve(config, [64])
     for name in ("p_along", "p_across"):
         np.testing.assert_allclose(ours[name].values[:, 0], run[name], rtol=5e-4)
-    with pytest.raises(ConfigError, match="counts = 65: must be between 1 and 64"):
+    with pytest.raises(ConfigError, match="counts = 65: must be whole, between 1 and 64"):
         examples.learning_curve(config, [65])
 
 

@@ -39,17 +39,6 @@ with stopping.listening("lrtheory test"):
 """
 
 
-@pytest.fixture(autouse=True)
-def usual_signals():
-    """What a session ignores, begun in the background or by nohup, its children would: here they hear it."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number in before:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def heard(*words):
     done = subprocess.run([sys.executable, "-c", LISTENER, *words], capture_output=True, text=True, timeout=30)
     return done.returncode, done.stdout, done.stderr

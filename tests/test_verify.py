@@ -160,7 +160,7 @@ def test_the_literal_exponents_are_not_expected_to_show_the_order(tmp_path, monk
     report = json.loads((tmp_path / "found/verify.json").read_text())
     assert report["claims"][0]["verdict"] == "fails"
     assert not report["claims"][0]["expected"]
-    assert {p.name for p in (tmp_path / "found").iterdir()} == {"verify.json", "report.md", "figures"}
+    assert {p.name for p in (tmp_path / "found").iterdir()} == {"verify.json", "report.md", "figures", ".lock"}
     assert (tmp_path / "found/figures/order.png").stat().st_size > 5000
     text = (tmp_path / "found/report.md").read_text()
     assert "T_P/T_Q" in text
