@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lrtheory import intervals as intervals
     from lrtheory import keys as keys
     from lrtheory import labelled as labelled
+    from lrtheory import leaps as leaps
     from lrtheory import linalg as linalg
     from lrtheory import noise as noise
     from lrtheory import optimal as optimal
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
     from lrtheory import theory as theory
     from lrtheory import update as update
     from lrtheory import vision as vision
+    from lrtheory import wide as wide
     from lrtheory import wording as wording
     from lrtheory.algorithm import Algorithm as Algorithm
     from lrtheory.custom.config import Balanced as Balanced
     from lrtheory.custom.models import Model as Model
     from lrtheory.custom.models import logistic as logistic
+    from lrtheory.custom.models import softmax as softmax
     from lrtheory.custom.models import squared as squared
     from lrtheory.custom.runs import train as train
     from lrtheory.devices import use_all_cores as use_all_cores
@@ -104,6 +107,8 @@ if TYPE_CHECKING:
     from lrtheory.theory.training import Training as Training
     from lrtheory.theory.weights import neurons as neurons
     from lrtheory.update import noisy_sgd as noisy_sgd
+    from lrtheory.wide.runs import limit as limit
+    from lrtheory.wide.timescales import learning_times as learning_times
     from lrtheory.wording import schedule_from as schedule_from
 
 _HOMES = {
@@ -118,13 +123,15 @@ _HOMES = {
     "noisy_sgd": "update", "ConfigError": "spec", "use_all_cores": "devices", "sweep": "sweeps.course",
     "load": "sweeps.results", "verify": "predictions.verify", "at_times": "labelled",
     "train": "custom.runs", "Model": "custom.models", "Balanced": "custom.config", "logistic": "custom.models",
-    "squared": "custom.models", "design": "optimal.design", "theorem": "theory.theorem",
+    "softmax": "custom.models", "squared": "custom.models", "limit": "wide.runs",
+    "learning_times": "wide.timescales", "design": "optimal.design", "theorem": "theory.theorem",
     "learning_curve": "theory.examples", "effective_examples": "sweeps.examples",
 }
 _GROUND = (
-    "algorithm", "devices", "fields", "files", "intervals", "keys", "labelled", "linalg", "noise", "processes", "progress",
+    "algorithm", "devices", "fields", "files", "intervals", "keys", "labelled", "leaps", "linalg", "noise", "processes",
+    "progress",
     "provenance", "schedule", "spec", "stacking", "stages", "stopping", "style", "update", "wording", "custom", "optimal",
-    "predictions", "sweeps", "theory", "vision")
+    "predictions", "sweeps", "theory", "vision", "wide")
 _THEORY = (
     "config", "engines", "examples", "figures", "html", "kernel", "kinks", "linear_readout", "measure", "network", "presets",
     "problem", "programs", "results", "room", "runs", "sharpness", "simulate", "timescales", "training", "weights")

@@ -6,6 +6,6 @@ noise (the ground floor).
 
 from lrtheory.lazy import on_demand
 
-_ROOMS = ("closures", "config", "models", "optimisers", "programs", "runs", "simulate")
+_ROOMS = ("answers", "closures", "config", "models", "optimisers", "programs", "runs", "simulate")
 __all__ = [*_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
 __getattr__ = on_demand(__name__, {room: room for room in _ROOMS})

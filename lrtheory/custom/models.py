@@ -1,6 +1,6 @@
 """What is trained: a model as two pure functions, whatever it is written in, and losses.
 
-Lives here: `Model`, models of Flax (linen and nnx) and of Equinox as such, the logistic and the squared loss. Lives
+Lives here: `Model`, models of Flax (linen and nnx) and of Equinox as such, the logistic, softmax and squared losses. Lives
 elsewhere: training them (simulate).
 """
 
@@ -97,6 +97,17 @@ def _params_alone(others: set[str]) -> None:
 def logistic(outputs: Array, y: Array) -> Array:
     """log(1 + exp(-y f)) in nat, of outputs f (n,) or (n, 1) and labels y = +-1 (n,): (n,). Source: section 3."""
     return jax.nn.softplus(-y * outputs.reshape(y.shape))
+
+
+def softmax(outputs: Array, y: Array) -> Array:
+    """-log(softmax(f)_y) in nat, of outputs f (n, classes) and labels y (n,), whole numbers from 0: (n,).
+
+    >>> import jax.numpy as jnp
+    >>> [round(float(loss), 4) for loss in softmax(jnp.array([[0.0, 0.0], [2.0, 0.0]]), jnp.array([1, 0]))]
+    [0.6931, 0.1269]
+    """
+    chosen = jnp.take_along_axis(outputs, y[:, None].astype(int), axis=-1)[:, 0]
+    return jax.nn.logsumexp(outputs, axis=-1) - chosen
 
 
 def squared(outputs: Array, y: Array) -> Array:

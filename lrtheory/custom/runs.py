@@ -4,10 +4,8 @@ Lives here: the call, its check, the folder with what is done. Lives elsewhere: 
 (labelled), files as such (files).
 """
 
-import json
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,16 +16,15 @@ import numpy as np
 import optax
 import xarray as xr
 
-from lrtheory import fields, files, keys, labelled
+from lrtheory import fields, keys, labelled
 from lrtheory.algorithm import Algorithm, named, packed, silent, stacked
-from lrtheory.custom import programs
+from lrtheory.custom import answers, programs
 from lrtheory.custom.config import Balanced, Settings
 from lrtheory.custom.models import Model, logistic
 from lrtheory.custom.optimisers import optimiser_of, require_no_rate
 from lrtheory.custom.simulate import Numbers, Task
 from lrtheory.devices import require_working
 from lrtheory.progress import watching
-from lrtheory.provenance import changes, environment
 from lrtheory.schedule import Schedule, constant
 from lrtheory.spec import ConfigError, require, require_count, require_kind, require_path, shown
 from lrtheory.stacking import record_steps
@@ -42,8 +39,6 @@ MEANINGS = {
     "diverged_at": ("sum of rates", "time at which the loss ceased to be finite or passed largest_loss; inf: never"),
 }
 """{name: (units, meaning)} of what is always recorded."""
-QUESTION, PARTS = "question.json", "parts"
-"""Files in the folder of a training beside those of every run: what it answers, and the seeds that are done."""
 ALWAYS = 20
 """Bytes of a record of what is always recorded: five numbers."""
 
@@ -121,20 +116,8 @@ def train(model: Model | tuple[Callable, Callable], data: Callable[[jax.Array], 
     _require_no_host(program)
     question = {"program": programs.digest(task, numbers), "settings": fields.parse(
         fields.to_json(config), "settings"), "random numbers": keys.described(), "precision": str(jnp.result_type(float))}
-    begun = {QUESTION: files.sealed(question), "config.json": fields.to_json(config)}
-    _must_be_ours(place, question, begun)
-    with files.locked(place):
-        _must_be_ours(place, question, begun)  # as it is now that no other process has it
-        for name in (name for name in begun if not (place / name).exists()):
-            files.write_whole(place / name, begun[name])
-        if (place / files.STORE).is_dir():
-            return _said_of(files.read_dataset(place), meanings)
-        found = _computed(task, numbers, config, complete, marks, at_once, progress, meanings, started, place / PARTS)
-        each = {name: {metric: labelled.each_seed(_last(found[metric].sel(algorithm=name)), np.isinf(
-            found["diverged_at"].sel(algorithm=name).values)) for metric in ("train_loss", "annealed_at")}
-            for name in found["algorithm"].values.tolist()}
-        files.write_results(place, found, labelled.summary(found, config, each, None))
-    return found
+    return _said_of(answers.answered(place, question, config, ("train_loss", "annealed_at"), lambda parts: _computed(
+        task, numbers, config, complete, marks, at_once, progress, meanings, started, parts)), meanings)
 
 
 def _algorithm(name: str, given: Any) -> Algorithm:
@@ -268,31 +251,16 @@ def _require_no_host(program: Any) -> None:
                           "others next time, so that none can be kept; leave the folder out, or say it in JAX")
 
 
-def _must_be_ours(folder: Path, question: dict[str, Any], begun: Mapping[str, str]) -> None:
-    """Raise `ConfigError` unless a folder is new, this question's, or one in which its first files were `begun`."""
-    if not (folder / QUESTION).is_file():
-        return files.require_free(folder, begun=begun)
-    try:
-        there = files.read_sealed(folder / QUESTION)
-    except (OSError, files.Damaged) as error:
-        raise ConfigError(f"{folder}: {QUESTION} is damaged ({files.reason(error)}); choose another folder") from None
-    if differ := fields.differences(there, question):
-        raise ConfigError(f"{folder}: holds the answer to another question; must be the same; {'; '.join(differ)}")
-
-
 def _computed(task: Task, numbers: Numbers, config: Settings, algorithms: list[Algorithm], marks: np.ndarray,
               at_once: int | None, progress: Any, meanings: Mapping[str, tuple[str, str]], started: float,
               parts: Path | None) -> xr.Dataset:
     """Every seed, those that are kept in `parts` read and the others computed and, if there are parts, kept."""
-    seeds = (config.first_seed + np.arange(config.seeds)).tolist()
-    kept, notes = ({}, []) if parts is None else _kept(parts)
-    missing = [seed for seed in seeds if seed not in kept]
-    names, facts = [a.name for a in algorithms], {}
-    stack = stacked(algorithms)
-    if missing:
+    names, stack, facts = [a.name for a in algorithms], stacked(algorithms), {}
+
+    def compute(missing: list[int], keep: answers.Keep) -> None:
         program = programs.compile_what_fits(task, numbers, stack, len(missing), marks, at_once)
-        facts = {"compile_seconds": round(program.compile_seconds, 3), "devices_used": program.mesh.size,
-                 "seeds_at_once": program.seeds}
+        facts.update(compile_seconds=round(program.compile_seconds, 3), devices_used=program.mesh.size,
+                     seeds_at_once=program.seeds)
         chunks = [missing[k : k + program.seeds] for k in range(0, len(missing), program.seeds)]
         with watching(progress, "steps", lambda last: _said(names, last)) as told:
             for k, chunk in enumerate(chunks):
@@ -300,52 +268,13 @@ def _computed(task: Task, numbers: Numbers, config: Settings, algorithms: list[A
                     if told is not None:
                         told(k * config.steps + done, len(chunks) * config.steps, last)
 
-                found = programs.run_seeds(program, numbers, stack, np.array(chunk), marks, tell)
-                for place, seed in enumerate(chunk):
-                    kept[seed] = {name: values[:, place : place + 1] for name, values in found.items()}
-                if parts is not None:
-                    _keep(parts, chunk, found)
-    whole = {name: np.concatenate([kept[seed][name] for seed in seeds], axis=1) for name in kept[seeds[0]]}
-    if notes:
-        facts["joined"] = f"seeds were trained elsewhere: {'; '.join(notes)}; numbers may differ from an uninterrupted run's"
-        warnings.warn(facts["joined"], stacklevel=3)
+                keep(chunk, programs.run_seeds(program, numbers, stack, np.array(chunk), marks, tell))
+
+    whole = answers.every_seed(config, parts, compute, facts)
     said = MEANINGS | dict.fromkeys(set(whole) - set(MEANINGS), ("", "")) | dict(meanings)
     return labelled.dataset(whole, said, config, names,
                             {"step": ("record", marks, {"units": "1", "long_name": "steps done"})},
                             facts | {"wall_seconds": round(time.perf_counter() - started, 3)}).set_coords("time")
-
-
-def _keep(parts: Path, seeds: list[int], found: dict[str, np.ndarray]) -> None:
-    """Write the measurements of some seeds, whole or not at all, with the environment that made them."""
-    parts.mkdir(exist_ok=True)
-    variables = {name: ([f"{name}/{k}" for k in range(values.ndim)], values)  # no variable's name has a /
-                 for name, values in found.items()}
-    files.write_store(parts / f"{seeds[0]}-{seeds[-1]}.zarr", xr.Dataset(variables, attrs={
-        "seeds": seeds, "environment": json.dumps(environment())}))
-
-
-def _kept(parts: Path) -> tuple[dict[int, dict[str, np.ndarray]], list[str]]:
-    """{seed: {name: (algorithms, 1, ...)}} of what was written, and how what made it differed from what is here.
-
-    What is damaged is computed again.
-    """
-    found: dict[int, dict[str, np.ndarray]] = {}
-    notes, now = {}, environment()
-    for path in sorted(parts.glob("*.zarr*")) if parts.is_dir() else []:
-        try:
-            part = files.read_dataset(parts, path.name.removesuffix(".whole"))
-        except ConfigError:
-            continue
-        for place, seed in enumerate(np.atleast_1d(part.attrs["seeds"]).tolist()):
-            found[int(seed)] = {str(name): values.values[:, place : place + 1] for name, values in part.items()}
-        for name, was, is_now in changes(json.loads(part.attrs.get("environment", json.dumps(now))), now):
-            notes[f"{name} was {was} then and is {is_now} now"] = None
-    return found, list(notes)
-
-
-def _last(values: xr.DataArray) -> np.ndarray:
-    """A measurement at its last record, or an event: (seeds,)."""
-    return (values.isel(record=-1) if "record" in values.dims else values).values
 
 
 def _said(names: list[str], last: dict[str, np.ndarray]) -> str:

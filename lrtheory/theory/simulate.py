@@ -13,8 +13,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from lrtheory import keys, noise, stacking
+from lrtheory import keys, leaps, noise, stacking
 from lrtheory.algorithm import Algorithm
+from lrtheory.leaps import Course, Levels, Now
 from lrtheory.stages import StageState, Sum
 from lrtheory.theory.config import Config
 from lrtheory.theory.engines import ENGINES
@@ -90,22 +91,6 @@ def begin(config: Config, algorithm: Algorithm, seed: Array) -> tuple[Setting, R
     return Setting(data, test, inputs, noise_key), run
 
 
-class Now(NamedTuple):
-    """What the loss and the clock decide for the step that starts now."""
-
-    run: Run  # with the events that have happened by now
-    eta: Array  # () rate at this clock
-    going: Array  # () neither diverged nor stopped
-
-
-class Levels(NamedTuple):
-    """What the schedules of an algorithm say at one moment."""
-
-    eta: Array  # () rate
-    activation: Array  # () noise on pre-activations, in units of tau0 |x|
-    tau_xi: Array  # () injected noise, in units of tau0
-
-
 def levels(config: Config, algorithm: Algorithm, run: Run, clock: Array) -> Levels:
     """The schedules at a clock () within the stages where a run stands."""
     eta, activation, injected = (schedule.value(state, clock) for schedule, state in zip(
@@ -169,15 +154,7 @@ def step(config: Config, algorithm: Algorithm, setting: Setting, index: Array, r
 
 
 def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, run: Run, *, whole: bool = True) -> Run:
-    """Leaps of as many iterations as the tolerance allows, up to the time `end`.
-
-    A leap ends where the clock ends a stage, and has the rate and the noises in the middle of its whole and of its halves,
-    so that its error sees them move. One whose error is above `training.tolerance` is tried again, shorter; so is one in
-    which something happens (a loss ends a stage or reaches a mark), until it is no longer than `training.step_time`: events
-    are as finely resolved as by fixed steps. K = 1 is always taken, for it is the algorithm itself. Not `whole`: K need not
-    be a whole number, so that every leap ends where it is meant to and what comes of it can be differentiated in the
-    numbers of the schedules (forward mode; the lengths of the leaps count as given).
-    """
+    """Leaps of as many iterations as the tolerance allows, up to the time `end`: `leaps.leap_to` with this network's."""
     engine, training, data = ENGINES[config.engine], config.training, setting.data
     assert engine.leap is not None, "check() admits a tolerance only for engines that can leap"
     leap, algorithm = engine.leap, training.completed(algorithm)
@@ -185,53 +162,18 @@ def leap_to(config: Config, algorithm: Algorithm, setting: Setting, end: Array, 
     def seen(run: Run) -> Now:
         return look(config, algorithm, data, run, engine.forward(config, setting.inputs, run.network, None)[0])
 
-    def remaining(run: Run) -> Array:
-        return end - run.time.value + run.time.lost
-
-    def to_stage_end(run: Run) -> Array:
-        """Time until the clock ends a stage, or the record."""
-        ends = jnp.stack([schedule.end(state) for schedule, state in zip(
+    def ends(run: Run) -> Array:
+        return jnp.stack([schedule.end(state) for schedule, state in zip(
             algorithm.schedules, (run.rate, run.activation_noise, run.injected_noise), strict=True)])
-        first = jnp.min(jnp.where(ends > run.time.value, ends, jnp.inf))
-        return jnp.minimum(remaining(run), first - run.time.value + run.time.lost)
 
-    def unfinished(now: Now) -> Array:
-        rounding = 4 * jnp.finfo(end.dtype).eps * end
-        moves = algorithm.rate.value(now.run.rate, now.run.time.value + to_stage_end(now.run) / 2) > 0
-        least = jnp.maximum(0.5 * now.eta, rounding) if whole else rounding
-        return now.going & moves & (remaining(now.run) > least)
-
-    def try_leap(now: Now) -> Now:
-        run, time, within = now.run, now.run.time.value, to_stage_end(now.run)
-        eta = levels(config, algorithm, run, time + noise.ahead(now.eta, jnp.minimum(run.stride, within))).eta
-        if whole:
-            left = jnp.maximum(jnp.round(within / eta), 1.0)
-            count = jnp.clip(jnp.round(run.stride / eta), 1.0, left)
-        else:
-            left = within / eta
-            count = jnp.minimum(jnp.maximum(run.stride / eta, 1.0), left)
-        took = count * eta
-        middles = [noise.ahead(now.eta, took), *(k * took / 2 + noise.ahead(now.eta, took / 2) for k in (0, 1))]
-        parts = Levels(*(jnp.stack(each) for each in zip(
-            *(levels(config, algorithm, run, time + middle) for middle in middles), strict=True)))
-        parts = parts._replace(eta=parts.eta.at[0].set(eta))
+    def attempt(run: Run, parts: Levels, count: Array) -> tuple[Run, Array]:
         network, error = leap(config, setting.inputs, run.network, lambda f: loss_gradient(data, f), parts.eta, count,
                               parts.activation, parts.tau_xi)
-        after = seen(run._replace(network=network, time=run.time.add(took), iterations=run.iterations.add(count),
-                                  noise_variance=noise.variance_over(run.noise_variance, parts.eta, count, parts.tau_xi,
-                                                                     training.weight_decay)))
-        happens = _count_events(after.run) > _count_events(run)
-        fits = (error <= training.tolerance) & ~(happens & (took > 1.5 * training.step_time))
-        good = fits | (count <= 1) | ~jnp.isfinite(error) & (took <= training.step_time)
-        factor = jnp.clip(0.9 * jnp.sqrt(training.tolerance / jnp.maximum(error, 1e-30)), 0.2, 3.0)
-        factor = jnp.where(jnp.isfinite(error), factor, 0.2)
-        factor = jnp.where(good, factor, jnp.minimum(factor, 0.5))  # a shorter leap, even in whole iterations
-        # A leap cut short by the end says nothing against a longer one.
-        stride = jnp.where(good & (count >= left), jnp.maximum(run.stride, factor * took), factor * took)
-        chosen = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, now)
-        return chosen._replace(run=chosen.run._replace(steps=run.steps + 1, stride=jax.lax.stop_gradient(stride)))
+        variance = noise.variance_over(run.noise_variance, parts.eta, count, parts.tau_xi, training.weight_decay)
+        return run._replace(network=network, noise_variance=variance), error
 
-    return jax.lax.while_loop(unfinished, try_leap, seen(run)).run
+    course = Course(seen, lambda run, clock: levels(config, algorithm, run, clock), ends, attempt, _count_events)
+    return leaps.leap_to(course, end, run, training.tolerance, training.step_time, whole=whole)
 
 
 def observe(config: Config, algorithm: Algorithm, setting: Setting, run: Run, before: Run) -> dict[str, Array]:
