@@ -72,6 +72,11 @@ def require_measured(option: str, measured: Mapping[Any, Any], taken: Sequence[s
     for name, values in measured.items():
         require_name(option, name)
         require(hasattr(values, "shape"), f"{option} {name!r}", type(values).__name__, "an array", "give each a name")
+    alike: dict[str, str] = {}
+    for name in measured:
+        other = alike.setdefault(str(name).casefold(), name)
+        require(other == name, option, name, f"another name than {other}, by more than its case",
+                "not all file systems tell them apart; choose another")
     made = {f"{name}_{k}": name for name, values in measured.items() for k in range(len(values.shape))}
     for name, values in measured.items():
         require(name not in reserved, option, name, "{name: array} with names beside " + ", ".join(reserved),

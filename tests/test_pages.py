@@ -57,6 +57,8 @@ def test_stored_results_are_of_what_their_commands_run_today(made):
     for name, (command, *words) in made.COMMANDS.items():
         if (found := made.stored(name)) is None:
             continue
+        if command == "verify":
+            assert importlib.import_module("stored").same_question(name, found), name
         if command == "theorem":
             asked = arguments.theorem_arguments(words)
             planned = series.plan(asked.study, **asked.settings())
@@ -134,6 +136,9 @@ def test_a_command_is_measured_and_its_table_made_of_what_it_wrote(made, kept, m
             in made.made_by(["verify-block"]))
     build = importlib.import_module("build")
     monkeypatch.setattr(build, "made", lambda: None)
+    with pytest.raises(SystemExit, match="its configuration or level has changed, too; run all of it"):
+        build.main(["--measure", "--changed", "verify-block"])  # told before an hour of runs
+    monkeypatch.setattr(kept, "same_question", lambda name, before: True)
     assert build.main(["--measure", "--changed", "verify-block"]) == 0
     found = {c["name"]: c["verdict"] for c in kept.stored("verify-block")["claims"]}
     assert found == {"order": "fails", "transition": "holds"}

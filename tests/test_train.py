@@ -254,6 +254,7 @@ def odd(**found):
     *((({name: 0.0}), "must be 1 to 200 bytes of printable text") for name in (
         "a/b", "..", ".", "zarr.json", "a\\b", "a\0b", "\ud800", "x" * 300, "ä" * 101, "a\nb", "")),
     ({1: 0.0}, "measure = 1: must be 1 to 200 bytes"),
+    ({"w": 0.0, "W": 0.0}, "measure = W: must be another name than w, by more than its case"),
     ({"w": jnp.ones(3), "w_0": 0.0}, "measure = w_0: must be another name than the dimensions of w"),
     *(({name: 0.0}, f"measure = {name}: must be .*with names beside") for name in (
         "seed", "record", "algorithm", "step", "done", "epochs_done", "diverged_at", "train_loss")),

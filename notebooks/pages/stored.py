@@ -133,6 +133,8 @@ def again(name: str, more: Sequence[str] = ()) -> None:
     if before is None or not old:
         print(f"{name}: nothing in it has changed", flush=True)
         return
+    if not same_question(name, before):
+        raise SystemExit(f"{name}: its configuration or level has changed, too; run all of it: --measure {name}")
     print(f"{name}: {', '.join(old)} anew", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         words = [*COMMANDS[name], "--only", *old, "--out", f"{folder}/out"]
@@ -140,14 +142,26 @@ def again(name: str, more: Sequence[str] = ()) -> None:
         if done.returncode not in (0, 1):
             raise SystemExit(f"{name}: ended with code {done.returncode}; nothing was stored of it")
         found = json.loads(Path(folder, "out/verify.json").read_text())
-    if found["config"] != before["config"] or found["level"] != before["level"]:
-        raise SystemExit(f"{name}: its configuration or level has changed, too; run all of it: --measure {name}")
     new = {c["name"]: c for c in found["claims"]}
     before["claims"] = [new.get(c["name"], c) for c in before["claims"]]
     before["again"] = [*before.get("again", []), {
         "claims": [c["number"] for c in found["claims"]], "seconds": found["seconds"],
         "revision": found["environment"]["git_revision"]}]
     write(name, before)
+
+
+def same_question(name: str, before: dict[str, Any]) -> bool:
+    """Whether a stored report is of the configuration, as read today, and the level that its command has today."""
+    from lrtheory.cli import arguments
+    from lrtheory.fields import from_json
+    from lrtheory.predictions.verify import ERROR_RATE, family
+    from lrtheory.theory.theorem import precision
+
+    asked = arguments.verify_arguments(COMMANDS[name][1:])[0].options
+    with precision(asked):
+        today = asked.check()
+        there = from_json(json.dumps(before["config"]), type(today))
+    return today.replace(note="") == there.replace(note="") and before["level"] == 1 - ERROR_RATE / len(family(today))
 
 
 def kind(name: str) -> str:
