@@ -50,9 +50,11 @@ def limit(x: Any, y: Any, algorithms: Mapping[str, Any], *, test: Any = None, gr
     """Train infinitely wide two-layer ReLU networks on your arrays by noisy SGD at a finite rate, under every algorithm.
 
     f_t(x) = sum_{s<t} eta_s prod_{s<r<t} (1 - eta_r lambda) sum_j R_j(s) <x, x_j> P(gates of (x, t) and (x_j, s) are open),
-    R_j = -dL/df_j: the limit m -> infinity of f(x) = m^(-1/2) sum_i a_i relu(<u_i, x>), a_i = +-1 fixed, f_0 = 0, under
-    U <- U - eta (grad L + lambda U + xi), whose gates the injected noise xi refreshes. No width, no sampling of noise.
-    Source: the network and update of section 3 of Li, Wei & Ma (2019); the limit is derived here (`lrtheory.theory.kernel`).
+    R_j = -dL/df_j: the limit m -> infinity of f(x) = m^(-1/2) sum_i a_i relu(<u_i, x>), a_i = +-1 fixed, under
+    U <- U - eta (grad L + lambda U + xi), whose gates the injected noise xi refreshes. No width, no sampling of noise. What
+    the noise alone puts out, of the order of the initial weights' size tau0, is left out: it vanishes with tau0, and where
+    neurons come in pairs of opposite a_i with one noise. Source: the network and update of section 3 of Li, Wei & Ma
+    (2019); the limit is derived here (`lrtheory.theory.kernel`).
 
     Args:
       x: training inputs, (n, d), or a tuple of such blocks whose contributions add up: neurons of their own read each. Or
