@@ -38,6 +38,12 @@ def pages() -> dict[str, str]:
         **{name: plain_table(name) for name in (*finite, *intervals)}, "finite-made": made_by(finite),
         "intervals-made": made_by(intervals),
         "speed": speed_table(), "speed-made": made_by(speed)})
+    digits = [name for name in SCRIPTS if kind(name) == "digits"]
+    made["own_data.md"] = filled("own_data.md", {
+        **{part: plain_table(name, key) for part, name, key in (
+            ("prices", "digits-prices", "rows"), ("order", "digits-prices", "order"),
+            ("dependence", "digits-dependence", "rows"), ("alone", "digits-alone", "rows"))},
+        "digits-made": made_by(digits)})
     made["../../benchmarks/README.md"] = filled("../../benchmarks/README.md", {name: block(name) for name in speed})
     made["../../README.md"] = filled("../../README.md", {"run": ["```text", *printed("run-quick"), "```"]})
     studies = {name.removeprefix("theorem-"): name for name in COMMANDS if name.startswith("theorem-")}

@@ -53,6 +53,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     **{f"finite-{table}": ("notebooks/pages/finite.py", table)
        for table in ("kinks", "batches", "batch_noise", "jitter", "annealing")},
     **{f"limit-{table}": ("notebooks/pages/limit.py", table) for table in ("ratios", "clocks")},
+    **{f"digits-{table}": ("notebooks/pages/digits.py", table) for table in ("prices", "dependence", "alone")},
     **{f"intervals-{table}": ("notebooks/pages/coverage.py", table) for table in ("means", "examples")},
     "speed-engines": ("benchmarks/engines.py",), "speed-train": ("benchmarks/train.py",),
     "speed-sweeps": ("benchmarks/sweeps.py",), "speed-infinite": ("benchmarks/infinite.py",),
@@ -165,7 +166,7 @@ def same_question(name: str, before: dict[str, Any]) -> bool:
 
 
 def kind(name: str) -> str:
-    """Of what a stored result is: theory, trainings, speed, finite (networks), limit (infinite width) or intervals."""
+    """What a stored result is of: theory, trainings, speed, finite (networks), limit (infinite width), digits, intervals."""
     if name in SCRIPTS:
         return name.partition("-")[0]
     words = COMMANDS[name]
