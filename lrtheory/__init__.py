@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lrtheory import algorithm as algorithm
     from lrtheory import custom as custom
     from lrtheory import devices as devices
+    from lrtheory import experiments as experiments
     from lrtheory import fields as fields
     from lrtheory import files as files
     from lrtheory import intervals as intervals
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from lrtheory.custom.models import squared as squared
     from lrtheory.custom.runs import train as train
     from lrtheory.devices import use_all_cores as use_all_cores
+    from lrtheory.experiments.results import save as save
+    from lrtheory.experiments.results import summarise as summarise
     from lrtheory.labelled import at_times as at_times
     from lrtheory.optimal.design import design as design
     from lrtheory.predictions.verify import verify as verify
@@ -98,8 +101,6 @@ if TYPE_CHECKING:
     from lrtheory.theory.problem import sample as sample
     from lrtheory.theory.problem import sample_test as sample_test
     from lrtheory.theory.results import load_theory as load_theory
-    from lrtheory.theory.results import save as save
-    from lrtheory.theory.results import summarise as summarise
     from lrtheory.theory.runs import predict as predict
     from lrtheory.theory.runs import run as run
     from lrtheory.theory.theorem import theorem as theorem
@@ -112,7 +113,7 @@ if TYPE_CHECKING:
     from lrtheory.wording import schedule_from as schedule_from
 
 _HOMES = {
-    "run": "theory.runs", "predict": "theory.runs", "summarise": "theory.results", "save": "theory.results",
+    "run": "theory.runs", "predict": "theory.runs", "summarise": "experiments.results", "save": "experiments.results",
     "load_theory": "theory.results", "neurons": "theory.weights", "conditions": "theory.timescales",
     "Config": "theory.config", "preset": "theory.presets", "Problem": "theory.problem", "Group": "theory.problem",
     "Data": "theory.problem", "sample": "theory.problem", "sample_test": "theory.problem",
@@ -129,9 +130,8 @@ _HOMES = {
 }
 _GROUND = (
     "algorithm", "devices", "fields", "files", "intervals", "keys", "labelled", "leaps", "linalg", "noise", "processes",
-    "progress",
-    "provenance", "schedule", "spec", "stacking", "stages", "stopping", "style", "update", "wording", "custom", "optimal",
-    "predictions", "sweeps", "theory", "vision", "wide")
+    "progress", "provenance", "schedule", "spec", "stacking", "stages", "stopping", "style", "update", "wording", "custom",
+    "experiments", "optimal", "predictions", "sweeps", "theory", "vision", "wide")
 _THEORY = (
     "config", "engines", "examples", "figures", "html", "kernel", "kinks", "linear_readout", "measure", "network", "presets",
     "problem", "programs", "results", "room", "runs", "sharpness", "simulate", "timescales", "training", "weights")

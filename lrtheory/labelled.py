@@ -126,6 +126,29 @@ def each_seed(values: np.ndarray, good: np.ndarray | None = None) -> dict[str, A
         "per_seed": [finite(v) if ok else None for v, ok in zip(values.tolist(), good, strict=True)]}
 
 
+def require_one(results: xr.Dataset) -> None:
+    """Raise `ConfigError` for results of more than one configuration."""
+    axes = [str(dim) for dim in results["diverged_at"].dims if dim not in ("algorithm", "seed")]
+    require(not axes, "results", f"a sweep over {', '.join(axes)}", "of one configuration",
+            "choose a point by .sel; of a sweep lrtheory.tables has a row a point")
+
+
+def ends(results: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """{algorithm: {measurement: `each_seed`}} at the last record, of what is one number a run, and of what happened once.
+
+    Raises `ConfigError` for a sweep, whose points are not one experiment.
+    """
+    require_one(results)
+    found: dict[str, dict[str, Any]] = {}
+    for name in results["algorithm"].values.tolist():
+        runs = results.sel(algorithm=name)
+        good = np.isinf(runs["diverged_at"].values)
+        last = runs.isel(record=-1) if "record" in runs.sizes else runs
+        found[name] = {str(metric): each_seed(values.values, good) for metric, values in last.items()
+                       if values.dims == ("seed",) and metric != "diverged_at"}
+    return found
+
+
 def mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """Mean over the dimension seed, of those that have a value, and its standard error; nan for fewer than 1 and 2."""
     count = values.notnull().sum("seed")

@@ -168,6 +168,7 @@ def results(*axes):
 
 RUN, SWEEP = results(), results("eta_ratio")
 KEY, ONES = jax.random.key(0), np.ones((4, 3), np.float32)
+SIGNED = np.where(np.arange(12).reshape(4, 3) % 5 < 2, -1.0, 1.0)
 THREE = {"start": 0.1, "end": 0.2, "duration": 3.0}
 DOORS = {
     "run": {"config": TINY, "algorithms": None, "keep": "final", "progress": None},
@@ -194,9 +195,13 @@ DOORS = {
         "S": 0.1}, "tau_xi": 0.1, "at_once": 2, "folder": None, "steps": 10, "records": 2, "seeds": 2, "meanings": None},
     "design": {"config": TINY, "family": "drop", "time": 3.0, "peak": None, "objective": "test_error", "seeds": 0},
     "theorem": {"d": 1e6, "kappa": 0.5, "size": 8, "length": 2.0},
+    "limit": {"x": SIGNED, "y": SIGNED[:, 0], "algorithms": {"S": 0.1}, "test": (SIGNED, SIGNED[:, 0]), "groups": {
+        "some": [0, 1]}, "weight_decay": 0.1, "tau_xi": 0.1, "time": 2.0, "records": 2, "folder": None, "outputs": True},
+    "learning_times": {"x": SIGNED, "y": SIGNED[:, 0], "rates": [0.1], "groups": {"all": [0, 1, 2]}, "test": None,
+                       "weight_decay": 0.1, "tau_xi": 0.1, "time": 2.0},
     "learning_curve": {"config": TINY, "counts": [2], "time": 1.0},
     "effective_examples": {"runs": RUN, "level": 0.9}}
-OTHERS = {"use_all_cores", "logistic", "squared", "Config", "Problem", "Group", "Data", "Network", "Training", "Algorithm",
+OTHERS = {"use_all_cores", "logistic", "softmax", "squared", "Config", "Problem", "Group", "Data", "Network", "Training", "Algorithm",
           "Schedule", "Stage", "ConfigError", "Model", "Balanced"}
 ODD = st.one_of(SCALARS, FOREIGN, TREES, st.sampled_from([
     KEY, RUN, SWEEP, TINY, lt.constant(0.1), lt.Algorithm(lt.constant(0.1)), xr.Dataset(), RUN["time"], np.ones((2, 2)),
@@ -216,7 +221,7 @@ def test_an_odd_call_is_taken_or_refused_in_one_line(name, data, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     for place in ("theory.runs.compile_block", "custom.programs.traced", "custom.runs.require_no_rate",
                   "sweeps.plan.make_plan", "optimal.design.Outcomes", "predictions.verify._verified",
-                  "theory.examples._curve", "vision.cifar.load"):
+                  "theory.examples._curve", "vision.cifar.load", "wide.runs.compiled"):
         monkeypatch.setattr(f"lrtheory.{place}", reached)
     changed = data.draw(st.lists(st.sampled_from(list(DOORS[name])), min_size=1, max_size=2, unique=True))
     call = DOORS[name] | {argument: data.draw(ODD) for argument in changed}

@@ -9,11 +9,11 @@ import xarray as xr
 from conftest import vary
 
 import lrtheory as lt
+from lrtheory.experiments.kinds import THEORY
 from lrtheory.fields import field_names, to_json
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps import figures as maps
 from lrtheory.sweeps.grid import MEASURED_TOO, full_name, make_grid, read_axes
-from lrtheory.sweeps.kinds import THEORY
 from lrtheory.sweeps.prediction import prediction_at
 from lrtheory.theory.config import Config
 from lrtheory.theory.problem import Group, Problem
@@ -24,7 +24,7 @@ QUICK = lt.preset("quick")
 
 
 def test_every_field_has_a_short_name_of_its_own():
-    short = [name.rpartition(".")[2] for name in field_names(QUICK) if name not in THEORY.fixed]
+    short = [name.rpartition(".")[2] for name in field_names(QUICK) if name not in THEORY.sweep.fixed]
     assert len(set(short)) == len(short)
     assert full_name(QUICK, "r") == full_name(QUICK, "problem.r") == "problem.r"
 

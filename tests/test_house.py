@@ -37,7 +37,7 @@ def dotted(path: Path) -> str:
 
 FILES = {dotted(p): p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or not p.stem.startswith("__")}
 ORDER = rooms()
-FLOORS = {name: FILES[name] for name in FILES if name not in (*APART, "wide", "sweeps", "cli")}
+FLOORS = {name: FILES[name] for name in FILES if name not in (*APART, "wide", "experiments", "sweeps", "cli")}
 """All modules but the packages that hold nothing but words."""
 
 

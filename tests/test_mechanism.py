@@ -16,7 +16,6 @@ from lrtheory import noise
 from lrtheory.cli import main as cli
 from lrtheory.files import prepare_folder
 from lrtheory.labelled import config_of
-from lrtheory.theory import results
 from lrtheory.theory.figures import mechanism
 from lrtheory.theory.timescales import q_time
 
@@ -35,7 +34,7 @@ def folder(runs, tmp_path_factory):
     """The same as `lrtheory run` leaves it."""
     folder = tmp_path_factory.mktemp("runs") / "one"
     prepare_folder(folder, config_of(runs, lt.Config))
-    results.save(runs, folder)
+    lt.save(runs, folder)
     return folder
 
 

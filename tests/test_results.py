@@ -275,7 +275,7 @@ def test_a_folder_holds_everything_and_reads_back(runs, tmp_path):
     folder = tmp_path / "run"
     config = config_of(runs, lt.Config)
     prepare_folder(folder, config)
-    summary = results.save(runs, folder)
+    summary = lt.save(runs, folder)
     figures.save_all(runs, folder / "figures")
     same(lt.load(folder), runs)
     assert json.loads((folder / "summary.json").read_text()) == summary

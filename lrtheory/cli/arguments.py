@@ -30,13 +30,13 @@ from lrtheory.cli.options import (
     TrainingsArguments,
     VerifyArguments,
 )
+from lrtheory.experiments.kinds import kind_in
 from lrtheory.fields import read_config, read_text
 from lrtheory.files import new_folder, plain_name
 from lrtheory.predictions import verify as verifying
 from lrtheory.spec import ConfigError
 from lrtheory.spec import shown as short
 from lrtheory.sweeps.grid import Grid, read_axes
-from lrtheory.sweeps.kinds import kind_in
 from lrtheory.sweeps.manifest import read_manifest
 from lrtheory.sweeps.tables import DERIVED
 from lrtheory.theory.config import Config

@@ -17,12 +17,12 @@ import tyro
 
 from lrtheory.algorithm import AlgorithmName
 from lrtheory.cli.options import COMMANDS, algorithms_from_words, groups_from_words
+from lrtheory.experiments.kinds import TIME_SCALES
 from lrtheory.optimal.families import FAMILIES
 from lrtheory.predictions import PREDICTIONS, THEOREM
 from lrtheory.predictions.series import STUDIES
 from lrtheory.predictions.verify import BUDGETS, LITERAL, SETTINGS
 from lrtheory.sweeps.grid import label_of, possible_axes
-from lrtheory.sweeps.kinds import TIME_SCALES
 from lrtheory.sweeps.tables import DERIVED
 from lrtheory.theory.config import Config
 from lrtheory.theory.figures import DRAWINGS, FIGURES

@@ -1,7 +1,7 @@
 """`lrtheory plot`: which figure of which folder, in which style and format.
 
-Lives here: the choice among figures of a run, of a CIFAR-10 experiment and of a sweep, and where the file goes. Lives
-elsewhere: the figures (theory.figures, vision.figures, sweeps.figures), what the words mean (arguments).
+Lives here: the choice among figures of one experiment and of a sweep, and where the file goes. Lives elsewhere: which
+figures an experiment has (experiments.results), those of a sweep (sweeps.figures), what the words mean (arguments).
 """
 
 import functools
@@ -14,7 +14,8 @@ import xarray as xr
 from lrtheory import style
 from lrtheory.cli.arguments import selections
 from lrtheory.cli.options import PlotArguments
-from lrtheory.fields import parse
+from lrtheory.experiments.kinds import THEORY
+from lrtheory.experiments.results import figures, kind_of
 from lrtheory.files import reason
 from lrtheory.spec import ConfigError, choose
 from lrtheory.sweeps import figures as maps
@@ -22,7 +23,6 @@ from lrtheory.sweeps.results import load
 from lrtheory.sweeps.tables import axes_of
 from lrtheory.theory import figures as over_time
 from lrtheory.theory.results import load_theory
-from lrtheory.vision import figures as accuracies
 
 
 def draw(asked: PlotArguments) -> list[Path]:
@@ -76,24 +76,17 @@ def of_run(asked: PlotArguments, runs: xr.Dataset) -> Mapping[str, Callable[[], 
                           "--theory; say --figure NAME or --y MEASUREMENT")
     if asked.figure is not None and asked.y is not None:
         raise ConfigError(f"--figure {asked.figure} and --y {asked.y}: give one of them")
-    if "model" in parse(runs.attrs["config"], "its config"):
-        makes: dict[str, Callable[[], Any]] = {name: functools.partial(make, runs, style=asked.style)
-                                               for name, make in accuracies.FIGURES.items()}
-        if asked.y is not None:
-            return {f"{asked.y}-over-time": functools.partial(over_time.over_time, runs, None, asked.y, style=asked.style)}
-        return makes if asked.figure is None else {asked.figure: choose(makes, asked.figure, "--figure")}
-    theory = load_theory(asked.folder)
+    theory = load_theory(asked.folder)  # None for kinds that have none
     if asked.y is not None:
         return {f"{asked.y}-over-time": functools.partial(over_time.over_time, runs, theory, asked.y, style=asked.style)}
-    makes = {name: functools.partial(make, runs, theory, style=asked.style) for name, make in over_time.FIGURES.items()}
-    makes |= {name: functools.partial(make, runs, style=asked.style) for name, make in over_time.DRAWINGS.items()}
+    makes = figures(runs, theory, asked.style)
     return makes if asked.figure is None else {asked.figure: choose(makes, asked.figure, "--figure")}
 
 
 def film(asked: PlotArguments) -> list[Path]:
     """The film of a run, an animated GIF."""
     runs = load(asked.folder)
-    if axes_of(runs) or "model" in parse(runs.attrs["config"], "its config"):
+    if axes_of(runs) or kind_of(runs) is not THEORY:
         raise ConfigError(f"--figure film: {asked.folder} holds no run of the two-layer network; must; give a folder of "
                           "`lrtheory run`")
     return [over_time.film(runs, asked.out or asked.folder / "figures" / "film.gif")]

@@ -6,7 +6,7 @@ what is computed (runs, wide.runs).
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,13 @@ QUESTION, PARTS = "question.json", "parts"
 """Files in the folder beside those of every run: what it answers, and the seeds that are done."""
 
 
-def answered(place: Path, question: dict[str, Any], config: Any, summed: Sequence[str],
-             compute: Callable[[Path], xr.Dataset]) -> xr.Dataset:
+def answered(place: Path, question: dict[str, Any], config: Any, compute: Callable[[Path], xr.Dataset]) -> xr.Dataset:
     """The answer in a folder, read, or computed and written. Raises `ConfigError` for a folder of something else.
 
     Args:
       place: the folder.
       question: what is asked, as JSON.
       config: the same as a configuration.
-      summed: measurements of which the summary has each seed's last.
       compute: makes the answer, keeping seeds in the folder that it is given.
     """
     begun = {QUESTION: files.sealed(question), "config.json": fields.to_json(config)}
@@ -41,10 +39,7 @@ def answered(place: Path, question: dict[str, Any], config: Any, summed: Sequenc
         if (place / files.STORE).is_dir():
             return files.read_dataset(place)
         found = compute(place / PARTS)
-        each = {name: {metric: labelled.each_seed(_last(found[metric].sel(algorithm=name)), np.isinf(
-            found["diverged_at"].sel(algorithm=name).values)) for metric in summed}
-            for name in found["algorithm"].values.tolist()}
-        files.write_results(place, found, labelled.summary(found, config, each, None))
+        files.write_results(place, found, labelled.summary(found, config, labelled.ends(found), None))
     return found
 
 
@@ -117,8 +112,3 @@ def kept(parts: Path) -> tuple[dict[int, dict[str, np.ndarray]], list[str]]:
         for name, was, is_now in changes(json.loads(part.attrs.get("environment", json.dumps(now))), now):
             notes[f"{name} was {was} then and is {is_now} now"] = None
     return found, list(notes)
-
-
-def _last(values: xr.DataArray) -> np.ndarray:
-    """A measurement at its last record, or an event: (seeds,)."""
-    return (values.isel(record=-1) if "record" in values.dims else values).values

@@ -116,7 +116,7 @@ def train(model: Model | tuple[Callable, Callable], data: Callable[[jax.Array], 
     _require_no_host(program)
     question = {"program": programs.digest(task, numbers), "settings": fields.parse(
         fields.to_json(config), "settings"), "random numbers": keys.described(), "precision": str(jnp.result_type(float))}
-    return _said_of(answers.answered(place, question, config, ("train_loss", "annealed_at"), lambda parts: _computed(
+    return _said_of(answers.answered(place, question, config, lambda parts: _computed(
         task, numbers, config, complete, marks, at_once, progress, meanings, started, parts)), meanings)
 
 

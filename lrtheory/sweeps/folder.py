@@ -15,6 +15,7 @@ import jax
 
 from lrtheory import stopping
 from lrtheory.algorithm import names_of
+from lrtheory.experiments.kinds import sweep_of
 from lrtheory.fields import parse, read_text
 from lrtheory.files import STORE, locked, require_free, sealed, write_whole
 from lrtheory.provenance import changes, environment
@@ -23,7 +24,6 @@ from lrtheory.sweeps import manifest
 from lrtheory.sweeps import plan as planning
 from lrtheory.sweeps import store as storing
 from lrtheory.sweeps.grid import Grid
-from lrtheory.sweeps.kinds import kind_of
 from lrtheory.sweeps.plan import Chunk, Cut, Plan
 from lrtheory.sweeps.store import Store
 
@@ -121,7 +121,7 @@ def _must_be_part_of(folder: Path, grid: Grid) -> Cut | None:
     larger = dataclasses.replace(larger, config=there.config.replace(seeds=grid.config.seeds))
     if differ := manifest.differences(larger, grid):
         raise ConfigError(f"--extend {folder}: holds another sweep; must be part of the new one; {'; '.join(differ)}")
-    kind = kind_of(grid.config)
+    kind = sweep_of(grid.config)
     (records, measured), (now, asked) = ((len(kind.clock[1](g.widest)), set(g.measured)) for g in (there, grid))
     if records != now or measured != asked:
         more = f" of {', '.join(sorted(asked - measured))}, too" if asked > measured else ""

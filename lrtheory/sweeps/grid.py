@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from lrtheory.experiments.kinds import TRAININGS, sweep_of
 from lrtheory.fields import field_names, find, value_of
 from lrtheory.files import require_name
 from lrtheory.labelled import OWN
 from lrtheory.spec import MOST, ConfigError, require_kind, shown
-from lrtheory.sweeps.kinds import TRAININGS, kind_of
 
 MEASURED_TOO = ("steps", "activation_noise")
 """Fields whose names without their part are also measurements (a test compares with `lrtheory.theory.measure.described`)."""
@@ -106,7 +106,7 @@ class Grid:
     def widest(self) -> Any:
         """The config that gives the results their shape: what any point measures, for as long as any does."""
         every = {f: [row[k] for row in axis.values] for axis in self.axes for k, f in enumerate(axis.fields)}
-        return self.config.replace(**{f: max(every[f]) for f in kind_of(self.config).largest if f in every})
+        return self.config.replace(**{f: max(every[f]) for f in sweep_of(self.config).largest if f in every})
 
     @functools.cached_property
     def measured(self) -> dict[str, tuple[np.dtype, bool]]:
@@ -114,12 +114,12 @@ class Grid:
 
         Choices decide it, such as the engine, and not how large a number is: one point for each of their combinations.
         """
-        measured, places = kind_of(self.config).measured, []
+        measured, places = sweep_of(self.config).measured, []
         for axis in self.axes:
             choices = {tuple(type(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in row): k
                        for k, row in reversed(list(enumerate(axis.values)))}
             places.append([*choices.values()])
-        largest = {f: operator.attrgetter(f)(self.widest) for f in kind_of(self.config).largest}
+        largest = {f: operator.attrgetter(f)(self.widest) for f in sweep_of(self.config).largest}
         each = [measured(self.at(index).replace(**largest)) for index in itertools.product(*places)]
         found: dict[str, tuple[np.dtype, bool]] = {}
         for name, (dtype, over_time) in (item for one in each for item in one.items()):
@@ -193,7 +193,7 @@ class Grid:
                 text = any(isinstance(v, str | tuple) or v is None for v in values)
                 array = np.array([_word(v) for v in values], np.dtypes.StringDType()) if text else np.array(values)
                 found[label_of(field)] = ((axis.name,), array, {"field": field})
-        for name, (meaning, units, function) in kind_of(self.config).labels.items():
+        for name, (meaning, units, function) in sweep_of(self.config).labels.items():
             values = np.empty(self.shape)
             for index in np.ndindex(self.shape):
                 values[index] = function(self.at(index))
@@ -275,7 +275,7 @@ def make_grid(config: Any, axes: Mapping[str | tuple[str, ...], Sequence[Any] | 
         if given in fields and other not in fields:  # either gives the number of examples: the axis does
             config = config.replace(**{other: None})
     longest = {f: max(row[k] for row in axis.values) for axis in made for k, f in enumerate(axis.fields)
-               if f in kind_of(config).lasting}
+               if f in sweep_of(config).lasting}
     if longest:  # functions of the clock are sampled as far as any point goes
         config = config.replace(algorithms=as_given.replace(**longest).settled().algorithms)
     return Grid(config, tuple(made))
@@ -283,7 +283,7 @@ def make_grid(config: Any, axes: Mapping[str | tuple[str, ...], Sequence[Any] | 
 
 def _must_be_told_apart(config: Any, fields: Sequence[str]) -> None:
     """Raise `ConfigError` unless each field of the axes is called in results as nothing else there is."""
-    kind, labels = kind_of(config), [label_of(f) for f in fields]
+    kind, labels = sweep_of(config), [label_of(f) for f in fields]
     others = dict.fromkeys((*OWN, *kind.labels, *kind.described(config)), "what is measured")
     for f, label in zip(fields, labels, strict=True):
         require_name(f"--axis {f}: in results", label)
@@ -332,14 +332,14 @@ def is_static(config: Any, name: str) -> bool:
 
 def possible_axes(config: Any) -> list[str]:
     """The dotted names of all fields of a configuration that may be an axis; numbers of one's own algorithms may be, too."""
-    return [f for f in field_names(config) if f not in kind_of(config).fixed]
+    return [f for f in field_names(config) if f not in sweep_of(config).fixed]
 
 
 def full_name(config: Any, name: str) -> str:
     """The dotted name of a field that may be an axis. Raises `ConfigError`, with near names, for any other."""
     if not isinstance(name, str):
         raise ConfigError(f"--axis {shown(name)}: must be the name of a field; correct it")
-    kind, allowed = kind_of(config), possible_axes(config)
+    kind, allowed = sweep_of(config), possible_axes(config)
     short = [f.rpartition(".")[2] for f in allowed]
     if name in allowed:
         return name
@@ -359,7 +359,7 @@ def full_name(config: Any, name: str) -> str:
         raise ConfigError(f"--axis {name}: cannot be an axis; must be {kind.may_be}; seeds and algorithms are dimensions of "
                           "every result, set them by --seeds and --algorithms")
     near = difflib.get_close_matches(name, short, 3)
-    command = "lrtheory sweep --preset mini --help" if kind is TRAININGS else "lrtheory sweep --help"
+    command = "lrtheory sweep --preset mini --help" if kind is TRAININGS.sweep else "lrtheory sweep --help"
     raise ConfigError(f"--axis {shown(name)}: unknown field of {config.name}; must be one of those that {command} lists"
                       + (f"; perhaps you meant {' or '.join(near)}" if near else ""))
 

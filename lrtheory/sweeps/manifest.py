@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from lrtheory import fields, files, keys
+from lrtheory.experiments.kinds import kind_in
 from lrtheory.fields import from_json, to_json
 from lrtheory.files import Damaged, read_sealed, write_sealed
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import Grid, make_grid
-from lrtheory.sweeps.kinds import kind_in
 from lrtheory.sweeps.plan import Cut
 
 MANIFEST = "sweep.json"

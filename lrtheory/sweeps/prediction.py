@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 
 from lrtheory.algorithm import names_of
+from lrtheory.experiments.kinds import kind_in
 from lrtheory.fields import field_names
 from lrtheory.labelled import config_of
 from lrtheory.spec import ConfigError
-from lrtheory.sweeps.kinds import kind_in
 from lrtheory.sweeps.tables import axes_of, known
 from lrtheory.theory.config import Config
 

@@ -11,14 +11,12 @@ from typing import Any
 import xarray as xr
 
 from lrtheory.algorithm import names_of
-from lrtheory.custom.config import Settings
-from lrtheory.fields import parse
+from lrtheory.experiments.kinds import kind_in
 from lrtheory.files import STORE, SUMMARY, Damaged, read_dataset, reason, write_json, write_whole
 from lrtheory.labelled import RUN_DIMS, config_of, plain
 from lrtheory.spec import ConfigError, require_path
 from lrtheory.sweeps import tables
 from lrtheory.sweeps.folder import sessions
-from lrtheory.sweeps.kinds import kind_in
 from lrtheory.sweeps.manifest import MANIFEST, is_sealed, read_manifest
 from lrtheory.sweeps.store import Store, missing_files, open_results
 
@@ -39,7 +37,7 @@ def summarise(folder: Path, runs: xr.Dataset) -> dict[str, Any]:
 
 
 def load(folder: str | Path) -> xr.Dataset:
-    """The labelled results of a folder that `lrtheory run`, `lrtheory sweep` or `lrtheory cifar` wrote.
+    """The labelled results of a folder that `lrtheory run`, `sweep` or `cifar`, `lrtheory.train` or `lrtheory.limit` wrote.
 
     A sweep's axes come first, then algorithm, seed and record; its values are read from disk when used. Of a sweep
     that is not finished the runs that are there are read at once, the others are nan, and `done` tells them apart.
@@ -78,9 +76,7 @@ def _must_be_as_before(store: Store) -> None:
 def _must_be_results(folder: Path, found: xr.Dataset) -> xr.Dataset:
     """A dataset, if it is of the kind that is written here. Raises `ConfigError`."""
     try:
-        text = found.attrs["config"]
-        own = "largest_loss" in parse(text, "its config")
-        config_of(found, Settings if own else kind_in(text, "its config").config).judge()
+        config_of(found, kind_in(found.attrs["config"], "its config").config).judge()
         if not set(RUN_DIMS) <= set(found.sizes) or 0 in found.sizes.values() or "diverged_at" not in found:
             raise Damaged(f"no runs in it, with dimensions {', '.join(RUN_DIMS)} and diverged_at")
     except Exception as error:  # attributes of others may be anything

@@ -30,13 +30,13 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 from lrtheory import algorithm, files
+from lrtheory.experiments.kinds import kind_in, sweep_of
 from lrtheory.fields import to_json
 from lrtheory.files import STORE, Damaged, read_sealed, write_sealed
 from lrtheory.labelled import config_of, names_of
 from lrtheory.provenance import environment
 from lrtheory.spec import ConfigError
 from lrtheory.sweeps.grid import Grid
-from lrtheory.sweeps.kinds import kind_in, kind_of
 from lrtheory.sweeps.manifest import SEALS, UNSAID, describe, read_manifest, read_tree, write_tree
 from lrtheory.sweeps.plan import Box, Chunk, Cut, chunks
 
@@ -87,7 +87,7 @@ class Store:
     def _skeleton(self, target: MemoryStore) -> None:
         """The group with its coordinates and empty arrays."""
         grid, config = self.grid, self.grid.config
-        kind, widest = kind_of(config), grid.widest
+        kind, widest = sweep_of(config), grid.widest
         records = len(kind.clock[1](widest))
         coords: dict[str, Any] = dict(grid.coordinates())
         coords["algorithm"] = names_of(self.algorithms)
@@ -112,7 +112,7 @@ class Store:
 
     def _clock(self) -> tuple[tuple[str, ...], np.ndarray, Mapping[str, str]]:
         """The coordinate along records: steps or epochs done, for each number of steps where that is an axis."""
-        grid, (_, values, facts) = self.grid, kind_of(self.grid.config).clock
+        grid, (_, values, facts) = self.grid, sweep_of(self.grid.config).clock
         at = next((k for k, axis in enumerate(grid.axes) if "training.steps" in axis.fields), None)
         if at is None:
             return ("record",), values(grid.widest), facts
@@ -315,8 +315,8 @@ def open_results(place: Place, listed: Mapping[str, str] | None = None) -> xr.Da
         source = _AsOpened(source, listed)
     results = xr.open_zarr(source, consolidated=False, chunks=None, decode_times=False, mask_and_scale=False)
     dims = [*json.loads(results.attrs.get("axes", "[]")), "algorithm", "seed", "record"]
-    kind = kind_in(results.attrs["config"])
-    names = kind.described(config_of(results, kind.config))
+    config = config_of(results, kind_in(results.attrs["config"]).config)
+    names = sweep_of(config).described(config)
     results = results[[n for n in names if n in results] + ["done"]].transpose(*[d for d in dims if d in results.dims])
     for axis in dims[:-3]:  # what an extension added stands behind
         if results[axis].dtype.kind in "fiu" and isinstance(place, Path) and read_tree(place.parent).get("extended"):

@@ -1,4 +1,4 @@
-"""What runs of one configuration say: the summary over seeds, the verdict, and the folder on disk.
+"""What runs of one configuration say: the summary over seeds, the verdict, the prediction beside them on disk.
 
 Lives here: the comparisons the theory predicts, and what is summarised. Lives elsewhere: computing (runs), means over
 seeds (labelled), files as such (files), drawing (figures), printing (cli.report), how notebooks show it (html).
@@ -13,10 +13,19 @@ import numpy as np
 import xarray as xr
 
 from lrtheory import files
-from lrtheory.fields import read_config
 from lrtheory.intervals import Level, Statistic, decide, fewest, mean, share
-from lrtheory.labelled import UNFINISHED, at_times, config_of, each_seed, estimate, finite, summary, undiverged
-from lrtheory.spec import require, require_path
+from lrtheory.labelled import (
+    UNFINISHED,
+    at_times,
+    config_of,
+    each_seed,
+    estimate,
+    finite,
+    require_one,
+    summary,
+    undiverged,
+)
+from lrtheory.spec import require_path
 from lrtheory.theory import kinks
 from lrtheory.theory.config import Config
 from lrtheory.theory.html import short
@@ -51,9 +60,7 @@ def summarise(results: xr.Dataset, theory: xr.Dataset | None = None) -> Summary:
     """
     for runs in [results] if theory is None else [results, theory]:
         config_of(runs, Config)
-        axes = [str(dim) for dim in runs["diverged_at"].dims if dim not in ("algorithm", "seed")]
-        require(not axes, "results", f"a sweep over {', '.join(axes)}", "of one configuration",
-                "choose a point by .sel; of a sweep lrtheory.tables has a row a point")
+        require_one(runs)
     algorithms: dict[str, Any] = {}
     for name in results["algorithm"].values.tolist():
         runs = results.sel(algorithm=name)
@@ -374,26 +381,6 @@ def first_of(runs: xr.Dataset, first: str, second: str, until: float = math.inf)
     """Whether one group's loss is halved before another's, and by a time, (seeds,); never is later than any time."""
     one, other = (runs[f"time_{g}_half"].values for g in (first, second))
     return (one < other) & (one <= until)
-
-
-def save(results: xr.Dataset, folder: str | Path, theory: xr.Dataset | None = None) -> dict[str, Any]:
-    """Write results.zarr, theory.zarr, summary.json and config.json into a folder, as `lrtheory run` does; the summary.
-
-    `lrtheory.load` and `lrtheory.load_theory` read them back. Raises `ConfigError` if the folder is there and has anything
-    but this config.json.
-
-    >>> import tempfile, lrtheory as lt
-    >>> runs = lt.run(lt.preset("phase").replace(seeds=1, records=2, **{"training.steps": 4}))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     summary = lt.save(runs, folder)
-    ...     lt.load(folder).identical(runs)
-    True
-    """
-    folder, config = require_path("folder", folder), config_of(results, Config)
-    begun = (folder / "config.json").is_file() and not (folder / files.STORE).exists()
-    if not begun or read_config(folder / "config.json", Config) != config:
-        files.prepare_folder(folder, config)
-    return files.write_results(folder, results, summarise(results, theory), theory=theory)
 
 
 def load_theory(folder: str | Path) -> xr.Dataset | None:

@@ -273,7 +273,7 @@ def _answered(config: Settings, drawn: list[Arrays], loss: Any, outputs: bool, a
     asked = jax.make_jaxpr(lambda f, y: task.loss(simulate.shaped(task, f), y))(trial, jnp.asarray(drawn[0].y[:2]))
     question = {"arrays": arrays.hexdigest(), "loss": hashlib.sha256(str(asked).encode()).hexdigest(), "outputs": outputs,
                 "settings": fields.parse(fields.to_json(config), "settings"), "random numbers": keys.described()}
-    return answers.answered(place, question, config, ("train_loss", "annealed_at"), lambda parts: _computed(
+    return answers.answered(place, question, config, lambda parts: _computed(
         config, task, drawn, layout, terms, at_once, progress, said, parts))
 
 

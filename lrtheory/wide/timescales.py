@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from lrtheory.spec import require_kind, require_nonnegative, require_positive, shown
+from lrtheory.spec import require, require_kind, require_nonnegative, require_positive, shown
 from lrtheory.wide import gram, simulate
 from lrtheory.wide.data import LOSSES, arrays_of, kind_of, noise_of
 from lrtheory.wide.simulate import Setting, Task
@@ -68,9 +68,7 @@ def learning_times(x: Any, y: Any, rates: Any, *, groups: Mapping[str, Any], tes
     """
     data = arrays_of(x, y, test, groups, 0)
     kind, count = kind_of([data], loss)
-    named = dict(rates) if isinstance(rates, Mapping) else {f"{float(rate):g}": float(rate) for rate in rates}
-    for name, rate in named.items():
-        require_positive(f"rates[{shown(name)!r}]", rate)
+    named = _named(rates)
     require_nonnegative("weight_decay", weight_decay)
     require_positive("time", time)
     require_kind("groups", groups, Mapping, "a mapping {name: rows}", "name what is to be told apart")
@@ -95,6 +93,18 @@ def learning_times(x: Any, y: Any, rates: Any, *, groups: Mapping[str, Any], tes
     return xr.Dataset({what: (("rate", "group"), values, {"units": units.get(what, "sum of rates"), "long_name": said[what]})
                        for what, values in found.items()},
                       {"rate": list(named), "group": list(sets)}, {"weight_decay": weight_decay, "tau_xi": list(taus)})
+
+
+def _named(rates: Any) -> dict[str, float]:
+    """{name: rate} of what was given."""
+    good = isinstance(rates, Mapping | list | tuple | np.ndarray) and len(rates) > 0
+    require(good, "rates", shown(rates), "{name: rate}, or a sequence of rates, of one or more", "such as [0.1, 0.01]")
+    each = rates.items() if isinstance(rates, Mapping) else ((shown(rate), rate) for rate in rates)
+    found = {}
+    for name, rate in each:
+        require_positive(f"rates[{shown(name)!r}]", rate)
+        found[str(name)] = float(rate)
+    return found
 
 
 def _slopes(task: Task, y: np.ndarray, count: int) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""What a sweep has to know of each kind of configuration: of the two-layer network's, and of the CIFAR-10 experiment's.
+"""The kinds of experiment: the two-layer network, CIFAR-10, your own model, infinite width on your own arrays.
 
-Lives here: which fields cannot be an axis, what is measured of a run, on which clock, which labels a point has. Lives
-elsewhere: axes and points (grid), what a kind's numbers mean (theory, vision).
+Lives here: by what a configuration is known for which kind it is, who makes results of it; for the two that can be swept
+which fields cannot be an axis, what is measured of a run, on which clock, which labels a point has. Lives elsewhere: axes
+and points (sweeps.grid), what a kind's numbers mean (theory, vision, custom, wide).
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lrtheory.custom.config import Settings as OwnSettings
 from lrtheory.fields import parse
+from lrtheory.spec import ConfigError
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
 from lrtheory.theory.room import measured
@@ -18,12 +21,21 @@ from lrtheory.theory.timescales import blur_time, p_time, q_time
 from lrtheory.vision.config import Experiment
 from lrtheory.vision.runs import DESCRIBED, EPOCH
 from lrtheory.vision.simulate import CONDITIONS, conditions
+from lrtheory.wide.config import Settings as WideSettings
 
 
 class Kind(NamedTuple):
-    """What tells one kind of configuration from another, to a sweep."""
+    """What tells one kind of experiment from another."""
 
     config: type
+    mark: str  # a field that the configurations of no other kind have
+    made_by: str  # the function that returns results of it
+    sweep: "Sweepable | None" = None  # None: it cannot be swept
+
+
+class Sweepable(NamedTuple):
+    """What a sweep has to know of a kind."""
+
     fixed: tuple[str, ...]  # fields that cannot be an axis: parts, labels, what gives the results their shape
     may_be: str  # what can be one, in words
     labels: Mapping[str, tuple[str, str, Callable[[Any], Any]]]  # closed-form numbers: {name: (meaning, units, of a config)}
@@ -45,12 +57,12 @@ TIME_SCALES = {
 }
 """Closed-form numbers of the theory that figures can use as axes: {name: (meaning, units, of a config)}."""
 
-THEORY = Kind(
-    config=Config, labels=TIME_SCALES, largest=(), lasting=("training.steps", "training.step_time", "training.eta1"),
+THEORY = Kind(Config, "problem", "lrtheory.run", Sweepable(
+    labels=TIME_SCALES, largest=(), lasting=("training.steps", "training.step_time", "training.eta1"),
     fixed=("name", "note", "problem", "network", "training", "algorithms", "seeds", "first_seed", "records", "n_test",
            "required_ratio", "problem.extra_groups"),
     may_be="a number or choice of problem, network or training, or engine",
-    measured=measured, described=lambda config: described(config.problem), clock=("step", record_steps, STEP))
+    measured=measured, described=lambda config: described(config.problem), clock=("step", record_steps, STEP)))
 
 
 def _trained(config: Experiment) -> dict[str, tuple[np.dtype, bool]]:
@@ -60,24 +72,32 @@ def _trained(config: Experiment) -> dict[str, tuple[np.dtype, bool]]:
     return {name: once.get(name, (np.dtype(np.float32), True)) for name in DESCRIBED if name not in hidden}
 
 
-TRAININGS = Kind(
-    config=Experiment, labels={}, largest=("training.epochs", "patch.share"), lasting=("training.epochs",),
+TRAININGS = Kind(Experiment, "model", "lrtheory cifar", Sweepable(
+    labels={}, largest=("training.epochs", "patch.share"), lasting=("training.epochs",),
     fixed=("name", "note", "model", "patch", "training", "algorithms", "seeds", "first_seed", "at_once", "spread", "margin",
            "interleave", "checkpoint_epochs"),
     may_be="a number or choice of model, patch or training, n_train or n_test",
     measured=_trained, described=lambda config: DESCRIBED,
-    clock=("time", lambda config: 1 + np.arange(config.training.epochs), EPOCH))
+    clock=("time", lambda config: 1 + np.arange(config.training.epochs), EPOCH)))
 
-KINDS = {kind.config: kind for kind in (THEORY, TRAININGS)}
-"""Both, by the type of the configuration."""
+OWN = Kind(OwnSettings, "clock", "lrtheory.train")
+WIDE = Kind(WideSettings, "kernel_error", "lrtheory.limit")
+KINDS = {kind.config: kind for kind in (THEORY, TRAININGS, OWN, WIDE)}
+"""All, by the type of the configuration."""
 
 
-def kind_of(config: Any) -> Kind:
-    """The kind of a configuration."""
-    return KINDS[type(config)]
+def sweep_of(config: Any) -> Sweepable:
+    """What a sweep has to know of a configuration's kind. Raises `ConfigError` for a kind that cannot be swept."""
+    kind = KINDS.get(type(config))
+    if kind is None or kind.sweep is None:
+        known = " or ".join(f"one of `{k.made_by}`" for k in KINDS.values() if k.sweep is not None)
+        raise ConfigError(f"config: {'a ' + type(config).__name__ if kind is None else f'one of `{kind.made_by}`'}; must be "
+                          f"{known} to be swept; call the function itself once a point")
+    return kind.sweep
 
 
 def kind_in(text: str, source: str = "config") -> Kind:
     """The kind of the configuration that JSON text holds. Raises `ConfigError` for what is no JSON."""
     tree = parse(text, source)
-    return TRAININGS if isinstance(tree, dict) and "model" in tree else THEORY
+    marked = [kind for kind in KINDS.values() if isinstance(tree, dict) and kind.mark in tree]
+    return marked[0] if marked else THEORY
