@@ -88,7 +88,8 @@ def test_each_kind_has_a_mark_of_its_own():
     """A field that no other kind's configurations have: by it a stored one is known."""
     configs = {kind: kind.config() if kind.config is not lt.Config else lt.preset("phase") for kind in KINDS.values()}
     for kind, config in configs.items():
-        having = [other for other, there in configs.items() if kind.mark in {n.partition(".")[0] for n in field_names(there)}]
+        fields = {other: {n.partition(".")[0] for n in field_names(there)} for other, there in configs.items()}
+        having = [other for other, names in fields.items() if kind.mark in names]
         assert having == [kind]
         assert kind_in(to_json(config)) is kind
     assert isinstance(Experiment(), tuple(KINDS))

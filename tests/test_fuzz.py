@@ -201,8 +201,8 @@ DOORS = {
                        "weight_decay": 0.1, "tau_xi": 0.1, "time": 2.0},
     "learning_curve": {"config": TINY, "counts": [2], "time": 1.0},
     "effective_examples": {"runs": RUN, "level": 0.9}}
-OTHERS = {"use_all_cores", "logistic", "softmax", "squared", "Config", "Problem", "Group", "Data", "Network", "Training", "Algorithm",
-          "Schedule", "Stage", "ConfigError", "Model", "Balanced"}
+OTHERS = {"use_all_cores", "logistic", "softmax", "squared", "Config", "Problem", "Group", "Data", "Network", "Training",
+          "Algorithm", "Schedule", "Stage", "ConfigError", "Model", "Balanced"}
 ODD = st.one_of(SCALARS, FOREIGN, TREES, st.sampled_from([
     KEY, RUN, SWEEP, TINY, lt.constant(0.1), lt.Algorithm(lt.constant(0.1)), xr.Dataset(), RUN["time"], np.ones((2, 2)),
     np.array([]), np.array("x"), jnp.ones(3), range(3), ..., NotImplemented, Exception("x"), {"S": None}, {1: 2}, ("a", 1),
