@@ -27,6 +27,8 @@ from lrtheory.labelled import estimate
 from lrtheory.predictions.words import interval
 
 HERE = Path(__file__).resolve().parent
+DONE = HERE.parent.parent / "build/digits"
+"""Where finished seeds are kept."""
 Pair = tuple[np.ndarray, ...]
 TASKS = {"even/odd": 136.0, "3/8": 52.0}
 """{task: T_P, the margin time of clean images, of `lt.learning_times`}; 1 is even, and 8."""
@@ -125,9 +127,12 @@ def algorithms(setting: Setting, silent: bool) -> dict[str, lt.Algorithm]:
 
 
 def trained(setting: Setting, seeds: int, silent: bool = False) -> xr.Dataset:
-    """Runs of a setting."""
+    """Runs of a setting; finished seeds are kept, so that what was interrupted goes on."""
+    words = setting._asdict() | {"task": setting.task.replace("/", "-"), "silent": silent, "seeds": seeds}
+    parts = [f"{name}={value}" for name, value in words.items()]
     return lt.limit(sampler(setting), None, algorithms(setting, silent), weight_decay=setting.weight_decay,
-                    tau_xi="balanced", time=setting.time, records=60, seeds=seeds, tolerance=TOLERANCE)
+                    tau_xi="balanced", time=setting.time, records=60, seeds=seeds, tolerance=TOLERANCE,
+                    folder=DONE / ",".join(parts))
 
 
 def predicted(setting: Setting, seeds: int) -> xr.Dataset:
@@ -201,7 +206,8 @@ def alone(seeds: int = 16, counts: tuple[int, ...] = (13, 35, 96)) -> dict[str, 
                 return x[order[:count]], y[order[:count]], (x[order[count:]], y[order[count:]])
 
             runs = lt.limit(sample, None, {"S": 1e-3}, weight_decay=setting.weight_decay, time=setting.time, records=4,
-                            seeds=seeds, tolerance=TOLERANCE)
+                            seeds=seeds, tolerance=TOLERANCE,
+                            folder=DONE / f"alone,{task.replace('/', '-')},{count},{seeds}")
             row[f"{count} images"] = estimate(last_errors(runs)["S"])
         rows.append(row)
     return {"rows": rows, "seeds": seeds}
