@@ -232,6 +232,75 @@ def test_ways_are_compared_point_by_point(made):
     assert limit.spread(2 * seeds, seeds) == "2.000 ± 0.000 (2.000 to 2.000)"
 
 
+def test_digits_carry_what_their_setting_says(made):
+    """Clean, alone and both by the shares; the pattern's three directions; no test image among those of training."""
+    digits = importlib.import_module("digits")
+    for setting in digits.BASE:
+        x, labels = digits.images(setting.task)
+        assert np.mean(np.sum(x**2, 1)) == pytest.approx(1)
+        assert not x[:, digits.DARK].any()
+        train, y, (test, others), groups = digits.sampler(setting)(jax.random.key(3))
+        if setting.written:
+            pattern, train, test = train[:, digits.DARK], np.delete(train, digits.DARK, 1), np.delete(test, digits.DARK, 1)
+        else:
+            train, pattern = (np.delete(train[0], digits.DARK, 1), train[1])
+            assert not test[1].any()
+            test = np.delete(test[0], digits.DARK, 1)
+        assert (len(y), len(y) + len(others)) == (setting.n, len(labels))
+        assert np.sum(np.sign(y)) + np.sum(others) == labels.sum()
+        clean, alone = groups["clean"], groups["pattern"]
+        assert (len(clean), len(alone)) == (round(setting.p0 * setting.n), round(setting.q0 * setting.n))
+        assert not pattern[clean].any()
+        assert not train[alone].any()
+        assert np.all(np.abs(train).sum(1)[np.setdiff1d(np.arange(setting.n), alone)] > 0)
+        carried = np.setdiff1d(np.arange(setting.n), clean)
+        along, across = pattern[carried].T / setting.z_norm
+        np.testing.assert_allclose(along, 1)
+        np.testing.assert_allclose(np.abs(across), np.where(y[carried] > 0, 0, setting.r))
+        assert abs(across.sum()) < setting.r * len(carried) / 2
+        distance = np.abs(test[:, None] - train[None, np.setdiff1d(np.arange(setting.n), alone)]).sum(-1)
+        assert distance.min() > 0
+
+
+@pytest.mark.thorough
+def test_the_rules_of_digits_are_reached(made):
+    """T_P/T_Q by `learning_times` of the data drawn, t_blur(eta1)/T_Q, a rate that is admitted, under every angle."""
+    digits = importlib.import_module("digits")
+    setting = digits.Setting(n=512)
+    said = digits.predicted(setting, 2)["margin_time"].mean("seed").sel(rate="S")
+    assert float(said.sel(group="clean")) == pytest.approx(digits.TASKS[setting.task], rel=0.15)
+    t_q = digits.TASKS[setting.task] / setting.faster
+    assert float(said.sel(group="pattern")) == pytest.approx(2 * t_q, rel=0.1)
+    assert setting.r**2 / (2 * setting.weight_decay) / t_q == pytest.approx(0.22, abs=0.03)
+    turned = setting._replace(r=2 * setting.r)
+    assert turned.z_norm**2 * turned.r == pytest.approx(setting.z_norm**2 * setting.r)
+
+
+def test_times_over_seeds_are_told_with_those_that_never_come(made):
+    digits = importlib.import_module("digits")
+    assert digits.middle(np.array([1.0, 2.0, math.inf])) == "2 (never in 1)"
+    assert digits.middle(np.array([math.inf])) == "never"
+    assert digits.first(np.array([1.0, math.inf, 3.0]), np.array([2.0, math.inf, 1.0])) == "1 of 3"
+    row = digits.compared({"L-S": np.full(8, 0.1), "S": 0.1 * np.linspace(1.9, 2.1, 8)})
+    assert row["S / L-S"].startswith("2 [1.9")
+    assert row["S errs more"] == "8 of 8"
+
+
+@pytest.mark.thorough
+def test_tables_of_digits_are_measured(made, monkeypatch, tmp_path):
+    """At a small size: what is there twice is read, and a table can be made of it."""
+    digits = importlib.import_module("digits")
+    monkeypatch.setattr(digits, "DONE", tmp_path)
+    small = digits.Setting("3/8", n=40)
+    found = digits.prices(seeds=2, settings=(small,))
+    assert [row["pattern"] for row in found["rows"]] == ["block of its own"]
+    assert len(found["order"]) == 3
+    assert digits.prices(seeds=2, settings=(small,)) == found
+    json.dumps(found, allow_nan=False)
+    rows = digits.alone(seeds=2, counts=(6,))["rows"]
+    assert {tuple(row) for row in rows} == {("task", "6 images")}
+
+
 def test_a_gradient_on_v_is_that_of_the_loss(made):
     """Of single examples, against JAX's of the paper's network."""
     finite = importlib.import_module("finite")

@@ -264,9 +264,14 @@ def middle(times: np.ndarray | None) -> str:
     return f"{np.median(times):.3g}" + (f" (never in {never})" if never else "")
 
 
-def rounded(values: xr.DataArray) -> list[float]:
-    """As numbers of four digits."""
-    return [float(f"{v:.4g}") for v in values.values]
+def rounded(values: xr.DataArray) -> str:
+    """Numbers of four digits, on one line of the stored file."""
+    return " ".join(f"{v:.4g}" for v in values.values)
+
+
+def numbers(line: str) -> np.ndarray:
+    """The numbers of such a line."""
+    return np.array(line.split(), float)
 
 
 # The figure ---------------------------------------------------------------------------------------------------------------
@@ -283,11 +288,12 @@ def figure(path: Path = HERE.parent / "digits.png") -> None:
     fig, axes = plt.subplots(2, 2, figsize=(8, 5), sharex=True, sharey="row")
     for column, name in zip(axes.T, shown, strict=True):
         curves = found["curves"][name]
+        time = numbers(curves["time"])
         for color, algorithm in (("C0", "L-S"), ("C3", "S")):
             for style, group, word in (("-", "clean", "clean images"), ("--", "pattern", "pattern alone")):
-                column[0].plot(curves["time"], curves[algorithm][f"train_loss_{group}"], style, color=color,
+                column[0].plot(time, numbers(curves[algorithm][f"train_loss_{group}"]), style, color=color,
                                label=f"{algorithm}, {word}")
-            column[1].plot(curves["time"], curves[algorithm]["test_error"], color=color, label=algorithm)
+            column[1].plot(time, numbers(curves[algorithm]["test_error"]), color=color, label=algorithm)
         for axis in column:
             axis.axvline(DROP * TASKS["even/odd"], color="0.7", lw=1)
         column[0].set_title(name, fontsize="medium")
