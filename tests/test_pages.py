@@ -278,8 +278,8 @@ def test_the_rules_of_digits_are_reached(made):
 
 def test_times_over_seeds_are_told_with_those_that_never_come(made):
     digits = importlib.import_module("digits")
-    assert digits.middle(np.array([1.0, 2.0, math.inf])) == "2 (never in 1)"
-    assert digits.middle(np.array([math.inf])) == "never"
+    assert digits.middle(np.array([1.0, 2.0, math.inf])) == "2 (never in 1 of 3)"
+    assert digits.middle(np.array([math.inf])) == "never in 1 of 1"
     assert digits.first(np.array([1.0, math.inf, 3.0]), np.array([2.0, math.inf, 1.0])) == "1 of 3"
     row = digits.compared({"L-S": np.full(8, 0.1), "S": 0.1 * np.linspace(1.9, 2.1, 8)})
     assert row["S / L-S"].startswith("2 [1.9")

@@ -255,13 +255,13 @@ def first(one: np.ndarray, other: np.ndarray) -> str:
 
 
 def middle(times: np.ndarray | None) -> str:
-    """The median over seeds, with how many there are where some are never."""
+    """The median over seeds, with how many are never."""
     if times is None:
         return ""
     never = int(np.sum(~np.isfinite(times)))
-    if never == len(times):
-        return "never"
-    return f"{np.median(times):.3g}" + (f" (never in {never})" if never else "")
+    if never > len(times) / 2:
+        return f"never in {never} of {len(times)}"
+    return f"{np.median(times):.3g}" + (f" (never in {never} of {len(times)})" if never else "")
 
 
 def rounded(values: xr.DataArray) -> str:
@@ -288,7 +288,7 @@ def figure(path: Path = HERE.parent / "digits.png") -> None:
     fig, axes = plt.subplots(2, 2, figsize=(8, 5), sharex=True, sharey="row")
     for column, name in zip(axes.T, shown, strict=True):
         curves = found["curves"][name]
-        time = numbers(curves["time"])
+        time = numbers(curves["time"])  # that of 0 is not on a logarithmic axis
         for color, algorithm in (("C0", "L-S"), ("C3", "S")):
             for style, group, word in (("-", "clean", "clean images"), ("--", "pattern", "pattern alone")):
                 column[0].plot(time, numbers(curves[algorithm][f"train_loss_{group}"]), style, color=color,
@@ -298,7 +298,9 @@ def figure(path: Path = HERE.parent / "digits.png") -> None:
             axis.axvline(DROP * TASKS["even/odd"], color="0.7", lw=1)
         column[0].set_title(name, fontsize="medium")
         column[1].set_xlabel("time (sum of rates)")
-        column[1].set_xscale("symlog", linthresh=1)
+        column[1].set_xscale("log")
+        column[1].set_xlim(0.2, None)
+    axes[1, 0].set_ylim(0.09, 0.2)
     axes[0, 0].set_ylabel("training loss (nat)")
     axes[1, 0].set_ylabel("error on clean test images")
     axes[0, 0].legend(fontsize="x-small"), axes[1, 0].legend(fontsize="x-small")
