@@ -15,7 +15,7 @@ from lrtheory import keys, noise
 from lrtheory.custom.config import Balanced
 from lrtheory.custom.models import logistic, softmax, squared
 from lrtheory.files import require_name
-from lrtheory.spec import ConfigError, require, require_kind, shown
+from lrtheory.spec import MOST, ConfigError, require, require_kind, shown
 from lrtheory.wide import gram, simulate
 from lrtheory.wide.simulate import Setting, Task
 
@@ -32,7 +32,6 @@ class Arrays(NamedTuple):
     y: np.ndarray
     tests: dict[str, tuple[tuple[np.ndarray, ...], np.ndarray]]
     groups: dict[str, np.ndarray]  # (n,) bool
-
 
 
 def arrays_of(x: Any, y: Any, test: Any, groups: Any, seed: int) -> Arrays:
@@ -99,6 +98,8 @@ def numbers_of(name: str, given: Any) -> np.ndarray:
     bad = np.argwhere(~np.isfinite(found))
     require(len(bad) == 0, name, f"{found[tuple(bad[0])] if len(bad) else 0} in row {int(bad[0][0]) if len(bad) else 0}",
             "finite numbers", "leave such rows out, or fill them")
+    largest = float(np.max(np.abs(found.astype(float))))
+    require(largest <= MOST, name, f"{largest:.4g}", f"numbers of at most {MOST:g}", "scale them down")
     return found
 
 
@@ -127,19 +128,23 @@ def alike(drawn: list[Arrays]) -> None:
 
 def kind_of(drawn: list[Arrays], loss: Any) -> tuple[str, int]:
     """What the labels are, and how many outputs a network has."""
-    y = np.concatenate([d.y for d in drawn] + [t[1] for d in drawn for t in d.tests.values()])
-    whole = bool(np.all(y == np.round(y)))
-    if y.ndim == 1 and set(np.unique(y).tolist()) <= {-1.0, 1.0}:
+    y = np.concatenate([d.y for d in drawn])
+    tests = np.concatenate([y, *(t[1] for d in drawn for t in d.tests.values())])
+    whole = bool(np.all(tests == np.round(tests)))
+    if y.ndim == 1 and loss is not softmax and set(np.unique(y).tolist()) <= {-1.0, 1.0}:
         kind = "signs"
-    elif y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0 and loss in (None, softmax):
+    elif y.ndim == 1 and (loss is softmax or (loss is None and y.dtype.kind in "iu" and y.min() >= 0)):
         kind = "classes"
     else:
         kind = "numbers"
     require(loss is not logistic or kind == "signs", "y", shown(np.unique(y)[:5].tolist()), "-1 or 1 for lrtheory.logistic",
             "of labels 0 and 1 give 2 y - 1")
-    require(loss is not softmax or (whole and y.min() >= 0), "y", shown(np.unique(y)[:5].tolist()),
+    require(loss is not softmax or (kind == "classes" and whole and y.min() >= 0), "y", shown(np.unique(y)[:5].tolist()),
             "whole numbers from 0 for softmax", "number the classes")
-    classes = int(y.max()) + 1
+    fits = kind == "numbers" or bool(np.isin(tests, (-1, 1)).all() if kind == "signs" else whole and tests.min() >= 0)
+    require(fits, "test: y", shown(np.unique(tests)[:5].tolist()), f"{KINDS[kind]}, as in training",
+            "give labels of one kind")
+    classes = int(tests.max()) + 1
     require(kind != "classes" or 2 <= classes <= 10_000, "y", f"classes up to {classes - 1}", "at least 2 of at most 10,000",
             "number the classes from 0; real numbers as floats")
     return kind, classes if kind == "classes" else 1 if y.ndim == 1 else y.shape[1]
@@ -167,10 +172,13 @@ def check_loss(task: Task, data: Arrays) -> None:
             "None: by what y are")
     f, y = jnp.zeros((len(data.y), task.outputs)), jnp.asarray(data.y)
     try:
-        shape = jax.eval_shape(lambda f: task.loss(simulate.shaped(task, f), y), f).shape
-    except (TypeError, ValueError) as error:
+        found = jax.eval_shape(lambda f: task.loss(simulate.shaped(task, f), y), f)
+    except Exception as error:  # whatever a function of somebody else may raise
         raise ConfigError(f"loss: fails on outputs of shape {simulate.shaped(task, f).shape} and labels of shape {y.shape} "
                           f"({shown(error)}); must take (outputs, y); correct it") from None
+    require(hasattr(found, "shape"), "loss", f"a {type(found).__name__}", f"a loss an example, {y.shape[:1]}, or their "
+            "mean, ()", "return an array")
+    shape = found.shape
     require(shape in ((), y.shape[:1]), "loss", f"an array of shape {shape}", f"a loss an example, {y.shape[:1]}, or their "
             "mean, ()", "sum or average it over what an example has")
     slope = simulate.residual(task, Setting((), None, y, None, (), (), None), f)

@@ -19,9 +19,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lrtheory import fields, keys, labelled
 from lrtheory.algorithm import Algorithm, named, silent, stacked
-from lrtheory.custom import answers
+from lrtheory.custom import answers, programs
 from lrtheory.custom.models import logistic, softmax
-from lrtheory.devices import ONCE, RUNS, compiler_options, free_memory, require_working
+from lrtheory.devices import ONCE, RUNS, compiler_options, free_memory, main_memory, require_working
 from lrtheory.progress import watching
 from lrtheory.schedule import constant
 from lrtheory.spec import require, require_count, require_kind, require_path, shown
@@ -36,6 +36,8 @@ SHARE = 0.6
 """Of the free memory that the arrays of a run may take."""
 OPTIONS = ONCE | {"xla_cpu_use_fusion_emitters": False}
 """CPU compiler options: half the time to compile, and as fast, for products of matrices take the time."""
+MATRICES = 4
+"""Matrices of all pairs of rows that are held at once before a run is laid out."""
 TEST_ERROR = 10
 """Error of the kernel between test rows and training rows, in that among training rows: it does not add up over steps."""
 COPIES = 1.5
@@ -90,7 +92,7 @@ def limit(x: Any, y: Any, algorithms: Mapping[str, Any], *, test: Any = None, gr
     >>> runs = lt.limit(x, y, {"L-S": "0.5 until loss 0.3, 0.005", "S": 0.005}, weight_decay=0.01, tau_xi="balanced",
     ...                 time=40, records=4, test=(rng.standard_normal((500, 20)), np.ones(500)))
     >>> runs["train_loss"].dims, [round(float(v), 3) for v in runs["train_loss"].isel(record=-1, seed=0)]
-    (('algorithm', 'seed', 'record'), [0.165, 0.179])
+    (('algorithm', 'seed', 'record'), [0.155, 0.154])
     """
     require_kind("algorithms", algorithms, Mapping, "a mapping {name: rate}", "such as {'large': 0.5}")
     require_kind("outputs", outputs, bool, "True or False", "True records them")
@@ -176,7 +178,7 @@ class Program(NamedTuple):
 
 @functools.lru_cache(maxsize=32)
 def functions(task: Task, mesh: Mesh, spread: bool) -> tuple[Any, Any]:
-    """The functions of a task; `spread`: over seeds on several devices, else each array lies where it was put."""
+    """The functions of a task; `spread`: over seeds on several devices, else kernels lie where they were put."""
     def begin(numbers, algorithms, settings):
         each = over(lambda a, s: simulate.begin(task, numbers, a, s), axis_length(settings.modes), (None, 0))
         return over(each, axis_length(algorithms), (0, None))(algorithms, settings)
@@ -190,7 +192,8 @@ def functions(task: Task, mesh: Mesh, spread: bool) -> tuple[Any, Any]:
         return over(each, axis_length(algorithms), (0, None, 0))(algorithms, settings, run)
 
     if not spread:
-        return jax.jit(begin), jax.jit(follow, donate_argnums=3)
+        whole = NamedSharding(mesh, PartitionSpec())  # else XLA chooses, and one call would not take what another one gave
+        return jax.jit(begin, out_shardings=whole), jax.jit(follow, donate_argnums=3, out_shardings=whole)
     everywhere, seeds, runs = PartitionSpec(), PartitionSpec(RUNS), PartitionSpec(None, RUNS)
     start = jax.shard_map(begin, mesh=mesh, in_specs=(everywhere, everywhere, seeds), out_specs=runs, check_vma=False)
     then = jax.shard_map(follow, mesh=mesh, in_specs=(everywhere, everywhere, seeds, runs, everywhere),
@@ -247,6 +250,7 @@ def run_seeds(program: Program, numbers: Numbers, algorithms: Algorithm, setting
 def _answered(config: Settings, drawn: list[Arrays], loss: Any, outputs: bool, at_once: int | None, place: Path | None,
               progress: Any) -> xr.Dataset:
     """The dataset, in the precision of the configuration."""
+    require_room(drawn[0])
     kind, count = kind_of(drawn, loss)
     noisy = any(a.noisy for a in config.algorithms)
     literal = config.batch_size is not None or config.tolerance == 0 or config.allow_unstable
@@ -267,11 +271,13 @@ def _answered(config: Settings, drawn: list[Arrays], loss: Any, outputs: bool, a
     labelled.require_measured("groups or test", {name: np.zeros(()) for name in said if name not in labelled.OWN})
     if place is None:
         return _computed(config, task, drawn, layout, terms, at_once, progress, said, None)
-    arrays = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() + str(a.shape).encode() for a in jax.tree.leaves(
-        [d._asdict() for d in drawn])))
+    contents = [d._asdict() for d in drawn]
+    arrays = hashlib.sha256(str(jax.tree.structure(contents)).encode())  # names of groups and of test rows
+    for array in jax.tree.leaves(contents):
+        arrays.update(f"{array.shape} {array.dtype.kind}".encode() + np.ascontiguousarray(array).tobytes())
     trial = jnp.zeros((2, count))
     asked = jax.make_jaxpr(lambda f, y: task.loss(simulate.shaped(task, f), y))(trial, jnp.asarray(drawn[0].y[:2]))
-    question = {"arrays": arrays.hexdigest(), "loss": hashlib.sha256(str(asked).encode()).hexdigest(), "outputs": outputs,
+    question = {"arrays": arrays.hexdigest(), "loss": programs.meaning(asked), "outputs": outputs,
                 "settings": fields.parse(fields.to_json(config), "settings"), "random numbers": keys.described()}
     return answers.answered(place, question, config, lambda parts: _computed(
         config, task, drawn, layout, terms, at_once, progress, said, parts))
@@ -339,6 +345,14 @@ def require_stable(config: Settings, task: Task, data: Arrays) -> None:
         require(config.allow_unstable or largest * sharp < 2, f"algorithms.{a.name}.rate", largest,
                 f"below the stability bound 2/lambda_max = {2 / sharp if sharp else np.inf:.4g} of these data at f = 0",
                 "lower it, or scale x down; allow_unstable=True follows it iteration by iteration")
+
+
+def require_room(data: Arrays) -> None:
+    """Raise `ConfigError` for rows between which not even the cosines fit, before any are computed."""
+    n = len(data.y)
+    least, free = MATRICES * 8 * n * max(n, *(len(y) for _, y in data.tests.values()), 1), main_memory()
+    require(least <= SHARE * free, "x", f"{n:,} rows", f"so few that products between them, {least / 2**30:.3g} GiB, are at "
+            f"most {SHARE * free / 2**30:.3g} GiB", "use fewer rows")
 
 
 def seeds_at_once(config: Settings, layout: Layout, outputs: int, asked: int | None) -> int:

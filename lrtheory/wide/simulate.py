@@ -195,7 +195,7 @@ def remember(memory: Memory, decay: Decay, sums: Array, dense: Array, blur: Arra
     """After a move: S_k <- keep_k S_k + gain_k exp(-mu_k shift) R, and so the outputs of the first rates."""
     keep, gain = decay.keep[:, None, None], (decay.gain * blur)[:, None, None]
     count = memory.dense.shape[0]
-    return Memory(keep * memory.sums + gain * sums, keep[:count] * memory.dense + gain[:count] * dense)
+    return Memory(keep * memory.sums + gain * sums[None], keep[:count] * memory.dense + gain[:count] * dense)
 
 
 class _Move(NamedTuple):
@@ -225,7 +225,6 @@ class _Try(NamedTuple):
 
     state: State
     source: Source  # at the end
-    literal: tuple[Memory, ...]  # memories with the residual at the start instead
     left: Array  # () what Newton left of its equation
 
 
@@ -299,14 +298,15 @@ def leap(task: Task, numbers: Numbers, setting: Setting, state: State, parts: Le
         extra = jax.tree.map(jnp.subtract, source, held)  # beyond what is ahead
         memory = tuple(remember(part, move.of(b)._replace(keep=jnp.ones_like(numbers.rates)), extra.sums[b], extra.dense[b],
                                 move.blur[b]) for b, part in enumerate(ahead.memory))
-        found = _Try(State(memory, outputs(numbers, setting, memory), move.variance), source, ahead.memory, left)
+        found = _Try(State(memory, outputs(numbers, setting, memory), move.variance), source, left)
         return found, found
 
-    none = _Try(state, start, state.memory, jnp.zeros(()))
+    none = _Try(state, start, jnp.zeros(()))
     whole, half, halves = (jax.tree.map(lambda leaf, k=k: leaf[k], jax.lax.scan(attempt, none, jnp.arange(3))[1])
                            for k in range(3))
     weight, one = 1 + 2 / count, count <= 1
-    memory = jax.tree.map(lambda lit, w, h: jnp.where(one, lit, h + weight * (h - w)), whole.literal,
+    literal = literal_state(task, numbers, setting, state, start, parts, count)
+    memory = jax.tree.map(lambda lit, w, h: jnp.where(one, lit, h + weight * (h - w)), literal.memory,
                           whole.state.memory, halves.state.memory)
     steady = (parts.eta[1] == parts.eta[2]) & (parts.tau_xi[1] == parts.tau_xi[2])
     variance = jnp.where(steady | one, whole.state.variance, halves.state.variance)
@@ -331,7 +331,7 @@ def outputs_seen(task: Task, numbers: Numbers, setting: Setting, state: State, l
 
 def literal_state(task: Task, numbers: Numbers, setting: Setting, state: State, start: Source, parts: Levels,
                   count: Array) -> State:
-    """One iteration (or K with the residual held), as the algorithm says: the residual at its start."""
+    """One iteration (or K with all held), as the algorithm says: residual and activation noise of its start."""
     move = _move(task, numbers, state.variance, parts.eta[0], count, parts.activation[0], parts.tau_xi[0])
     shift = kernel.gate_noise_shift(parts.activation[0], state.variance) if task.noisy else jnp.zeros_like(state.variance)
     blur = jnp.exp(-numbers.rates[None] * shift[:, None])

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from lrtheory.spec import require, require_kind, require_nonnegative, require_positive, shown
+from lrtheory.spec import ConfigError, require, require_kind, require_nonnegative, require_positive, shown
 from lrtheory.wide import gram, simulate
-from lrtheory.wide.data import LOSSES, arrays_of, kind_of, noise_of
+from lrtheory.wide.data import LOSSES, arrays_of, check_loss, kind_of, noise_of
 from lrtheory.wide.simulate import Setting, Task
 
 ROWS = 256
@@ -43,7 +43,7 @@ def learning_times(x: Any, y: Any, rates: Any, *, groups: Mapping[str, Any], tes
     here.
 
     Args:
-      x: inputs, as for `lrtheory.limit`.
+      x: inputs, as for `lrtheory.limit`, but no function.
       y: labels, as there.
       rates: {name: rate}, or a sequence of rates.
       groups: {name: training rows}.
@@ -64,16 +64,28 @@ def learning_times(x: Any, y: Any, rates: Any, *, groups: Mapping[str, Any], tes
     >>> y = np.sign(x[:, 0])
     >>> found = lt.learning_times(x, y, [0.5], groups={"all": np.arange(200)}, weight_decay=0.01, tau_xi="balanced")
     >>> round(float(found["margin_time"][0, 0]), 1), bool(found["learning_time"][0, 0] > found["margin_time"][0, 0])
-    (4.2, True)
+    (7.7, True)
     """
+    require(not callable(x), "x", "a function", "arrays", "draw them first")
+    require_kind("groups", groups, Mapping, "a mapping {name: rows}", "name what is to be told apart")
+    require_kind("test", test, (Mapping, type(None)), "a mapping {name: (x, y)}", "None: none")
+    require(len(groups) > 0 or bool(test), "groups", "{}", "one or more", "name what is to be told apart")
+    for name in set(groups) & set(test or {}):
+        raise ConfigError(f"test = {shown(name)}: must be named unlike the groups of training rows; choose another name")
     data = arrays_of(x, y, test, groups, 0)
     kind, count = kind_of([data], loss)
     named = _named(rates)
     require_nonnegative("weight_decay", weight_decay)
     require_positive("time", time)
-    require_kind("groups", groups, Mapping, "a mapping {name: rows}", "name what is to be told apart")
+    for name, rate in named.items():
+        require(rate * weight_decay < 1, f"rates[{shown(name)!r}] * weight_decay", rate * weight_decay, "below 1",
+                "the decay would overshoot zero; lower either")
     taus = np.asarray(noise_of(tau_xi, weight_decay, max(named.values()), len(data.x)))
+    for tau in taus.tolist():
+        require_nonnegative("tau_xi", tau)
     task = Task(loss or LOSSES[kind], kind, (), (), None, False, False, count, False)
+    with jax.enable_x64(True):
+        check_loss(task, data)
     slopes = _slopes(task, data.y, count)
     sets = {name: (tuple(b[rows] for b in data.x), data.y[rows], slopes[rows]) for name, rows in data.groups.items()}
     sets |= {name: (tests, labels, _slopes(task, labels, count)) for name, (tests, labels) in data.tests.items()}
@@ -97,7 +109,8 @@ def learning_times(x: Any, y: Any, rates: Any, *, groups: Mapping[str, Any], tes
 
 def _named(rates: Any) -> dict[str, float]:
     """{name: rate} of what was given."""
-    good = isinstance(rates, Mapping | list | tuple | np.ndarray) and len(rates) > 0
+    rates = rates.tolist() if isinstance(rates, np.ndarray) else rates
+    good = isinstance(rates, Mapping | list | tuple) and len(rates) > 0
     require(good, "rates", shown(rates), "{name: rate}, or a sequence of rates, of one or more", "such as [0.1, 0.01]")
     each = rates.items() if isinstance(rates, Mapping) else ((shown(rate), rate) for rate in rates)
     found = {}
@@ -154,7 +167,7 @@ def _times(response: Callable[[np.ndarray], float], rate: float, decay: float, t
         added = fresh[(...,) + (None,) * t.ndim] * (np.expm1(2 * speed * t) / (2 * speed) if decay > 0 else t)
         return 0.5 * np.log1p(added)
 
-    lags = np.concatenate([[0.0], np.geomspace(LEAST_LAG, MOST_LAG, LAGS)])
+    lags = np.concatenate([[0.0], np.geomspace(LEAST_LAG, MOST_LAG, LAGS)]) if np.any(fresh > 0) else np.zeros(1)
     ratio = fresh / np.max(fresh) if np.any(fresh > 0) else np.zeros_like(fresh)
     values = np.array([response(lag * ratio) for lag in lags])  # blocks of equal noise keep one clock
     first = int(np.argmax(fresh))
