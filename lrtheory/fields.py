@@ -30,9 +30,12 @@ MOST_TEXT = 2**27
 def changed(config: T, changes: Mapping[str, Any]) -> T:
     """A copy of a configuration with fields changed; dotted names reach into parts.
 
-    Raises `ConfigError` for a name that is no field; the values are judged by `check`.
+    A field that is given takes back the one that says the same in another way (`spec.static`), unless both are. Raises
+    `ConfigError` for a name that is no field; the values are judged by `check`.
     """
     try:
+        changes = dict(changes) | {other: None for name, value in changes.items() if value is not None
+                                   and (other := _instead(config, name)) not in (None, *changes)}
         for name in sorted(changes, key=lambda name: name.count(".")):  # whole parts before what is in them
             config = _with(config, name.split("."), changes[name])
     except (TypeError, AttributeError):
@@ -88,6 +91,39 @@ def find(config: Any, name: str) -> tuple[Any, dataclasses.Field]:
         if field.name == last:
             return owner, field
     raise AttributeError(last)
+
+
+def _instead(config: Any, name: str) -> str | None:
+    """The field, dotted, that says in another way what the field `name` says; None if there is none."""
+    if not _has(config, name):
+        return None
+    other = find(config, name)[1].metadata.get("instead_of")
+    return None if other is None else ".".join([*name.split(".")[:-1], other])
+
+
+def given_over(config: T, base: T) -> T:
+    """A configuration that was made of `base` by changing fields, each of which takes back what says the same.
+
+    >>> from lrtheory import preset
+    >>> base = preset("quick")  # gives kappa
+    >>> import dataclasses
+    >>> given = dataclasses.replace(base, problem=dataclasses.replace(base.problem, N=192))
+    >>> given_over(given, base).problem.kappa is None
+    True
+    """
+    back = {}
+    for name in field_names(config):
+        other = _instead(config, name)
+        if other is not None and _value_at(config, name) not in (None, _value_at(base, name)) and (
+                _value_at(config, other) == _value_at(base, other)):
+            back[other] = None
+    return changed(config, back) if back else config
+
+
+def _value_at(config: Any, name: str) -> Any:
+    """What a field, dotted, says."""
+    owner, field = find(config, name)
+    return getattr(owner, field.name)
 
 
 def _has(config: Any, name: str) -> bool:

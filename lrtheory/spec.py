@@ -73,9 +73,12 @@ def shown(value: Any, most: int = 80) -> str:
         return f"a number of {int(value).bit_length() * 0.30103:.0f} digits" if isinstance(value, int) else "a long value"
 
 
-def static(default: Any = dataclasses.MISSING) -> Any:
-    """A field that shapes the program (sizes, names): changing it compiles anew; without `default` it must be given."""
-    return dataclasses.field(default=default, metadata={"static": True})
+def static(default: Any = dataclasses.MISSING, instead_of: str | None = None) -> Any:
+    """A field that shapes the program (sizes, names): changing it compiles anew; without `default` it must be given.
+
+    `instead_of`: another one that says the same in another way. To give one takes back the other, None.
+    """
+    return dataclasses.field(default=default, metadata={"static": True, "instead_of": instead_of})
 
 
 def swept(default: Any = dataclasses.MISSING) -> Any:

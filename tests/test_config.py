@@ -16,6 +16,7 @@ from conftest import vary
 
 from lrtheory import noise
 from lrtheory.algorithm import Algorithm
+from lrtheory.cli.arguments import run_arguments
 from lrtheory.custom.config import Settings
 from lrtheory.fields import field_names, from_json, read_config, to_json
 from lrtheory.schedule import constant
@@ -353,3 +354,19 @@ def test_kinks_of_a_shared_matrix_are_those_of_all_its_neurons():
     assert not shared.holds
     assert "tau_w" in shared.meaning
     assert named(config.replace(**{"network.variant": "conv", "network.tau_v": 99.0}))["F"].value == shared.value
+
+
+def test_what_a_user_gives_takes_back_what_a_preset_gives_in_another_way():
+    """N on a preset with kappa, by `replace`, as an axis and on the command line; both given contradict each other."""
+    base = preset("phase")
+    assert base.problem.kappa is not None
+    assert base.replace(**{"problem.N": 192}).check().problem.n_train == 192
+    back = base.replace(**{"problem.N": 192}).replace(**{"problem.kappa": 0.5})
+    assert (back.problem.N, back.problem.n_train) == (None, 4 * base.problem.d)
+    with pytest.raises(ConfigError, match="give one at most"):
+        base.replace(**{"problem.N": 192, "problem.kappa": 0.5}).check()
+    config, _, _ = run_arguments(["--preset", "phase", "--problem.N", "192"])
+    assert config.check().problem.n_train == 192
+    assert run_arguments(["--preset", "phase"])[0] == base
+    with pytest.raises(ConfigError, match="give one at most"):
+        run_arguments(["--preset", "phase", "--problem.N", "192", "--problem.kappa", "0.3"])[0].check()

@@ -31,7 +31,7 @@ from lrtheory.cli.options import (
     VerifyArguments,
 )
 from lrtheory.experiments.kinds import kind_in
-from lrtheory.fields import read_config, read_text
+from lrtheory.fields import given_over, read_config, read_text
 from lrtheory.files import new_folder, plain_name
 from lrtheory.predictions import verify as verifying
 from lrtheory.spec import ConfigError
@@ -255,7 +255,11 @@ def _with_own(options: Any, texts: tuple[str, ...]) -> Any:
 
 
 def _renamed(options: Any, base: Any) -> Any:
-    """Options under a name that says so: a preset that was changed must not pass for the preset."""
+    """Options under a name that says so: a preset that was changed must not pass for the preset.
+
+    What was given takes back what the preset gives in another way, such as N and kappa.
+    """
+    options = given_over(options, base)
     if options == base or options.name != base.name:
         return options
     return options.replace(name=base.name.removesuffix("-changed") + "-changed")

@@ -108,10 +108,10 @@ class Problem:
 
     d: int = static(default=64)
     """dimension of x1 and of x2"""
-    kappa: float | None = static(default=None)
-    """sqrt(d/N); give kappa or N, not both; without either kappa is 1/2"""
-    N: int | None = static(default=None)
-    """number of training examples; give kappa or N, not both; without either N = 4 d"""
+    kappa: float | None = static(default=None, instead_of="N")
+    """sqrt(d/N); to give it takes back N; without either kappa is 1/2"""
+    N: int | None = static(default=None, instead_of="kappa")
+    """number of training examples; to give it takes back kappa; without either N = 4 d"""
     p0: float = static(default=0.05)
     """probability of a P-only example"""
     q0: float = static(default=0.25)
