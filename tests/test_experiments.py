@@ -7,7 +7,7 @@ import pytest
 
 import lrtheory as lt
 from lrtheory.cli.main import main
-from lrtheory.experiments.kinds import KINDS, kind_in, sweep_of
+from lrtheory.experiments.kinds import KINDS, kind_in
 from lrtheory.experiments.results import kind_of
 from lrtheory.fields import field_names, to_json
 from lrtheory.spec import ConfigError
@@ -29,8 +29,7 @@ def every(small_runs):
     """{who made it: results}; of CIFAR-10 the tests are beside its runs."""
     own = lt.train((lambda key: jnp.zeros(3), lambda w, x: x @ w), sample, {"S": 0.1}, seeds=2, steps=4, records=2,
                    measure=lambda w, data: {"weights": w, "size": jnp.sum(w**2)})
-    with jax.numpy_rank_promotion("allow"):
-        wide = lt.limit(*rows(), {"S": 0.1}, time=1.0, records=2, groups={"first": [0, 1]})
+    wide = lt.limit(*rows(), {"S": 0.1}, time=1.0, records=2, groups={"first": [0, 1]})
     return {"lrtheory.run": small_runs, "lrtheory.train": own, "lrtheory.limit": wide}
 
 
@@ -78,10 +77,8 @@ def _kept(runs, folder):
 
 def test_what_cannot_be_swept_says_so():
     for config in (kind.config() for kind in KINDS.values() if kind.sweep is None):
-        with pytest.raises(ConfigError, match=r"config: one of `lrtheory\.(train|limit)`; must be one of `lrtheory.run` or"):
+        with pytest.raises(ConfigError, match="config = a Settings: must be a Config or an Experiment"):
             lt.sweep(config, {"seeds": [1, 2]})
-    with pytest.raises(ConfigError, match="config: a dict; must be"):
-        sweep_of({})
 
 
 def test_each_kind_has_a_mark_of_its_own():

@@ -12,7 +12,6 @@ import numpy as np
 
 from lrtheory.custom.config import Settings as OwnSettings
 from lrtheory.fields import parse
-from lrtheory.spec import ConfigError
 from lrtheory.theory.config import Config
 from lrtheory.theory.measure import STEP, described
 from lrtheory.theory.room import measured
@@ -87,13 +86,10 @@ KINDS = {kind.config: kind for kind in (THEORY, TRAININGS, OWN, WIDE)}
 
 
 def sweep_of(config: Any) -> Sweepable:
-    """What a sweep has to know of a configuration's kind. Raises `ConfigError` for a kind that cannot be swept."""
-    kind = KINDS.get(type(config))
-    if kind is None or kind.sweep is None:
-        known = " or ".join(f"one of `{k.made_by}`" for k in KINDS.values() if k.sweep is not None)
-        raise ConfigError(f"config: {'a ' + type(config).__name__ if kind is None else f'one of `{kind.made_by}`'}; must be "
-                          f"{known} to be swept; call the function itself once a point")
-    return kind.sweep
+    """What a sweep has to know of a configuration's kind."""
+    found = KINDS[type(config)].sweep
+    assert found is not None, "lrtheory.sweep takes what can be swept"
+    return found
 
 
 def kind_in(text: str, source: str = "config") -> Kind:
