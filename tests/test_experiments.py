@@ -11,6 +11,7 @@ from lrtheory.experiments.kinds import KINDS, kind_in
 from lrtheory.experiments.results import kind_of
 from lrtheory.fields import field_names, to_json
 from lrtheory.spec import ConfigError
+from lrtheory.theory.config import Config
 from lrtheory.vision.config import Experiment
 
 
@@ -83,10 +84,10 @@ def test_what_cannot_be_swept_says_so():
 
 def test_each_kind_has_a_mark_of_its_own():
     """A field that no other kind's configurations have: by it a stored one is known."""
-    configs = {kind: kind.config() if kind.config is not lt.Config else lt.preset("phase") for kind in KINDS.values()}
-    for kind, config in configs.items():
-        fields = {other: {n.partition(".")[0] for n in field_names(there)} for other, there in configs.items()}
-        having = [other for other, names in fields.items() if kind.mark in names]
-        assert having == [kind]
-        assert kind_in(to_json(config)) is kind
+    configs = {name: config() if config is not Config else lt.preset("phase") for name, config in (
+        (kind.made_by, kind.config) for kind in KINDS.values())}
+    fields = {name: {field.partition(".")[0] for field in field_names(config)} for name, config in configs.items()}
+    for kind in KINDS.values():
+        assert [name for name, there in fields.items() if kind.mark in there] == [kind.made_by]
+        assert kind_in(to_json(configs[kind.made_by])) is kind
     assert isinstance(Experiment(), tuple(KINDS))
