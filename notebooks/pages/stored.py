@@ -57,6 +57,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     **{f"intervals-{table}": ("notebooks/pages/coverage.py", table) for table in ("means", "examples")},
     "speed-engines": ("benchmarks/engines.py",), "speed-train": ("benchmarks/train.py",),
     "speed-sweeps": ("benchmarks/sweeps.py",), "speed-infinite": ("benchmarks/infinite.py",),
+    "speed-limit": ("benchmarks/limit.py",),
     "speed-cifar": ("benchmarks/cifar.py", "--steps", "60", "--at-once", "1", "2"),
     "speed-narrow": ("benchmarks/cifar.py", "--preset", "narrow", "--steps", "6", "--at-once", "1"),
     "speed-operations": ("benchmarks/operations.py", "--preset", "narrow")}
