@@ -444,7 +444,7 @@ MUTATIONS = [
     Mutation("wide/data.py", "    require(fits, \"test: y\"", "    require(True, \"test: y\"",
              "test_limit.py::test_bad_input_is_one_line", "test labels of another kind are taken"),
     Mutation("wide/timescales.py", "if len(outputs) > 1:", "if False:",
-             "test_limit.py::test_margins_of_q_take_twice_its_time", "what all outputs have in common counts as margin"),
+             "test_limit.py::test_margins_of_classes_are_what_tells_a_group_s_labels_apart", "what all outputs have in common counts as margin"),
     Mutation("wide/timescales.py", "np.exp(-speed * ago)", "1.0",
              "test_limit.py::test_the_margin_without_noise_is_the_integral_of_the_decay", "margins do not decay"),
     Mutation("leaps.py", "good = fits | (count <= 1)", "good = fits | True",
