@@ -1,7 +1,7 @@
 """Steps of a chosen length: as many iterations at once as an error allows, up to a time, around what happens on the way.
 
 Lives here: how long a leap is, which one is taken, where one must end. Lives elsewhere: what a leap does to a network and
-how wrong it is (theory.engines.infinite, wide.simulate), schedules as such (stages).
+how wrong it is (theory.engines.infinite, wide.memory), schedules as such (stages).
 """
 
 from collections.abc import Callable

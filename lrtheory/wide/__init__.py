@@ -6,6 +6,6 @@ distribution at infinite width (theory.engines), networks with neurons (custom).
 
 from lrtheory.lazy import on_demand
 
-_ROOMS = ("config", "data", "gram", "runs", "simulate", "timescales")
+_ROOMS = ("config", "data", "gram", "memory", "runs", "simulate", "timescales")
 __all__ = [*_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]
 __getattr__ = on_demand(__name__, {room: room for room in _ROOMS})

@@ -16,8 +16,8 @@ from lrtheory.custom.config import Balanced
 from lrtheory.custom.models import logistic, softmax, squared
 from lrtheory.files import require_name
 from lrtheory.spec import MOST, ConfigError, require, require_kind, shown
-from lrtheory.wide import gram, simulate
-from lrtheory.wide.simulate import Setting, Task
+from lrtheory.wide import gram, memory
+from lrtheory.wide.memory import Setting, Task
 
 KINDS = {"signs": "-1 or 1", "classes": "whole numbers from 0", "numbers": "real numbers"}
 """What labels may be."""
@@ -172,16 +172,16 @@ def check_loss(task: Task, data: Arrays) -> None:
             "None: by what y are")
     f, y = jnp.zeros((len(data.y), task.outputs)), jnp.asarray(data.y)
     try:
-        found = jax.eval_shape(lambda f: task.loss(simulate.shaped(task, f), y), f)
+        found = jax.eval_shape(lambda f: task.loss(memory.shaped(task, f), y), f)
     except Exception as error:  # whatever a function of somebody else may raise
-        raise ConfigError(f"loss: fails on outputs of shape {simulate.shaped(task, f).shape} and labels of shape {y.shape} "
+        raise ConfigError(f"loss: fails on outputs of shape {memory.shaped(task, f).shape} and labels of shape {y.shape} "
                           f"({shown(error)}); must take (outputs, y); correct it") from None
     require(hasattr(found, "shape"), "loss", f"a {type(found).__name__}", f"a loss an example, {y.shape[:1]}, or their "
             "mean, ()", "return an array")
     shape = found.shape
     require(shape in ((), y.shape[:1]), "loss", f"an array of shape {shape}", f"a loss an example, {y.shape[:1]}, or their "
             "mean, ()", "sum or average it over what an example has")
-    slope = simulate.residual(task, Setting((), None, y, None, (), (), None), f)
+    slope = memory.residual(task, Setting((), None, y, None, (), (), None), f)
     teaches = bool(jnp.all(jnp.isfinite(slope))) and bool(jnp.any(slope != 0))
     require(teaches, "loss", "a derivative of 0 or none at outputs of 0",
             "one with a derivative, for it is all that a network learns from", "take a smooth loss")
@@ -192,7 +192,7 @@ def sharpness_at_start(task: Task, data: Arrays) -> float:
     y = jnp.asarray(data.y)
     setting, f = Setting((), None, y, None, (), (), None), jnp.zeros((len(data.y), task.outputs))
     unit = jnp.zeros_like(f).at[:, 0].set(1.0)
-    curvature = -jax.jvp(lambda f: simulate.residual(task, setting, f), (f,), (unit,))[1][:, 0]
+    curvature = -jax.jvp(lambda f: memory.residual(task, setting, f), (f,), (unit,))[1][:, 0]
     root = np.sqrt(np.maximum(np.asarray(curvature), 0.0))
     whole = np.sum([gram.at_start(gram.rows_of(x)) for x in data.x], axis=0)
     scaled = root[:, None] * whole * root[None]

@@ -27,10 +27,11 @@ from lrtheory.schedule import constant
 from lrtheory.spec import require, require_count, require_kind, require_path, shown
 from lrtheory.stacking import axis_length, over, pieces, record_steps
 from lrtheory.theory import kernel
-from lrtheory.wide import gram, simulate
+from lrtheory.wide import gram, memory, simulate
 from lrtheory.wide.config import Settings
 from lrtheory.wide.data import LOSSES, Arrays, alike, arrays_of, check_loss, kind_of, noise_of, sharpness_at_start
-from lrtheory.wide.simulate import UNITS, Numbers, Setting, Task
+from lrtheory.wide.memory import Numbers, Setting, Task
+from lrtheory.wide.simulate import UNITS
 
 SHARE = 0.6
 """Of the free memory that the arrays of a run may take."""
@@ -276,7 +277,7 @@ def _answered(config: Settings, drawn: list[Arrays], loss: Any, outputs: bool, a
     for array in jax.tree.leaves(contents):
         arrays.update(f"{array.shape} {array.dtype.kind}".encode() + np.ascontiguousarray(array).tobytes())
     trial = jnp.zeros((2, count))
-    asked = jax.make_jaxpr(lambda f, y: task.loss(simulate.shaped(task, f), y))(trial, jnp.asarray(drawn[0].y[:2]))
+    asked = jax.make_jaxpr(lambda f, y: task.loss(memory.shaped(task, f), y))(trial, jnp.asarray(drawn[0].y[:2]))
     question = {"arrays": arrays.hexdigest(), "loss": programs.meaning(asked), "outputs": outputs,
                 "settings": fields.parse(fields.to_json(config), "settings"), "random numbers": keys.described()}
     return answers.answered(place, question, config, lambda parts: _computed(

@@ -14,9 +14,9 @@ import numpy as np
 import xarray as xr
 
 from lrtheory.spec import ConfigError, require, require_kind, require_nonnegative, require_positive, shown
-from lrtheory.wide import gram, simulate
+from lrtheory.wide import gram, memory
 from lrtheory.wide.data import LOSSES, arrays_of, check_loss, kind_of, noise_of
-from lrtheory.wide.simulate import Setting, Task
+from lrtheory.wide.memory import Setting, Task
 
 ROWS = 256
 """Rows of the largest group whose margins are followed; more are drawn from, evenly."""
@@ -125,7 +125,7 @@ def _slopes(task: Task, y: np.ndarray, count: int) -> np.ndarray:
     with jax.enable_x64(True):
         labels = jnp.asarray(y)
         setting = Setting((), None, labels, None, (), (), None)
-        return np.asarray(simulate.residual(task, setting, jnp.zeros((len(y), count)))) * len(y)
+        return np.asarray(memory.residual(task, setting, jnp.zeros((len(y), count)))) * len(y)
 
 
 def _response(x: tuple[np.ndarray, ...], slopes: np.ndarray, rows: tuple[np.ndarray, ...], labels: np.ndarray,
