@@ -23,15 +23,6 @@ from lrtheory.vision.simulate import CONDITIONS, conditions
 from lrtheory.wide.config import Settings as WideSettings
 
 
-class Kind(NamedTuple):
-    """What tells one kind of experiment from another."""
-
-    config: type
-    mark: str  # a field that the configurations of no other kind have
-    made_by: str  # the function that returns results of it
-    sweep: "Sweepable | None" = None  # None: it cannot be swept
-
-
 class Sweepable(NamedTuple):
     """What a sweep has to know of a kind."""
 
@@ -43,6 +34,15 @@ class Sweepable(NamedTuple):
     measured: Callable[[Any], Mapping[str, tuple[np.dtype, bool]]]  # {name: (type, whether over time)}
     described: Callable[[Any], Mapping[str, tuple[str, str]]]  # {name: (units, meaning)}
     clock: tuple[str, Callable[[Any], np.ndarray], Mapping[str, str]]  # of the records: name, values (records,), attributes
+
+
+class Kind(NamedTuple):
+    """What tells one kind of experiment from another."""
+
+    config: type
+    mark: str  # a field that the configurations of no other kind have
+    made_by: str  # the function that returns results of it
+    sweep: Sweepable | None = None  # None: it cannot be swept
 
 
 TIME_SCALES = {

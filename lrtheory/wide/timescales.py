@@ -39,8 +39,8 @@ def learning_times(x: Any, y: Any, rates: Any, *, groups: Mapping[str, Any], tes
 
     For the paper's distribution margin_time is T_P for P, and 2 T_Q for Q, of whose margins T_Q counts one label's.
     learning_time is inf for what the rate blurs. It fails where residuals do not stay: a group whose rows are fitted by what
-    another one teaches is learned later than said, or never; and where two times are within a factor of two or so. Derived
-    here.
+    another one teaches is learned later than said, or never; where noise holds a group at a plateau near a margin of 1,
+    which is no small loss; and where two times are within a factor of two or so. Derived here.
 
     Args:
       x: inputs, as for `lrtheory.limit`, but no function.
