@@ -14,8 +14,7 @@ from conftest import same
 
 import lrtheory as lt
 from lrtheory import files, provenance
-from lrtheory.custom import programs
-from lrtheory.custom import runs as training
+from lrtheory.custom import answers, programs
 from lrtheory.custom.optimisers import optimiser_of, require_no_rate
 from lrtheory.devices import group_memory
 from lrtheory.spec import ConfigError
@@ -159,7 +158,7 @@ def test_seeds_that_another_device_trained_are_joined_with_a_note(tmp_path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(programs, "run_seeds", one)
-        patch.setattr(training, "environment", lambda: provenance.environment() | {"device": "an abacus", "python": "2"})
+        patch.setattr(answers, "environment", lambda: provenance.environment() | {"device": "an abacus", "python": "2"})
         with pytest.raises(KeyboardInterrupt):
             lt.train(MODEL, sample, {"S": 0.1}, **ask)
     with pytest.warns(UserWarning, match="device was an abacus then and is .* now; numbers may differ"):

@@ -12,7 +12,7 @@ from conftest import same, vary
 from flax import nnx
 
 import lrtheory as lt
-from lrtheory.custom import models, programs, simulate
+from lrtheory.custom import answers, models, programs, simulate
 from lrtheory.custom import runs as training
 from lrtheory.spec import ConfigError
 
@@ -254,7 +254,7 @@ def odd(**found):
     *((({name: 0.0}), "must be 1 to 200 bytes of printable text") for name in (
         "a/b", "..", ".", "zarr.json", "a\\b", "a\0b", "\ud800", "x" * 300, "ä" * 101, "a\nb", "")),
     ({1: 0.0}, "measure = 1: must be 1 to 200 bytes"),
-    ({"w": 0.0, "W": 0.0}, "measure = W: must be another name than w, by more than its case"),
+    ({"w": 0.0, "W": 0.0}, "measure = w: must be another name than W, by more than its case"),
     ({"w": jnp.ones(3), "w_0": 0.0}, "measure = w_0: must be another name than the dimensions of w"),
     *(({name: 0.0}, f"measure = {name}: must be .*with names beside") for name in (
         "seed", "record", "algorithm", "step", "done", "epochs_done", "diverged_at", "train_loss")),
@@ -279,7 +279,7 @@ def test_every_other_name_and_type_comes_back_as_it_was_given(tmp_path):
     ask = {"steps": 2, "records": 2, "seeds": 2, "measure": odd(**found), "at_once": 1}
     runs = lt.train(MODEL, sample, {"S": 0.1}, folder=tmp_path / "a::b" / "kept", **ask)
     xr.testing.assert_identical(lt.load(tmp_path / "a::b" / "kept").drop_attrs(), runs.drop_attrs())
-    parts, _ = training._kept(tmp_path / "a::b" / "kept" / "parts")
+    parts, _ = answers.kept(tmp_path / "a::b" / "kept" / "parts")
     assert sorted(parts) == [0, 1]
     assert all(set(found) <= set(part) for part in parts.values())
     for name, values in found.items():
