@@ -17,7 +17,12 @@ from lrtheory.theory.problem import sample, sample_test
 pytestmark = pytest.mark.xdist_group("verify")  # they share programs, so one process takes them all
 
 
-@pytest.fixture(scope="module", params=opponents.CLAIMS)
+SLOW = "bound", "floor", "error"
+"""Claims whose part of the table takes half of its time."""
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=[pytest.mark.thorough] if name in SLOW else [])
+                                        for name in opponents.CLAIMS])
 def table(request):
     """A claim's name and its part of the table."""
     return request.param, opponents.judged(request.param)

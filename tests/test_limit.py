@@ -215,6 +215,7 @@ def require_engine(config):
     np.testing.assert_allclose(mine["test_error_p"][..., 1:], engine["test_error_p"][..., 1:], atol=1e-9)  # 0 is a toss here
 
 
+@pytest.mark.thorough
 def test_a_small_configuration_is_followed_as_by_the_engine(float64, small, one_device):
     require_engine(vary(small, engine="infinite", seeds=1, training__tolerance=1e-5, training__step_time=3e-3,
                         training__steps=10_000, algorithms=("L-S",)))

@@ -88,6 +88,7 @@ def test_the_update_is_nesterov_with_decay_on_everything():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_eager_is_jitted():
     config = TINY.replace(**{"training.augment": True})
     algorithm, data, state = one(config, algorithm="S+noise")
