@@ -51,8 +51,9 @@ def _half_normal(count: int) -> tuple[np.ndarray, np.ndarray]:
 def _alphas(problem: Problem, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of alpha = alpha_min + (1 - alpha_min) u^power, dense where margins are small: (count,) each."""
     t, w = _nodes(count, 0.0, 1.0)  # u = t^4
-    xp = _space(problem.alpha_power)  # an array of NumPy is no base of a traced power of another precision
-    return problem.alpha_min + (1 - problem.alpha_min) * xp.asarray(t) ** (4 * problem.alpha_power), 4 * t**3 * w
+    xp = _space(problem.alpha_power)
+    t, w = _known(xp, t), _known(xp, w)
+    return problem.alpha_min + (1 - problem.alpha_min) * t ** (4 * problem.alpha_power), 4 * t**3 * w
 
 
 def is_exact(problem: Problem) -> bool:
@@ -73,11 +74,16 @@ def _space(*values: Any) -> Any:
     return jnp if any(isinstance(value, jax.Array) for value in values) else np
 
 
+def _known(xp: Any, values: np.ndarray) -> Any:
+    """Known numbers as those of a space: JAX's in the precision of today's program, for it keeps arrays of earlier ones."""
+    return jnp.asarray(values.astype(jnp.result_type(float))) if xp is jnp else values
+
+
 def _wrong(problem: Problem, along: Any, across: Any, more: Any) -> Any:
     """P(y f1 + more <= 0) for each of `more` (k,), (..., k)."""
     xp = _space(along, across, more)
     a, s = (xp.asarray(v, float)[..., None, None] for v in (along, across))
-    g, w = (xp.asarray(part.reshape((1,) * (a.ndim - 1) + (-1,))) for part in _half_normal(200))
+    g, w = (_known(xp, part.reshape((1,) * (a.ndim - 1) + (-1,))) for part in _half_normal(200))
     margin = (problem.gamma0 * np.sqrt(problem.d) + g) * a + more.reshape((1,) * (a.ndim - 2) + (-1, 1))
     below = jax.scipy.special.ndtr if xp is jnp else special.ndtr
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -105,8 +111,7 @@ def _traced_losses(problem: Problem, along: Any, across: Any, more: Any) -> Any:
     xi, v = _nodes(64, -REACH, REACH)
     v = v * np.exp(-(xi**2) / 2) / np.sqrt(2 * np.pi)
     g, w = _half_normal(24)
-    weights = jnp.asarray(w[:, None] * v)
-    g, xi = jnp.asarray(g), jnp.asarray(xi)  # in the precision of this program, not of an earlier one
+    weights, g, xi = _known(jnp, w[:, None] * v), _known(jnp, g), _known(jnp, xi)
     margin = ((problem.gamma0 * np.sqrt(problem.d) + g) * along)[None, :, None] + (across * xi)[None, None]
     return jnp.sum(jnp.logaddexp(0.0, -(margin + more[:, None, None])) * weights[None], (-2, -1))
 
@@ -153,8 +158,8 @@ def test_errors(problem: Problem, along: Any, across: Any, g: Any) -> dict[str, 
     of no number there is none: nan.
     """
     xp = _space(along, across, g)
-    alpha, w = map(xp.asarray, _alphas(problem, 32))
-    signed, share = xp.array([1.0, -1.0, -1.0]) * g, xp.array([0.5, 0.25, 0.25])
+    alpha, w = (part if isinstance(part, jax.Array) else _known(xp, part) for part in _alphas(problem, 32))
+    signed, share = _known(xp, np.array([1.0, -1.0, -1.0])) * g, _known(xp, np.array([0.5, 0.25, 0.25]))
     more = xp.ravel(alpha[:, None] * signed[None])
     mean = xp.ravel(w[:, None] * share[None])
     told = xp.all(xp.isfinite(signed))
