@@ -262,7 +262,7 @@ def _computed(task: Task, numbers: Numbers, config: Settings, algorithms: list[A
         facts.update(compile_seconds=round(program.compile_seconds, 3), devices_used=program.mesh.size,
                      seeds_at_once=program.seeds)
         chunks = [missing[k : k + program.seeds] for k in range(0, len(missing), program.seeds)]
-        with watching(progress, "steps", lambda last: _said(names, last)) as told:
+        with watching(progress, "steps", lambda last: losses_in_words(names, last)) as told:
             for k, chunk in enumerate(chunks):
                 def tell(done: int, last: dict[str, np.ndarray], k: int = k) -> None:
                     if told is not None:
@@ -277,6 +277,6 @@ def _computed(task: Task, numbers: Numbers, config: Settings, algorithms: list[A
                             facts | {"wall_seconds": round(time.perf_counter() - started, 3)}).set_coords("time")
 
 
-def _said(names: list[str], last: dict[str, np.ndarray]) -> str:
+def losses_in_words(names: list[str], last: dict[str, np.ndarray]) -> str:
     """Where runs stand, in words."""
     return ", ".join(f"{name} loss {last['train_loss'][k].mean():.3g}" for k, name in enumerate(names))

@@ -21,6 +21,7 @@ from lrtheory import fields, keys, labelled
 from lrtheory.algorithm import Algorithm, named, silent, stacked
 from lrtheory.custom import answers, programs
 from lrtheory.custom.models import logistic, softmax
+from lrtheory.custom.runs import MEANINGS, losses_in_words
 from lrtheory.devices import ONCE, RUNS, compiler_options, free_memory, main_memory, require_working
 from lrtheory.progress import watching
 from lrtheory.schedule import constant
@@ -186,8 +187,7 @@ def functions(task: Task, mesh: Mesh, spread: bool) -> tuple[Any, Any]:
 
     def follow(numbers, algorithms, settings, run, bounds):
         def one(algorithm, setting, run):
-            run, records = simulate.trajectory(task, numbers, algorithm, setting, run, bounds)
-            return run, records | {}
+            return simulate.trajectory(task, numbers, algorithm, setting, run, bounds)
 
         each = over(one, run.steps.shape[1], (None, 0, 0))
         return over(each, axis_length(algorithms), (0, None, 0))(algorithms, settings, run)
@@ -300,7 +300,7 @@ def _computed(config: Settings, task: Task, drawn: list[Arrays], layout: Layout,
         mesh = Mesh(np.array(devices if spread or len(missing) == 1 else devices[:1]), (RUNS,))
         chunks = [missing[k : k + at_once] for k in range(0, len(missing), at_once)]
         program = None
-        with watching(progress, "time", lambda last: said_of(names, last)) as told:
+        with watching(progress, "time", lambda last: losses_in_words(names, last)) as told:
             for k, chunk in enumerate(chunks):
                 filled = [*chunk, *[chunk[-1]] * (at_once - len(chunk))]
                 each = [setting_of(config, drawn[(seed - config.first_seed) % len(drawn)], layout, terms, seed)
@@ -323,11 +323,6 @@ def _computed(config: Settings, task: Task, drawn: list[Arrays], layout: Layout,
     facts |= {"kernel_rates": str([p.dense for p in layout.blocks]),
               "wall_seconds": round(clock.perf_counter() - started, 3)}
     return labelled.dataset(whole, said, config, names, {}, facts).set_coords("time")
-
-
-def said_of(names: list[str], last: dict[str, np.ndarray]) -> str:
-    """Where runs stand, in words."""
-    return ", ".join(f"{name} loss {last['train_loss'][k].mean():.3g}" for k, name in enumerate(names))
 
 
 # Checks and words --------------------------------------------------------------------------------------------------------
@@ -375,15 +370,10 @@ def seeds_at_once(config: Settings, layout: Layout, outputs: int, asked: int | N
 def meanings(config: Settings, task: Task, blocks: int) -> dict[str, tuple[str, str]]:
     """{name: (units, meaning)} of everything that is recorded."""
     unit = "nat" if task.loss in (logistic, softmax) else "loss"
-    said = {
-        "time": ("sum of rates", "training time, sum over iterations of the learning rate"),
+    said = MEANINGS | {
         "iterations": ("1", "iterations of the algorithm"),
         "steps": ("1", "steps taken, each of many iterations; tried ones included"),
-        "learning_rate": ("sum of rates an iteration", "rate of the next step unless the loss changes it"),
         "activation_noise": ("tau0 |x|", "std of the pre-activation noise on x"),
-        "injected_noise": ("tau_xi", "standard deviation of the injected noise"),
-        "annealed_at": ("sum of rates", "time of annealing, of the rate or of a noise; inf: never"),
-        "diverged_at": ("sum of rates", "time at which the loss ceased to be finite or passed largest_loss; inf: never"),
     }
     said |= {name: ("tau0^2", "variance of the noise part of the weights, over that of the initial ones")
              for name in simulate.variances(blocks)}

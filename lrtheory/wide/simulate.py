@@ -12,6 +12,7 @@ from jax import Array
 
 from lrtheory import keys, leaps
 from lrtheory.algorithm import Algorithm
+from lrtheory.custom.simulate import first_time
 from lrtheory.leaps import Course, Levels, Now
 from lrtheory.linalg import matmul
 from lrtheory.stages import StageState, Sum
@@ -79,12 +80,12 @@ def look(task: Task, numbers: Numbers, algorithm: Algorithm, setting: Setting, r
     """Rate and noises from the loss of the network as it is, without activation noise, and what has happened."""
     time, losses = run.time.value, group_losses(task, setting, run.network.f)
     loss = losses[0]
-    diverged_at = _first(run.diverged_at, time, ~(loss <= numbers.largest_loss))
+    diverged_at = first_time(run.diverged_at, time, ~(loss <= numbers.largest_loss))
     found = [s.update(state, time, loss) for s, state in zip(algorithm.schedules, run.stages, strict=True)]
     stages = tuple(state for _, state in found)
     annealed = jnp.any(jnp.stack([state.stage > s.peak for s, state in zip(algorithm.schedules, stages, strict=True)]))
-    run = run._replace(stages=stages, diverged_at=diverged_at, annealed_at=_first(run.annealed_at, time, annealed),
-                       half_times=_first(run.half_times, time, losses <= run.start_losses / 2))
+    run = run._replace(stages=stages, diverged_at=diverged_at, annealed_at=first_time(run.annealed_at, time, annealed),
+                       half_times=first_time(run.half_times, time, losses <= run.start_losses / 2))
     return Now(run, found[0][0], jnp.isinf(diverged_at))
 
 
@@ -190,8 +191,3 @@ def trajectory(task: Task, numbers: Numbers, algorithm: Algorithm, setting: Sett
         return run, observe(task, numbers, algorithm, setting, run)
 
     return jax.lax.scan(segment, run, bounds[1:])
-
-
-def _first(when: Array, now: Array, happens: Array) -> Array:
-    """`when` if it has happened before, else `now` if it happens, else inf."""
-    return jnp.where(jnp.isinf(when) & happens, now, when)
